@@ -1,0 +1,232 @@
+"""What changes a fingerprint and what must not: both directions."""
+
+import json
+
+import numpy as np
+import pytest
+
+from wlib import fingerprint as fp
+
+TOY = {
+    "wlib": '"""The package."""\n',
+    "wlib.nets": "import torch\ndef build(name):\n    '''Builds.'''\n    return name\n",
+    "wlib.mge": "from wlib import nets\nfrom wlib.check import require\nSIZE = 3\n",
+    "wlib.free": "def other():\n    from .nets import build\n    return build\n",
+    "wlib.check": "def require():\n    pass\n",
+    "wlib.alone": "x = 1\n",
+    "wlib.plot": "from wlib import alone\n",
+    "wlib.claims": "def judge():\n    return 1\ndef half(x):\n    return x / 2\n"
+                   "class Report:\n    def save(self):\n        return half(1)\n",
+}
+
+
+def change(**sources):
+    """TOY with some modules replaced: change(nets="…")."""
+    return TOY | {f"wlib.{name}" if name != "wlib" else name: text
+                  for name, text in sources.items()}
+
+
+def notebook(path, *cells, parameters="seed = 0  # a number\nsizes = [1, 2]"):
+    def cell(kind, source, tags=()):
+        return {"cell_type": kind, "source": source, "metadata": {"tags": list(tags)}}
+
+    cells = [cell("markdown", "# Title"), cell("code", parameters, ["parameters"]),
+             *(one if isinstance(one, dict) else cell("code", one) for one in cells)]
+    path.write_text(json.dumps({"cells": cells}))
+    return path
+
+
+# ---------------------------------------------------------------- code
+@pytest.mark.parametrize("same", [
+    "def f(x):\n    return x + 1  # why",
+    "def f(x):\n    '''What.'''\n    return x + 1",
+    "def f( x ):\n\n    return (x + 1)",
+])
+def test_prose_in_code_changes_nothing(same):
+    assert fp.code_fingerprint(same) == fp.code_fingerprint("def f(x):\n    return x + 1")
+
+
+@pytest.mark.parametrize("other", [
+    "def f(x):\n    return x + 2", "def f(y):\n    return y + 1",
+    "def f(x):\n    return x + 1.0", "def f(x):\n    return x + '1'",
+])
+def test_code_changes_the_fingerprint(other):
+    assert fp.code_fingerprint(other) != fp.code_fingerprint("def f(x):\n    return x + 1")
+
+
+def test_a_string_shown_by_a_cell_counts():
+    assert fp.code_fingerprint("'one'") != fp.code_fingerprint("'two'")
+
+
+def test_magics_and_broken_code_are_tolerated():
+    assert fp.code_fingerprint("%time f()  ") != fp.code_fingerprint("%time g()")
+    assert fp.code_fingerprint("%%time\nx = 1  # one") == fp.code_fingerprint("%%time\nx = 1")
+    assert fp.code_fingerprint("def (") != fp.code_fingerprint("def [")
+
+
+# ---------------------------------------------------------------- modules
+def test_imports_are_followed_in_every_form():
+    assert fp.reached("wlib.mge", TOY) == ["wlib", "wlib.check", "wlib.mge", "wlib.nets"]
+    assert fp.reached("wlib.free", TOY) == ["wlib.free", "wlib.nets"]
+    assert fp.reached("import wlib.alone as a", TOY) == ["wlib.alone"]
+    assert "wlib.alone" in fp.reached("import wlib\nwlib.alone.x", TOY)
+    assert "wlib.alone" in fp.reached("importlib.import_module('wlib.alone')", TOY)
+    assert fp.reached("from wlib import plot", TOY) == ["wlib"]  # plot only draws
+    assert fp.reached("import torch", TOY) == []
+
+
+def test_a_module_counts_with_what_it_reaches_and_nothing_else():
+    def of(sources):
+        return fp.module_fingerprint("wlib.mge", sources=sources)
+
+    before = of(TOY)
+    assert before == of(change(nets=TOY["wlib.nets"].replace("Builds.", "Makes.") + "# why\n"))
+    assert before == of(change(alone="x = 2", plot="x = 3", free="x = 4", claims="x = 5"))
+    assert before != of(change(nets=TOY["wlib.nets"].replace("return name", "return None")))
+    assert before != of(change(mge=TOY["wlib.mge"].replace("3", "4")))
+
+
+def test_unknown_modules_are_refused():
+    with pytest.raises(ValueError, match="module: got 'wlib.chek'.*did you mean 'wlib.check'"):
+        fp.module_fingerprint("wlib.chek")
+    with pytest.raises(ValueError, match="modules"):
+        fp.module_fingerprint()
+
+
+def test_this_process_is_judged_by_the_code_it_loaded():
+    assert fp.module_fingerprint("wlib.check") == fp.module_fingerprint(
+        "wlib.check", sources=fp.read_sources())
+
+
+# ---------------------------------------------------------------- notebooks
+def test_prose_outputs_and_unreached_modules_leave_a_notebook_alone(tmp_path):
+    path, given = tmp_path / "n.ipynb", {"seed": 1, "sizes": [1, 2]}
+    code = "from wlib import mge, plot\nmge.SIZE + seed"
+    before = fp.notebook_fingerprint(notebook(path, code), given, TOY)
+    prose = {"cell_type": "markdown", "source": "new", "metadata": {}}
+    hidden = {"cell_type": "code", "source": code.split("\n", 1), "metadata": {"tags": ["x"]},
+              "outputs": [{"text": "7"}]}
+    hidden["source"][0] += "  # why\n"
+    same = notebook(path, prose, hidden, parameters="seed = 99  # a default\nsizes = [1, 2]")
+    assert before == fp.notebook_fingerprint(same, given, TOY)
+    assert before == fp.notebook_fingerprint(same, given, change(free="x = 1", plot="x = 2"))
+
+
+@pytest.mark.parametrize("given, sources, code", [
+    ({"seed": 2}, {}, "mge.SIZE"),
+    ({"seed": 1.0}, {}, "mge.SIZE"),
+    ({"seed": 1}, {}, "mge.SIZE + 1"),
+    ({"seed": 1}, {"nets": "x = 1"}, "mge.SIZE"),
+    ({"seed": 1}, {"claims": TOY["wlib.claims"].replace("x / 2", "x / 3")}, "mge.SIZE"),
+])
+def test_code_parameters_and_reached_modules_change_a_notebook(tmp_path, given, sources, code):
+    def of(code, given, sources):
+        path = notebook(tmp_path / "n.ipynb", f"from wlib import mge, claims\n{code}")
+        return fp.notebook_fingerprint(path, {"sizes": [1]} | given, sources)
+
+    assert of("mge.SIZE", {"seed": 1}, TOY) != of(code, given, change(**sources))
+
+
+def test_judging_does_not_change_a_notebook(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "from wlib import claims\nclaims.Report('n')")
+    other = change(claims=TOY["wlib.claims"].replace("return 1", "return 2"))
+    assert fp.notebook_fingerprint(path, {}, TOY) == fp.notebook_fingerprint(path, {}, other)
+
+
+def test_versions_change_a_notebook(tmp_path, monkeypatch):
+    path = notebook(tmp_path / "n.ipynb", "1")
+    before = fp.notebook_fingerprint(path, {}, TOY)
+    monkeypatch.setattr(fp, "_versions", lambda: (("torch", "0.0"),))
+    assert before != fp.notebook_fingerprint(path, {}, TOY)
+
+
+def test_versions_name_what_can_change_a_number():
+    assert {"python", "numpy", "torch", "matplotlib"} <= set(fp.versions())
+
+
+# ---------------------------------------------------------------- functions
+RATE = 0.5
+TABLE = {"a": [1, (2, None)], "b": {3}}
+ARRAY = np.zeros(3)
+
+
+def helper(x):
+    return x * RATE
+
+
+def toy(x, power=2):
+    """Prose."""
+    return helper(x) ** power + len(TABLE)
+
+
+def uses_array(x):
+    return x + ARRAY
+
+
+class Thing:
+    def value(self):
+        return helper(1)
+
+
+def makes_thing():
+    return Thing().value() + np.pi
+
+
+def remake(source, **scope):
+    """A function of a notebook: its source is kept where IPython keeps that of cells."""
+    import linecache
+    name = f"<cell {len(linecache.cache)}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    scope = {"__name__": "__main__"} | scope
+    exec(compile(source, name, "exec"), scope)
+    return scope["f"]
+
+
+def test_a_function_counts_with_what_it_names(monkeypatch):
+    before = fp.function_fingerprint(toy)
+    assert before == fp.function_fingerprint(toy)
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "RATE", 0.25)  # named by helper, which toy names
+        assert before != fp.function_fingerprint(toy)
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLE, "c", 1)
+        assert before != fp.function_fingerprint(toy)
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "ARRAY", None)  # named by neither
+        assert before == fp.function_fingerprint(toy)
+    assert fp.function_fingerprint(makes_thing) == fp.function_fingerprint(makes_thing)
+
+
+def test_a_notebook_function_is_read_from_its_cell():
+    one = remake("def f(x):\n    '''Prose.'''\n    return x + k  # why", k=1)
+    same = remake("def f(x):\n    return x + k", k=1)
+    assert fp.function_fingerprint(one) == fp.function_fingerprint(same)
+    for other in (remake("def f(x):\n    return x + k", k=2),
+                  remake("def f(x):\n    return x - k", k=1),
+                  remake("def f(x, y=1):\n    return x + k", k=1)):
+        assert fp.function_fingerprint(one) != fp.function_fingerprint(other)
+
+
+def test_a_default_counts_by_value():
+    source = "def f(x, rate=rate):\n    return x"
+    one, other = remake(source, rate=1), remake(source, rate=2)
+    assert fp.function_fingerprint(one) != fp.function_fingerprint(other)
+
+
+def test_recursion_ends():
+    f = remake("def f(x):\n    return f(x - 1) if x else 0")
+    assert fp.function_fingerprint(f) == fp.function_fingerprint(f)
+
+
+def test_what_cannot_be_hashed_must_be_an_argument():
+    with pytest.raises(ValueError, match="ARRAY: got ndarray.*pass it as an argument"):
+        fp.function_fingerprint(uses_array)
+    with pytest.raises(ValueError, match="function: got 3"):
+        fp.function_fingerprint(3)
+    with pytest.raises(ValueError, match="made by def"):
+        fp.function_fingerprint(remake("f = lambda x: x"))
+
+
+def test_functions_of_wlib_and_of_packages():
+    assert fp.function_fingerprint(fp.digest) != fp.function_fingerprint(fp.parse)
+    assert fp.function_fingerprint(np.mean) == fp.function_fingerprint(np.mean)
