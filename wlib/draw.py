@@ -1,0 +1,275 @@
+"""The drawings of ideas in the chapters: made by code, in one palette, each with its alt text.
+
+They hold no results. Each drawing is an SVG of one text column (text of 9 points and more), opaque,
+and the same bytes from the same versions: a build sees no change where there is none.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from scipy.fft import dct, idct
+
+from wlib.check import require_one_of
+
+# seaborn's "colorblind" palette by the role that a color has in the whole book.
+METHOD, CONTROL, REDRAWN, GOOD, PURPLE, SKY = (
+    "#0173b2", "#949494", "#de8f05", "#029e73", "#cc78bc", "#56b4e9")
+INK, PAPER, FAINT = "#222222", "#ffffff", "#eef2f5"
+WIDTH = 7.2  # inches: one full text column
+STYLE = {"font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "path",
+         "svg.hashsalt": "weights-as-data", "text.color": INK, "axes.edgecolor": INK,
+         "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10}
+
+PARTS = (
+    ("I", "MGE", "one network → many", "Can one network give many, untrained?"),
+    ("II", "MDA", "cut apart, join anew", "Can we build a network from others' parts?"),
+    ("III", "FREE", "many networks → a learner", "Can we learn to learn without the data?"),
+    ("IV", "D2NWG", "a data set → weights", "Can we sample weights for unseen data?"),
+)
+
+
+def svg(name: str) -> bytes:
+    """A drawing as SVG."""
+    require_one_of("name", name, DRAWINGS)
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}):
+        figure = DRAWINGS[name][0]()
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", facecolor=PAPER, metadata={"Date": None})
+    return file.getvalue()
+
+
+def alt(name: str) -> str:
+    """What a drawing says, for those who do not see it; one line."""
+    require_one_of("name", name, DRAWINGS)
+    return DRAWINGS[name][1]
+
+
+# ---------------------------------------------------------------- strokes
+def canvas(height: float) -> tuple[Figure, Any]:
+    """A figure of full width whose one axis is measured in inches, origin at the lower left."""
+    figure = Figure(figsize=(WIDTH, height), facecolor=PAPER)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, WIDTH), ylim=(0, height))
+    axis.axis("off")
+    return figure, axis
+
+
+def box(
+    axis: Any, x: float, y: float, width: float, height: float, color: str, **style: Any
+) -> None:
+    """A rounded box with a colored edge, lower left corner at (x, y)."""
+    style = {"facecolor": PAPER, "edgecolor": color, "linewidth": 1.5} | style
+    axis.add_patch(FancyBboxPatch((x, y), width, height, **style,
+                                  boxstyle="round,pad=0,rounding_size=0.08"))
+
+
+def arrow(axis: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+    """An arrow between two points."""
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": INK, "linewidth": 1.2} | style
+    axis.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
+
+
+def network(axis: Any, x: float, y: float, size: float, color: str, alpha: float = 1.0) -> None:
+    """A small network: three columns of nodes with all their connections, centered on (x, y)."""
+    columns = [[(x + (column - 1) * size * 0.5, y + (row - (count - 1) / 2) * size * 0.34)
+                for row in range(count)] for column, count in enumerate((2, 3, 2))]
+    for left, right in zip(columns, columns[1:], strict=False):
+        for a in left:
+            for b in right:
+                axis.plot(*zip(a, b, strict=True), color=color, linewidth=0.7, alpha=alpha * 0.7)
+    for column in columns:
+        for node in column:
+            axis.add_patch(Circle(node, size * 0.09, facecolor=color, edgecolor=PAPER,
+                                  linewidth=0.5, alpha=alpha, zorder=3))
+
+
+# ---------------------------------------------------------------- the map of the four parts
+def map_of_parts() -> Figure:
+    """Four parts as four rows: from what, to what, which question; then one test for all."""
+    figure, axis = canvas(4.15)
+    colors, icons = (METHOD, REDRAWN, GOOD, PURPLE), (icon_mge, icon_mda, icon_free, icon_d2nwg)
+    for row, ((number, name, idea, question), color, icon) in enumerate(
+            zip(PARTS, colors, icons, strict=True)):
+        y = 3.12 - row * 1.0
+        here = row == 0
+        box(axis, 0.08, y, 5.15, 0.88, color, linestyle="-" if here else (0, (4, 2)))
+        icon(axis, 0.85, y + 0.44, color)
+        axis.text(1.72, y + 0.62, f"{number}   {name}", fontsize=11.5, weight="bold", va="center")
+        axis.text(2.95, y + 0.62, idea, fontsize=9.5, va="center")
+        axis.text(1.72, y + 0.27, question, fontsize=9.5, va="center", style="italic")
+        if not here:
+            axis.text(5.13, y + 0.27, "to come", va="center", ha="right", color="#5c5c5c")
+        arrow(axis, (5.23, y + 0.44), (5.62, 2.06 + (1.5 - row) * 0.3))
+    box(axis, 5.64, 1.12, 1.46, 1.9, INK, facecolor=FAINT)
+    axis.text(6.37, 2.68, "Compared\nto what?", weight="bold", ha="center", va="center",
+              fontsize=11)
+    axis.text(6.37, 1.86, "noise, averages,\nshuffles, more\ntraining: rivals\nthat could win",
+              ha="center", va="center")
+    axis.text(6.37, 1.28, "→ a verdict", ha="center", va="center", weight="bold")
+    return figure
+
+
+def icon_mge(axis: Any, x: float, y: float, color: str) -> None:
+    """One network that fans out into three."""
+    network(axis, x - 0.45, y, 0.3, color)
+    for step in (-0.27, 0, 0.27):
+        network(axis, x + 0.42, y + step, 0.22, color, 0.65)
+        arrow(axis, (x - 0.2, y), (x + 0.2, y + step), linewidth=0.8, mutation_scale=7)
+
+
+def icon_mda(axis: Any, x: float, y: float, color: str) -> None:
+    """Two bars of blocks, one block of each joined in a third bar."""
+    for row, (shade, taken) in enumerate(((color, 1), (SKY, 0))):
+        for column in range(3):
+            axis.add_patch(Rectangle((x - 0.66 + column * 0.2, y + 0.06 - row * 0.3), 0.17, 0.2,
+                                     facecolor=shade, alpha=1 if column == taken else 0.3))
+    arrow(axis, (x, y), (x + 0.24, y), linewidth=0.8, mutation_scale=7)
+    for column, shade in enumerate((color, SKY)):
+        axis.add_patch(Rectangle((x + 0.3 + column * 0.2, y - 0.1), 0.19, 0.2, facecolor=shade))
+
+
+def icon_free(axis: Any, x: float, y: float, color: str) -> None:
+    """A heap of networks and one learner that comes out of it."""
+    for dx, dy in ((-0.58, 0.17), (-0.28, 0.21), (-0.55, -0.17), (-0.25, -0.15)):
+        network(axis, x + dx, y + dy, 0.22, color, 0.5)
+    arrow(axis, (x - 0.05, y), (x + 0.2, y), linewidth=0.8, mutation_scale=7)
+    network(axis, x + 0.45, y, 0.34, color)
+
+
+def icon_d2nwg(axis: Any, x: float, y: float, color: str) -> None:
+    """A small grid of images and the network whose weights are sampled for it."""
+    shades = np.random.default_rng(4).uniform(0.2, 0.95, (3, 3))
+    for i, j in np.ndindex(3, 3):
+        axis.add_patch(Rectangle((x - 0.66 + i * 0.18, y - 0.26 + j * 0.18), 0.16, 0.16,
+                                 facecolor=color, alpha=shades[i, j]))
+    arrow(axis, (x - 0.07, y), (x + 0.18, y), linewidth=0.8, mutation_scale=7)
+    network(axis, x + 0.45, y, 0.34, color)
+
+
+# ---------------------------------------------------------------- MGE in one picture
+def mge_picture() -> Figure:
+    """Six panels, five of them computed: weights, DCT, kept, redrawn, inverse, discriminator."""
+    weights, coefficients, kept, redrawn, child = small_mge()
+    figure = Figure(figsize=(WIDTH, 4.3), facecolor=PAPER)
+    axes = [figure.add_axes((0.035 + 0.337 * (i % 3), 0.575 - 0.5 * (i // 3), 0.265, 0.315))
+            for i in range(6)]
+    titles = ("1  The seed's weights", "2  As frequencies (DCT)",
+              "3  Keep 95 % of the energy", "4  Redraw the rest", "5  Back: a new network",
+              "6  Discriminator")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, loc="left", weight="bold", fontsize=9.5)
+    places = np.arange(len(weights))
+    for axis in axes[:5]:
+        axis.axhline(0, color=INK, linewidth=0.6)
+        axis.set(xticks=[], yticks=[], ylim=(-1.2, 2.9) if axis in axes[1:4] else (-1.4, 1.4))
+        axis.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    axes[0].bar(places, weights, color=METHOD)
+    axes[1].bar(places, coefficients, color=INK)
+    axes[2].bar(places, coefficients, color=np.where(kept, METHOD, CONTROL))
+    axes[3].bar(places, redrawn, color=np.where(kept, METHOD, REDRAWN))
+    axes[4].bar(places, child, color=REDRAWN)
+    axes[4].step(np.append(places, places[-1] + 1) - 0.5, np.append(weights, weights[-1]),
+                 where="post", color=METHOD, linewidth=1.3)
+    notes = ("weights in order", "frequency, low → high", "blue kept, grey not",
+             "orange: drawn from a normal", "orange new, blue line the seed")
+    for axis, note in zip(axes, notes, strict=False):
+        axis.text(0.5, -0.06, note, transform=axis.transAxes, ha="center", va="top", fontsize=9)
+    discriminator(axes[5])
+    link_panels(figure)
+    return figure
+
+
+def small_mge() -> tuple[np.ndarray, ...]:
+    """24 smooth weights, their coefficients, the mask that keeps 95 %, the redraw and the child."""
+    rng = np.random.default_rng(3)
+    places = np.arange(24)
+    weights = np.cos(places / 3.4) * np.exp(-((places - 10) / 10) ** 2) + rng.normal(0, 0.16, 24)
+    coefficients = dct(weights, norm="ortho")
+    order = np.argsort(-np.abs(coefficients), kind="stable")
+    share = np.cumsum(coefficients[order] ** 2) / np.sum(coefficients**2)
+    kept = np.zeros(24, bool)
+    kept[order[: int(np.searchsorted(share, 0.95)) + 1]] = True
+    rest = coefficients[~kept]
+    redrawn = np.where(kept, coefficients, rng.normal(rest.mean(), rest.std(), 24))
+    return weights, coefficients, kept, redrawn, idct(redrawn, norm="ortho")
+
+
+def discriminator(axis: Any) -> None:
+    """The last panel: a candidate is scored on validation images, then kept or thrown away."""
+    axis.set(xlim=(0, 3), ylim=(0, 2))
+    axis.axis("off")
+    network(axis, 0.42, 1.0, 0.62, REDRAWN)
+    arrow(axis, (0.85, 1.0), (1.12, 1.0))
+    box(axis, 1.15, 0.42, 1.0, 1.16, INK, facecolor=FAINT)
+    axis.text(1.65, 1.0, "as good\nas the\nseed?", ha="center", va="center")
+    arrow(axis, (2.17, 1.3), (2.42, 1.55), color=GOOD)
+    arrow(axis, (2.17, 0.7), (2.42, 0.45), color=CONTROL)
+    axis.text(2.3, 1.72, "✔ keep", va="center", weight="bold")
+    axis.text(2.3, 0.28, "✘ drop", va="center", weight="bold")
+
+
+def link_panels(figure: Figure) -> None:
+    """Arrows from panel to panel."""
+    for y in (0.735, 0.235):
+        for x in (0.306, 0.643):
+            figure.add_artist(FancyArrowPatch((x, y), (x + 0.024, y), arrowstyle="-|>", color=INK,
+                                              mutation_scale=11, transform=figure.transFigure))
+
+
+# ---------------------------------------------------------------- how the book is made
+def data_flow() -> Figure:
+    """Boxes and arrows: profile, notebook, store, results, claims, stage, pages."""
+    figure, axis = canvas(3.5)
+    boxes = {  # name: (x, y, title, line below, color)
+        "profile": (0.08, 2.45, "profiles/P.yml", "sizes, seeds", METHOD),
+        "notebook": (2.02, 2.45, "notebooks/*.ipynb", "stored without outputs", METHOD),
+        "library": (0.08, 1.2, "wlib", "the library", METHOD),
+        "store": (0.08, 0.15, "the store", "costly results, kept", CONTROL),
+        "executed": (4.0, 2.45, "executed notebooks", "with their outputs", REDRAWN),
+        "results": (4.0, 1.2, "results, as JSON", "a value a seed, controls", REDRAWN),
+        "book": (2.02, 0.15, "book/", "chapters, claims.yml", METHOD),
+        "pages": (5.75, 1.2, "the pages", "checked HTML", GOOD),
+    }
+    wide, high = 1.62, 0.72
+    for x, y, title, line, color in boxes.values():
+        width = 1.36 if title == "the pages" else wide
+        box(axis, x, y, width, high, color)
+        middle = x + width / 2
+        axis.text(middle, y + 0.47, title, ha="center", va="center", weight="bold")
+        axis.text(middle, y + 0.21, line, ha="center", va="center", fontsize=9)
+    for start, end in (((1.7, 2.81), (2.0, 2.81)), ((3.64, 2.81), (3.98, 2.81)),
+                       ((1.7, 1.75), (2.45, 2.43)), ((0.89, 1.18), (0.89, 0.89)),
+                       ((3.3, 2.43), (4.3, 1.94)), ((5.62, 2.7), (6.4, 1.94)),
+                       ((5.62, 1.56), (5.73, 1.56)), ((3.64, 0.51), (6.4, 1.18))):
+        arrow(axis, start, end)
+    arrow(axis, (0.89, 0.89), (0.89, 1.18))
+    mono = {"family": "DejaVu Sans Mono", "va": "center"}
+    axis.text(2.84, 3.32, "wlib run", ha="center", **mono)
+    axis.text(6.36, 2.2, "wlib build", ha="left", **mono)
+    axis.text(5.35, 0.4, "claims are judged\nhere, never typed", ha="left", va="center")
+    return figure
+
+
+DRAWINGS: dict[str, tuple[Callable[[], Figure], str]] = {
+    "map-of-parts": (map_of_parts, (
+        "The book has four parts, each a way to make networks without ordinary training: MGE makes "
+        "many networks from one, MDA cuts networks apart and joins the parts, FREE learns to learn "
+        "from many networks, D2NWG samples weights for a data set. Part I is here, parts II to IV "
+        "are to come. All go through the same comparison with rivals and end in a verdict.")),
+    "mge-in-one-picture": (mge_picture, (
+        "MGE in six steps: the seed network's weights are transformed to frequencies, the largest "
+        "coefficients that hold 95 percent of the energy are kept, the others are redrawn from a "
+        "normal distribution, the transform is inverted to give a new network close to the seed, "
+        "and a discriminator keeps or drops it by its quality.")),
+    "data-flow": (data_flow, (
+        "How the book is made: a profile and the library feed the notebooks, which keep costly "
+        "results in the store and write executed notebooks and result files; these and the "
+        "chapters become the checked pages, where the claims are judged.")),
+}
