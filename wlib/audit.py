@@ -1,0 +1,139 @@
+"""The controls that could win: changes to a network that know nothing of the method under test.
+
+Each is matched to the method in *measured* distance: relative to its own network, tensor by tensor
+or as a whole, every control lies exactly as far from the seed network as the method's child does
+(`zero_fill` and `shuffle` as near as whole weights allow). Letters: N networks, M = N·children,
+P weights, L tensors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wlib import seeds
+from wlib.check import require, require_one_of
+from wlib.pool import Pool
+
+
+def distance(pool: Pool, origin: Pool, per: str = "network") -> Tensor:
+    """Relative distance ρ = ‖w' − w‖/‖w‖ of each network (M) to its origin.
+
+    `origin` has M networks or a divisor N of M (then each stands for M/N in a row). The result is
+    (M, 1) for `per="network"` and (M, L), tensor by tensor, for `per="tensor"`.
+    """
+    moved, start = pool.flat().double(), _origin(pool, origin)
+    return torch.stack([(moved[:, s] - start[:, s]).norm(dim=1) / _norm(start[:, s])
+                        for s in _spans(pool, per)], dim=1)
+
+
+def cosine(pool: Pool, origin: Pool) -> Tensor:
+    """Cosine (M,) between each network's weights and its origin's."""
+    return torch.cosine_similarity(pool.flat().double(), _origin(pool, origin), dim=1)
+
+
+def sd_ratio(pool: Pool, origin: Pool) -> Tensor:
+    """Spread of each tensor over its origin's, (M, L): 1 where the distribution's width is kept."""
+    moved, start = pool.flat().double(), _origin(pool, origin)
+    return torch.stack([moved[:, s].std(1, correction=0) / start[:, s].std(1, correction=0)
+                        for s in _spans(pool, "tensor")], dim=1)
+
+
+def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
+          generator: torch.Generator | int = 0) -> Pool:
+    """Gaussian noise of exactly the given relative distance: w' = w + ρ‖w‖ g/‖g‖.
+
+    `distance` is (M, 1), or (M, L) tensor by tensor, with M a multiple of the pool's N. With
+    `keep_norm` the noise is made orthogonal to w and the sum is turned so that ‖w'‖ = ‖w‖ while
+    the distance stays ρ: w' = cos w + sin ‖w‖ g/‖g‖ with cos = 1 − ρ²/2 (so ρ ≤ 2).
+    """
+    def move(w, rho, g):
+        g = torch.randn(len(w), generator=g, dtype=torch.float64).to(w)
+        if not keep_norm:
+            return w + rho * w.norm() * g / g.norm()
+        g = g - (g @ w) / w.square().sum().clamp(min=1e-300) * w
+        cos = 1 - rho ** 2 / 2
+        sin = (1 - cos ** 2).clamp(min=0).sqrt()
+        return cos * w + sin * w.norm() * g / g.norm().clamp(min=1e-300)
+
+    if keep_norm:
+        require(bool((distance <= 2).all()), "distance", float(distance.max()),
+                "at most 2, the far side of the sphere")
+    return _each(pool, distance, move, generator)
+
+
+def zero_fill(pool: Pool, distance: Tensor) -> Pool:
+    """The smallest weights set to zero, as many as the given relative distance allows.
+
+    This is magnitude pruning. `distance` as in `noise`, below 1.
+    """
+    def move(w, rho, _):
+        order = w.abs().argsort(stable=True)
+        gone = w[order].square().cumsum(0) <= (rho * w.norm()) ** 2 * (1 + 1e-12)
+        w = w.clone()
+        w[order[gone]] = 0
+        return w
+    return _each(pool, distance, move, 0)
+
+
+def shuffle(pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) -> Pool:
+    """Randomly chosen weights that trade places in a ring, as many as the relative distance
+    allows: the distribution of the weights stays exactly as it was. `distance` as in `noise`."""
+    def move(w, rho, g):
+        order = torch.randperm(len(w), generator=g).to(w.device)
+        ring = w[order]
+        steps = (ring[1:] - ring[:-1]).square().cumsum(0)        # weights 0…k pass theirs on
+        closing = (ring[1:] - ring[0]).square()                  # and the last goes to the first
+        near = (steps + closing).sqrt() - rho * w.norm()
+        if len(w) < 2 or rho == 0:
+            return w
+        size = int(near.abs().argmin()) + 2
+        w = w.clone()
+        w[order[:size]] = ring[:size].roll(1)
+        return w
+    return _each(pool, distance, move, generator)
+
+
+def mean(pool: Pool) -> Pool:
+    """The network whose weights and buffers are the mean of the pool's: a pool of one."""
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+    buffers = {k: (t.double().mean(0, keepdim=True).to(t.dtype)) for k, t in pool.buffers.items()}
+    return Pool(pool.template, {k: t.double().mean(0, keepdim=True).to(t.dtype)
+                                for k, t in pool.parameters.items()}, buffers)
+
+
+def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
+    """Apply move(weights (n,), ρ, generator) to every span of every network."""
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+    require(isinstance(distance, Tensor) and distance.ndim == 2 and len(distance) > 0
+            and len(distance) % len(pool) == 0, "distance", distance,
+            f"a tensor (M, 1) or (M, tensors) with M a multiple of {len(pool)}")
+    require(bool(torch.isfinite(distance).all() and (distance >= 0).all()), "distance", distance,
+            "finite distances of at least 0")
+    spans = _spans(pool, "network" if distance.shape[1] == 1 else "tensor")
+    require(distance.shape[1] == len(spans), "distance", distance,
+            f"1 or {len(spans)} columns, one a tensor")
+    base, times = seeds.base(generator), len(distance) // len(pool)
+    rows = pool.flat().double().repeat_interleave(times, dim=0)
+    for i, row in enumerate(rows):
+        source = seeds.generator(base, i // times, i % times)
+        for span, rho in zip(spans, distance[i].double(), strict=True):
+            row[span] = move(row[span].clone(), rho.to(row.device), source)
+    return pool.with_flat(rows.to(pool.dtype))
+
+
+def _origin(pool: Pool, origin: Pool) -> Tensor:
+    for argument, value in (("pool", pool), ("origin", origin)):
+        require(isinstance(value, Pool), argument, value, "a Pool")
+    require(pool.size == origin.size and len(pool) % len(origin) == 0, "origin", origin,
+            f"the architecture of {pool!r} and a divisor of its {len(pool)} networks")
+    return origin.flat().double().repeat_interleave(len(pool) // len(origin), dim=0)
+
+
+def _spans(pool: Pool, per: str) -> list[slice]:
+    require_one_of("per", per, ("network", "tensor"))
+    return [slice(0, pool.size)] if per == "network" else list(pool.segments().values())
+
+
+def _norm(x: Tensor) -> Tensor:
+    return x.norm(dim=1).clamp(min=1e-300)

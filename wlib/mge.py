@@ -1,0 +1,244 @@
+"""MGE: from one trained network, many, without training (Wang et al., arXiv 2402.17486).
+
+A reconstruction: the paper's formulas could not be had, so the steps follow its abstract and
+public summaries, and every choice they leave open is an argument here. One network's weights are
+read as a signal and moved to a frequency domain by the discrete cosine transform; the important
+coefficients, which hold a share `energy` of the squared norm, are kept; the others are drawn again
+from a normal distribution of the same mean and spread; the inverse transform gives a new network.
+
+Letters: N networks, P weights per network, n the length of a signal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wlib import seeds
+from wlib.check import require, require_one_of
+from wlib.pool import Pool
+
+ORDERS = ("energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D")
+REDRAWS = ("normal", "resample", "sign-flip", "zero-fill")
+CHILDREN_AT_ONCE = 32       # bounds the float64 working memory
+
+
+def dct(signal: Tensor) -> Tensor:
+    """Orthonormal discrete cosine transform (type II) along the last axis, any length.
+
+    c_k = s_k Σ_j w_j cos(π(2j+1)k / 2n) with s_0 = √(1/n), else √(2/n): an orthogonal matrix, so
+    the squared norm stays the same. Computed in float64 by one FFT of the same length (Makhoul
+    1980) and returned in the signal's dtype.
+    """
+    n = _length(signal, "signal")
+    x = signal.double()
+    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)   # evens up, odds down
+    c = (torch.fft.fft(folded) * _turn(n, -1, x.device)).real * math.sqrt(2 / n)
+    c[..., 0] *= math.sqrt(0.5)
+    return c.to(signal.dtype)
+
+
+def idct(coefficients: Tensor) -> Tensor:
+    """Inverse of `dct`: the transpose of its matrix (type III), along the last axis."""
+    n = _length(coefficients, "coefficients")
+    c = coefficients.double() * math.sqrt(n / 2)
+    c[..., 0] *= math.sqrt(2)
+    mirrored = torch.cat([torch.zeros_like(c[..., :1]), c[..., 1:].flip(-1)], dim=-1)
+    folded = torch.fft.ifft(torch.complex(c, -mirrored) * _turn(n, 1, c.device)).real
+    signal = torch.empty_like(c)
+    signal[..., ::2] = folded[..., :(n + 1) // 2]
+    signal[..., 1::2] = folded[..., (n + 1) // 2:].flip(-1)
+    return signal.to(coefficients.dtype)
+
+
+def _turn(n, sign, device):
+    angle = sign * math.pi / (2 * n) * torch.arange(n, dtype=torch.float64, device=device)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def _length(x, name) -> int:
+    require(isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 1 and x.shape[-1] > 0,
+            name, x, "a floating-point tensor (…, n) with n ≥ 1")
+    return x.shape[-1]
+
+
+def important(coefficients: Tensor, energy: float, order: str = "energy",
+              generator: torch.Generator | int = 0) -> Tensor:
+    """The mask (…, n) of the coefficients to keep: the first in `order` that together hold at
+    least a share `energy` of the squared norm, and at least one.
+
+    Orders: `energy`, the largest first; `high-freq` and `low-freq`, from one end of the spectrum;
+    `random`, drawn once for all rows. Ties keep the lower frequency first.
+    """
+    n = _length(coefficients, "coefficients")
+    _check_energy(energy)
+    require_one_of("order", order, ORDERS[:4])
+    power = coefficients.double().square()
+    if order == "energy":
+        rank = power.sort(dim=-1, descending=True, stable=True).indices
+    else:
+        rank = torch.arange(n, device=power.device)
+        if order == "high-freq":
+            rank = rank.flip(0)
+        elif order == "random":
+            source = seeds.generator(seeds.base(generator))
+            rank = torch.randperm(n, generator=source).to(power.device)
+        rank = rank.expand(power.shape)
+    held = power.gather(-1, rank).cumsum(-1)
+    # A coefficient is kept if those before it do not suffice yet (slack for the sum's rounding).
+    enough = held >= energy * held[..., -1:] * (1 - 1e-12)
+    keep = torch.cat([torch.ones_like(enough[..., :1]), ~enough[..., :-1]], dim=-1)
+    if energy == 1:
+        keep = torch.ones_like(keep)
+    return torch.zeros_like(keep).scatter(-1, rank, keep)
+
+
+class Spectrum(NamedTuple):
+    """One signal of each network in its frequency domain, with what to keep of it."""
+
+    span: slice             # where the signal lies in a row of weights
+    coefficients: Tensor    # (N, n) float64
+    kept: Tensor            # (N, n) bool
+
+
+def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str = "energy",
+            generator: torch.Generator | int = 0, smallest: int = 16) -> list[Spectrum]:
+    """The transformed weights and the masks of what to keep (steps 1 and 2 of `generate`).
+
+    One spectrum for `per="network"`, one a tensor for `per="tensor"`; tensors of fewer than
+    `smallest` weights have no spectrum then and stay as they are.
+    """
+    _check_pool(pool)
+    _check_energy(energy)
+    require_one_of("per", per, ("network", "tensor"))
+    require_one_of("order", order, ORDERS)
+    base = seeds.base(generator)
+    weights = pool.flat().double()                                          # (N, P)
+    found = []
+    for number, span in enumerate(_spans(pool, per, smallest)):
+        c = _forward(weights[:, span], pool, span, order, base)
+        rule = order if order in ORDERS[:4] else "energy"
+        found.append(Spectrum(span, c, important(c, energy, rule, base + number)))
+    return found
+
+
+def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "network",
+             order: str = "energy", redraw: str = "normal",
+             generator: torch.Generator | int = 0, smallest: int = 16) -> Pool:
+    """New networks (N·children) from each network of a pool, without training: MGE's generator.
+
+    1. Transform the weights, all as one signal (`per="network"`) or tensor by tensor.
+    2. Keep the coefficients that come first in `order` up to a share `energy` of the squared norm.
+       Besides the orders of `important`: `raw` (no transform, the largest weights), `shuffled`
+       (a fixed random permutation before the transform), `2-D` (along both axes of a matrix).
+    3. Draw the rest again: `normal` with the mean and spread of the coefficients it replaces;
+       `resample`, a random permutation of them; `sign-flip`, random signs; `zero-fill`, nothing.
+    4. Transform back.
+
+    Children of one network lie in a row. Child i of network j depends on the generator, j and i
+    alone. Buffers (BatchNorm's statistics) are the parent's.
+    """
+    require(isinstance(children, int) and not isinstance(children, bool) and children >= 1,
+            "children", children, "a whole number ≥ 1")
+    require_one_of("redraw", redraw, REDRAWS)
+    base = seeds.base(generator)
+    parts = spectra(pool, energy, per, order, base, smallest)
+    families = []
+    for j in range(len(pool)):
+        parent = pool[j].flat().double()                                    # (1, P)
+        for first in range(0, children, CHILDREN_AT_ONCE):
+            numbers = range(first, min(first + CHILDREN_AT_ONCE, children))
+            families.append(_family(parent, parts, j, numbers, redraw, order, base, pool))
+    return pool.with_flat(torch.cat(families))
+
+
+def _family(parent, parts, j, numbers, redraw, order, base, pool) -> Tensor:
+    """Children `numbers` of network j, as rows of weights (len(numbers), P)."""
+    sources = [seeds.generator(base, j, i) for i in numbers]
+    weights = parent.repeat(len(sources), 1)
+    for span, c, kept in parts:
+        drawn = draw(c[j], kept[j], redraw, sources)                        # (children, n)
+        weights[:, span] = _inverse(drawn, pool, span, order, base)
+    return weights.to(pool.dtype)
+
+
+def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Generator]) -> Tensor:
+    """Copies of one signal's coefficients (n,), a row for each generator, with those outside
+    `kept` drawn again by the law (step 3 of `generate`)."""
+    rest = coefficients[~kept]                                              # (m,)
+    rows = coefficients.repeat(len(sources), 1)
+    m, device = len(rest), rest.device
+    if m == 0:
+        return rows
+    if law == "normal":
+        z = torch.stack([torch.randn(m, generator=g, dtype=torch.float64) for g in sources])
+        fresh = rest.mean() + rest.std(correction=0) * z.to(device)
+    elif law == "resample":
+        fresh = torch.stack([rest[torch.randperm(m, generator=g).to(device)] for g in sources])
+    elif law == "sign-flip":
+        signs = torch.stack([torch.randint(2, (m,), generator=g) * 2 - 1 for g in sources])
+        fresh = rest * signs.to(device)
+    else:
+        fresh = torch.zeros_like(rest).expand(len(sources), -1)
+    rows[:, ~kept] = fresh
+    return rows
+
+
+# ---- the transform that an order asks for ---------------------------------------------------
+def _forward(x: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tensor:
+    if order == "raw":
+        return x.clone()
+    if order == "shuffled":
+        return dct(x[:, _shuffle(x, span, base)])
+    if order == "2-D":
+        return _each_matrix(x, pool, span, dct)
+    return dct(x)
+
+
+def _inverse(c: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tensor:
+    if order == "raw":
+        return c
+    if order == "shuffled":
+        x = torch.empty_like(c)
+        x[:, _shuffle(c, span, base)] = idct(c)
+        return x
+    if order == "2-D":
+        return _each_matrix(c, pool, span, idct)
+    return idct(c)
+
+
+def _shuffle(x, span, base):
+    """The fixed permutation of one signal; its path is apart from every child's."""
+    return torch.randperm(x.shape[-1], generator=seeds.generator(base, span.start, 0, 0)
+                          ).to(x.device)
+
+
+def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform) -> Tensor:
+    """Transform both axes of each tensor (outputs × all the rest) that lies in the span."""
+    result = rows.clone()
+    for name, part in pool.segments().items():
+        if span.start <= part.start and part.stop <= span.stop:
+            part = slice(part.start - span.start, part.stop - span.start)
+            outputs = pool.parameters[name].shape[1] if pool.parameters[name].ndim > 2 else 1
+            matrix = rows[:, part].reshape(len(rows), outputs, -1)
+            matrix = transform(transform(matrix).transpose(1, 2)).transpose(1, 2)
+            result[:, part] = matrix.reshape(len(rows), -1)
+    return result
+
+
+def _spans(pool: Pool, per: str, smallest: int) -> list[slice]:
+    if per == "network":
+        return [slice(0, pool.size)]
+    return [span for span in pool.segments().values() if span.stop - span.start >= smallest]
+
+
+def _check_pool(pool):
+    require(isinstance(pool, Pool), "pool", pool, "a Pool (Pool.stack([network]) makes one)")
+
+
+def _check_energy(energy):
+    require(isinstance(energy, (int, float)) and not isinstance(energy, bool)
+            and 0 < energy <= 1, "energy", energy, "a share in (0, 1]")

@@ -1,0 +1,185 @@
+"""Costly results on disk, each under the hash of what made it.
+
+    networks = store.cached(train_networks, data, epochs=12)
+
+looks the result up and makes it only if it is missing. The key is the hash of the function's code
+and of every `wlib` module it reaches, of the arguments, and of the packages' versions, so that a
+changed line gives a new key and a changed comment does not. Two processes that want one thing make
+it once: the first takes a lock, the second waits and reads. An entry is written under a temporary
+name and renamed; its checksum is tested on every reading, and a damaged one is made again. The
+lock belongs to the operating system, which takes it back from a process that died.
+
+Results may be tensors, numbers, strings, lists, tuples and dicts of them, and pandas DataFrames.
+Nothing is pickled: tensors lie in a safetensors file whose header holds the rest as JSON.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import platformdirs
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wlib import fingerprint
+from wlib.check import short
+
+FORMAT = "wlib store 1"
+
+
+def root() -> Path:
+    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache."""
+    return Path(os.environ.get("WLIB_STORE") or platformdirs.user_cache_dir("weights-as-data"))
+
+
+def cached(function: Callable, *args, **kwargs) -> Any:
+    """The value of `function(*args, **kwargs)`, made once and then read.
+
+    The function must give the same result for the same arguments. A function of a notebook may
+    use that notebook's other functions and plain constants; whatever else it needs is passed.
+    """
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"
+    recipe = {"function": name, "code": fingerprint.function_fingerprint(function),
+              "arguments": {k: describe(v, k) for k, v in bound.arguments.items()},
+              "versions": fingerprint.versions()}
+    key = _sha(json.dumps(recipe, sort_keys=True).encode())
+    folder = root() / name.replace("<", "").replace(">", "")
+    path = folder / f"{key}.safetensors"
+    hit, value = _read(path, key)
+    if hit:
+        return value
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{key}.lock"):
+        hit, value = _read(path, key)          # made by another process while this one waited
+        if hit:
+            return value
+        start = time.perf_counter()
+        value = function(*args, **kwargs)
+        seconds = time.perf_counter() - start
+        made = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3), "recipe": recipe}
+        _write(path, key, value, made)
+    return _read(path, key)[1] if path.exists() else value
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """One hash of named tensors: names, dtypes, shapes and bytes."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return sha.hexdigest()
+
+
+def describe(value: Any, argument: str = "argument") -> Any:
+    """What stands for an argument in a key: itself if it is plain, else a hash of its contents."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(v, argument) for v in value]
+    if isinstance(value, dict):
+        return {str(k): describe(v, argument) for k, v in value.items()}
+    if isinstance(value, Tensor):
+        return {"tensor": digest({"": value})}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, nn.Module):
+        return {"module": repr(value), "code": fingerprint.function_fingerprint(type(value)),
+                "state": digest(dict(value.state_dict()))}
+    if hasattr(value, "digest"):
+        return {type(value).__qualname__: value.digest()}
+    if inspect.isfunction(value):
+        return {"function": fingerprint.function_fingerprint(value)}
+    raise ValueError(f"{argument}: got {short(value)}, want plain values, tensors, networks, pools "
+                     "or image sets, so that the store can tell one call from another")
+
+
+# ---- one entry ----------------------------------------------------------------------------------
+def _write(path: Path, key: str, value: Any, made: dict) -> None:
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_encode(value, tensors))
+    header = {"format": FORMAT, "key": key, "value": tree, "made": json.dumps(made),
+              "checksum": _sha(digest(tensors).encode() + tree.encode())}
+    temporary = path.with_name(f".{key}.{os.getpid()}.part")
+    try:
+        save_file(tensors, temporary, metadata=header)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path, key: str) -> tuple[bool, Any]:
+    """(found, value); an entry that is damaged or belongs to another key counts as missing."""
+    if not path.exists():
+        return False, None
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except Exception:     # unreadable, truncated or foreign: safetensors raises its own classes
+        return False, None
+    good = (header.get("format") == FORMAT and header.get("key") == key and header.get("checksum")
+            == _sha(digest(tensors).encode() + header.get("value", "").encode()))
+    return (True, _decode(json.loads(header["value"]), tensors)) if good else (False, None)
+
+
+def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"$tensor": name}
+    if isinstance(value, pd.DataFrame):
+        return {"$frame": {str(c): [_encode(v, tensors) for v in value[c].tolist()]
+                           for c in value.columns}}
+    if isinstance(value, tuple):
+        return {"$tuple": [_encode(v, tensors) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v, tensors) for v in value]
+    if isinstance(value, dict):
+        for k in value:
+            if not isinstance(k, str) or k.startswith("$"):
+                raise ValueError(f"result: got the dict key {k!r}, want text without a leading $")
+        return {k: _encode(v, tensors) for k, v in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"result: got {short(value)}, want tensors, plain values, DataFrames, and "
+                     "lists, tuples and dicts of them")
+
+
+def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(tree, list):
+        return [_decode(v, tensors) for v in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$tensor" in tree:
+        return tensors[tree["$tensor"]]
+    if "$frame" in tree:
+        return pd.DataFrame({c: [_decode(v, tensors) for v in column]
+                             for c, column in tree["$frame"].items()})
+    if "$tuple" in tree:
+        return tuple(_decode(v, tensors) for v in tree["$tuple"])
+    return {k: _decode(v, tensors) for k, v in tree.items()}
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

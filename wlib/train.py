@@ -1,0 +1,135 @@
+"""Train one network or a whole pool at once.
+
+A member of a pool depends on its own seed alone: its initial weights and the order of its batches
+are the same whether it is trained by itself or among others, by either engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from wlib import nets, store
+from wlib.check import require, require_one_of
+from wlib.pool import Pool
+from wlib.seeds import generator
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+DRAWS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
+        seeds: Sequence[int] = (0,), epochs: int = 12, batch: int = 64, rate: float = 1e-3,
+        optimizer: str = "adam", weight_decay: float = 0.0, engine: str = "auto",
+        device: str = "auto", **settings) -> Pool:
+    """A pool of networks trained with cross-entropy, one a seed.
+
+    `spec` is an architecture's name (classes, channels and size come from the data; `settings` go
+    to `nets.build`), a module (copied and initialized anew), a function that returns a module, or
+    a `Pool` to train further: of one network, which then starts every member, or of one a seed.
+    `data` is an `ImageSet`. With `epochs=0` the members are returned as they start.
+    """
+    seeds = list(seeds)
+    require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
+    require(len(seeds) > 0 and len(set(seeds)) == len(seeds), "seeds", seeds,
+            "at least one, no two equal")
+    require(isinstance(epochs, int) and epochs >= 0, "epochs", epochs, "a whole number ≥ 0")
+    require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
+    require(rate > 0, "rate", rate, "a positive learning rate")
+    require_one_of("optimizer", optimizer, OPTIMIZERS)
+    start = _start(spec, data, seeds, settings).to(device)
+    require(_classes(start) >= len(data.classes), "spec", f"{_classes(start)} outputs",
+            f"at least the data's {len(data.classes)} classes")
+    if epochs == 0:
+        return start
+    engine = start.engine(engine)
+    draws = any(isinstance(m, DRAWS) for m in start.template.modules())
+    require(not (engine == "vmap" and draws), "engine", "vmap",
+            "'loop' for networks with dropout: both engines could not draw the same")
+
+    def optimize(weights):
+        return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay)
+
+    x, y = data.floats(start.device), data.labels.to(start.device)
+    orders = [_batches(len(data), seed, epochs, batch) for seed in seeds]
+    train = _train_together if engine == "vmap" else _train_in_turn
+    return train(start, x.to(start.dtype), y, orders, seeds, optimize)
+
+
+def stored_fit(spec, data, *, seeds: Sequence[int] = (0,), device: str = "auto", **settings
+               ) -> Pool:
+    """`fit`, with every seed's network kept in the store under a key of its own."""
+    kind = str(nets.resolve_device(device))
+    members = [store.cached(_fit_one, spec, data, seed, kind, settings) for seed in seeds]
+    template = _start(spec, data, [0], {k: v for k, v in settings.items() if k not in
+                                        fit.__kwdefaults__}).template
+    return Pool.cat([Pool(template, m["parameters"], m["buffers"]) for m in members]).to(device)
+
+
+def _fit_one(spec, data, seed, device, settings):
+    if isinstance(spec, Pool):
+        require(len(spec) == 1, "spec", spec, "a pool of one network, the start of every member")
+    pool = fit(spec, data, seeds=[seed], device=device, **settings)
+    return {"parameters": pool.parameters, "buffers": pool.buffers}
+
+
+def _start(spec, data, seeds, settings) -> Pool:
+    if isinstance(spec, Pool):
+        require(len(spec) in (1, len(seeds)), "spec", spec, f"1 or {len(seeds)} networks")
+        require(not settings, "settings", settings, "none for a pool that is trained further")
+        return spec if len(spec) == len(seeds) else spec.repeat(len(seeds))
+    if isinstance(spec, str):
+        settings = {"classes": len(data.classes), "channels": data.channels, "size": data.size,
+                    **settings}
+    else:
+        require(not settings, "settings", settings, "none where spec is no architecture's name")
+    return Pool.stack([nets.fresh(spec, seed, **settings) for seed in seeds])
+
+
+def _classes(pool: Pool) -> int:
+    """Outputs of the last layer with weights (its bias or first axis)."""
+    return list(pool.parameters.values())[-1].shape[1]
+
+
+def _batches(count: int, seed: int, epochs: int, batch: int) -> list[Tensor]:
+    """The image numbers of every step, drawn anew each epoch from (seed, epoch)."""
+    return [part for epoch in range(epochs)
+            for part in torch.randperm(count, generator=generator(seed, epoch)).split(batch)]
+
+
+def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
+    trained = []
+    for i, (order, seed) in enumerate(zip(orders, seeds, strict=True)):
+        net = start.network(i).train()
+        step = optimize(net.parameters())
+        with torch.random.fork_rng(devices=[] if x.device.type == "cpu" else None):
+            torch.manual_seed(seed)                                  # dropout draws from it
+            for part in order:
+                step.zero_grad()
+                F.cross_entropy(net(x[part]), y[part]).backward()
+                step.step()
+        trained.append(net.eval())
+    pool = Pool.stack(trained)
+    return Pool(start.template, pool.parameters, pool.buffers)
+
+
+def _train_together(start: Pool, x, y, orders, seeds, optimize) -> Pool:
+    template = start.network(0).train()
+    weights = {k: t.clone().requires_grad_() for k, t in start.parameters.items()}
+    buffers = {k: t.clone() for k, t in start.buffers.items()}      # running statistics move
+    step = optimize(weights.values())
+
+    def loss(weights, buffers, x, y):
+        return F.cross_entropy(functional_call(template, (weights, buffers), (x,)), y)
+
+    for parts in zip(*orders, strict=True):
+        index = torch.stack(parts)                                   # (N, b)
+        step.zero_grad()
+        # The sum keeps members apart: each one's gradient depends on its own loss alone.
+        vmap(loss)(weights, buffers, x[index], y[index]).sum().backward()
+        step.step()
+    return Pool(start.template, {k: t.detach() for k, t in weights.items()}, buffers)
