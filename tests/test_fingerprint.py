@@ -16,7 +16,7 @@ TOY = {
     "wlib.alone": "x = 1\n",
     "wlib.plot": "from wlib import alone\n",
     "wlib.claims": "def judge():\n    return 1\ndef half(x):\n    return x / 2\n"
-                   "class Report:\n    def save(self):\n        return half(1)\n",
+                   "def summarize():\n    return half(1)\n",
 }
 
 

@@ -200,11 +200,14 @@ def versions() -> dict[str, str]:
 
 
 def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
-                         sources: Sources | None = None) -> str:
+                         sources: Sources | None = None,
+                         installed: Mapping[str, str] | None = None) -> str:
     """Hash of what a notebook's run depends on: code cells, parameters, versions, `wlib`.
 
     `parameters` are the final ones, after profile and command line; a default that they replace
-    does not count. Markdown, outputs and metadata do not count either.
+    does not count. Markdown, outputs and metadata do not count either. `installed` are the
+    versions of a recorded run (default: those of this machine), so that a run made elsewhere is
+    stale only when code has changed.
     """
     sources = _LOADED if sources is None else sources
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
@@ -212,9 +215,10 @@ def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
     modules = sorted({name for text in code for name in reached(text, sources)} | {"wlib"})
     report = ""
     if any("claims" in text for text in code) and "wlib.claims" in sources:
-        # Judging re-runs nothing, but the code that writes a results file does count.
-        report = definition_fingerprint("wlib.claims", "Report", sources)
-    return digest(code, parameters, versions(), report, _modules_fingerprint(modules, sources))
+        # Judging changes no result, but the code that makes a measure of arrays does.
+        report = definition_fingerprint("wlib.claims", "summarize", sources)
+    installed = versions() if installed is None else installed
+    return digest(code, parameters, installed, report, _modules_fingerprint(modules, sources))
 
 
 def _cell_code(cell: dict, parameters: Mapping[str, Any]) -> str:
