@@ -1,0 +1,202 @@
+"""The figures of the notebooks: one look, one function a kind of figure.
+
+Every function takes results and draws; none computes what a page claims. `theme()` comes first in
+a notebook. A figure says its finding in the title and in `alt`, the text for readers who do not see
+it; both come from the notebook, where the results are. Intervals are Student's t over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.ticker import PercentFormatter
+
+from wlib import claims
+from wlib.check import require
+from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
+
+COLUMN, FULL = (4.8, 3.2), (8.4, 3.4)      # inches; the text stays at 9 points or more
+PALETTE = (METHOD, REDRAWN, GOOD, PURPLE, SKY, "#ca9161", "#949494")
+MARKERS = "os^Dvp*X"
+CONTROLS = ("#5f5f5f", "#8a8a8a", "#ababab", "#777777")
+
+
+def theme() -> None:
+    """The book's look: opaque, colorblind-safe, vector lines, text of at least 9 points."""
+    sns.set_theme(style="whitegrid", palette="colorblind", rc={
+        "figure.figsize": COLUMN, "figure.facecolor": "white", "savefig.facecolor": "white",
+        "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9,
+        "xtick.labelsize": 9, "ytick.labelsize": 9, "axes.titlelocation": "left",
+        "axes.titleweight": "bold", "figure.constrained_layout.use": True, "grid.color": "#e3e3e3",
+        "svg.fonttype": "path", "svg.hashsalt": "weights-as-data", "legend.frameon": False})
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+        set_matplotlib_formats("svg", metadata={"Date": None})
+    except Exception:      # outside Jupyter there is no inline backend to set
+        pass
+
+
+def show(figure: plt.Figure, alt: str) -> None:
+    """Display a figure once, with its text for readers who do not see it."""
+    from IPython.display import display
+    require(isinstance(alt, str) and len(alt) > 20, "alt", alt, "a sentence with the finding")
+    display(figure, metadata={"alt": alt})
+    plt.close(figure)
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
+    """Mean over seeds and half-width of its 95 % t-interval, for each group: `mean`, `half`."""
+    rows = []
+    for key, part in frame.groupby(list(by), sort=False, observed=True):
+        interval = claims.interval(part.groupby("seed")[column].mean().to_numpy())
+        rows.append({**dict(zip(by, key, strict=True)), "mean": interval.mean,
+                     "half": interval.high - interval.mean})
+    return pd.DataFrame(rows)
+
+
+def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequence[str],
+          axis=None, arm: str = "arm", categorical: bool = True, percent: bool = True,
+          xlabel: str = "", ylabel: str = "", title: str = "", level: Mapping | None = None):
+    """`y` over `x`, a line an arm, with 95 % intervals over the column `seed`.
+
+    `arms` maps names to colors; without colors the first is the method's and the rest follow the
+    palette. `level` draws labeled horizontal lines ({"chance": 0.1}).
+    """
+    axis = axis or plt.figure(figsize=COLUMN).subplots()
+    colors = dict(arms) if isinstance(arms, Mapping) else dict(zip(arms, PALETTE, strict=False))
+    table = over_seeds(frame[frame[arm].isin(list(colors))], [arm, x], y)
+    values = sorted(table[x].unique())
+    for number, (name, color) in enumerate(colors.items()):
+        part = table[table[arm] == name].sort_values(x)
+        shift = (number - (len(colors) - 1) / 2) * 0.07 if categorical else 0.0
+        at = [values.index(v) + shift for v in part[x]] if categorical else part[x]
+        axis.errorbar(at, part["mean"], part["half"], label=name, color=color, capsize=2,
+                      marker=MARKERS[number % len(MARKERS)], ms=4.5, elinewidth=1,
+                      lw=2.2 if color == METHOD else 1.2, zorder=3 if color == METHOD else 2)
+    for name, height in (level or {}).items():
+        axis.axhline(height, color="#333333", lw=1, ls=":", label=name)
+    if categorical:
+        axis.set_xticks(range(len(values)), [f"{v:g}" for v in values])
+    if percent:
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel or x, ylabel=ylabel or y)
+    axis.set_title(title)
+    axis.legend()
+    return axis.figure
+
+
+def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]],
+         groups: Mapping[str, Mapping[str, str] | Sequence[str]], title: str,
+         xlabel: str, ylabel: str):
+    """`lines` in panels: a row for each value of the column `rows[0]`, a column for each group of
+    arms; one scale for all, so that panels compare."""
+    column, values = rows
+    figure, axes = plt.subplots(len(values), len(groups), figsize=(9.6, 2.9 * len(values) + 0.5),
+                                sharex=True, sharey=True, squeeze=False)
+    for line, value in zip(axes, values, strict=True):
+        for axis, (name, arms) in zip(line, groups.items(), strict=True):
+            lines(frame[frame[column] == value], x, y, arms=arms, axis=axis,
+                  xlabel=xlabel if line is axes[-1] else " ",
+                  ylabel=ylabel if axis is line[0] else " ", title=f"{name}, per {value}")
+            axis.title.set(fontweight="normal", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
+         colors: Mapping[str, str] | None = None, title: str = "", xlabel: str = "",
+         level: Mapping | None = None, percent: bool = True, axis=None):
+    """Horizontal bars, one a row of the table, with intervals of half-width `half`."""
+    axis = axis or plt.figure(figsize=(6.4, 0.42 * len(table) + 1.2)).subplots()
+    colors = [(colors or {}).get(n, METHOD) for n in table[name]]
+    axis.barh(range(len(table)), table[value], color=colors, height=0.62,
+              xerr=None if half is None else table[half],
+              error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": "#333333"})
+    axis.set_yticks(range(len(table)), table[name])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    for label, at in (level or {}).items():
+        axis.axvline(at, color="#333333", lw=1, ls=":", label=label)
+    if level:
+        axis.legend()
+    if percent:
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel or value)
+    axis.set_title(title)
+    return axis.figure
+
+
+# ---- MGE ----------------------------------------------------------------------------------------
+def steps(weights, coefficients, kept, drawn, child, *, title: str):
+    """The generator on one signal: weights, their spectrum with what is kept, the redrawn
+    spectrum, and the child beside its parent. All (n,) arrays, `kept` bool."""
+    weights, coefficients, drawn, child = (np.asarray(v, float) for v in
+                                           (weights, coefficients, drawn, child))
+    kept, at = np.asarray(kept, bool), np.arange(len(weights))
+    figure, axes = plt.subplots(2, 2, figsize=(9.0, 4.6))
+    axes[0, 0].plot(at, weights, color="#333333", lw=1)
+    axes[0, 0].set(title="1  weights", xlabel="position", ylabel="value")
+    for axis, c, name, color in ((axes[0, 1], coefficients, "2  spectrum", CONTROL),
+                                 (axes[1, 0], drawn, "3  the rest redrawn", REDRAWN)):
+        axis.vlines(at[~kept], 0, c[~kept], color=color, lw=1.4,
+                    label="the rest" if color == CONTROL else "redrawn")
+        axis.vlines(at[kept], 0, c[kept], color=METHOD, lw=1.4, label="kept")
+        axis.set(title=name, xlabel="frequency", ylabel="coefficient")
+        axis.legend()
+    axes[1, 1].plot(at, weights, color="#333333", lw=1, label="parent")
+    axes[1, 1].plot(at, child, color=REDRAWN, lw=1, label="child")
+    axes[1, 1].set(title="4  back to weights", xlabel="position", ylabel="value")
+    axes[1, 1].legend()
+    for axis in axes.flat:
+        axis.title.set(fontweight="normal", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+    """Distance and cosine of children to their seed network over the energy kept, with what
+    theory says: ρ = √(2(1 − t)) and cos = t."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=FULL)
+    t = np.linspace(frame["energy"].min() - 0.02, 1, 200)
+    left.plot(t, np.sqrt(2 * (1 - t)), color="#333333", ls="--", label="√(2(1 − t))")
+    left.plot(t, np.sqrt(1 - t), color="#999999", ls=":", label="√(1 − t)")
+    right.plot(t, t, color="#333333", ls="--", label="t")
+    for axis, column in ((left, "distance"), (right, "cosine")):
+        table = over_seeds(frame[frame["arm"].isin(list(arms))], ["arm", "energy"], column)
+        for marker, (name, color) in zip(MARKERS, arms.items(), strict=False):
+            part = table[table["arm"] == name]
+            axis.errorbar(part["energy"], part["mean"], part["half"], label=name, color=color,
+                          ls="", marker=marker, ms=5, capsize=2)
+        axis.set(xlabel="energy kept t", ylabel=f"{column} to the seed network")
+        axis.legend()
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def kept_share(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[str, str],
+               title: str):
+    """Share of coefficients kept over the energy kept, with the line of independent Gaussian
+    weights (columns `energy`, `share`), for which every transform is the same."""
+    figure = lines(frame, "energy", "share", arms=arms, categorical=False,
+                   xlabel="energy kept t", ylabel="share of coefficients kept", title=title)
+    figure.axes[0].plot(gaussian["energy"], gaussian["share"], color="#333333", ls="--", lw=1,
+                        label="independent Gaussian weights")
+    figure.axes[0].legend()
+    figure.set_size_inches(6.4, 3.6)
+    return figure
+
+
+def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
+    """Two panels, `per` network and tensor, of a distance over the energy kept, from zero."""
+    figure, axes = plt.subplots(1, 2, figsize=FULL, sharey=True)
+    for axis, per in zip(axes, ("network", "tensor"), strict=True):
+        lines(frame[frame["per"] == per], x, y, arms=arms, axis=axis, percent=False, level=level,
+              xlabel=xlabel, ylabel=ylabel if per == "network" else " ", title=f"per {per}")
+        axis.title.set(fontweight="normal", fontsize=10)
+        axis.set_ylim(bottom=0)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
