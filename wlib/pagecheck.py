@@ -1,0 +1,148 @@
+"""What the pages refuse: in the sources before a build, in the HTML after it.
+
+Each check returns its findings as sentences, so that one build reports everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+FOREIGN = re.compile(r"(?:https?:)?//[\w.-]+\.\w+", re.IGNORECASE)
+# What a browser fetches by itself; a link that the reader must click is not among them.
+FETCHED = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",),
+           "source": ("src", "srcset"), "video": ("src", "poster"), "audio": ("src",),
+           "embed": ("src",), "object": ("data",), "input": ("src",), "track": ("src",),
+           "image": ("href", "xlink:href"), "use": ("href", "xlink:href")}
+FETCHED_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload",
+                 "manifest", "preconnect", "dns-prefetch", "apple-touch-icon"}
+IMAGE_NAME = re.compile(r"\.(svg|png|jpe?g|gif|webp)$", re.IGNORECASE)
+
+
+class PageError(ValueError):
+    """Pages that are not fit to read; `problems` has one sentence a finding."""
+
+    def __init__(self, headline: str, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n  - ".join([headline + ":", *self.problems]))
+
+
+def source_problems(root: Path, pages: list[str]) -> list[str]:
+    """Pages the contents name twice or in vain, and sources that the contents leave out."""
+    found = {path.relative_to(root).with_suffix("").as_posix()
+             for pattern in ("book/*.md", "notebooks/*.ipynb") for path in root.glob(pattern)}
+    return [
+        *(f"{page}: named more than once in _toc.yml" for page in sorted(set(pages))
+          if pages.count(page) > 1),
+        *(f"{page}: in _toc.yml, but there is no such file" for page in pages if page not in found),
+        *(f"{page}: orphan page, not in _toc.yml" for page in sorted(found - set(pages))),
+    ]
+
+
+def notebook_problems(name: str, notebook: dict[str, Any]) -> list[str]:
+    """A notebook that did not run, ran only in part, kept an error or shows nothing."""
+    cells = [cell for cell in notebook["cells"]
+             if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    wrong = [f"{name}: code cell {number} was not executed" for number, cell in enumerate(cells, 1)
+             if cell.get("execution_count") is None]
+    if not outputs:
+        return [f"{name}: a notebook page without outputs"]
+    return wrong + [f"{name}: an output is the error {output.get('ename')}" for output in outputs
+                    if output.get("output_type") == "error"]
+
+
+def html_problems(folder: Path) -> list[str]:
+    """What is unfit in a folder of built pages: foreign addresses, alt text, dead inner links."""
+    pages = {path: parse(path) for path in sorted(folder.rglob("*.html"))}
+    anchors = {path: {tag.get("id") or tag.get("name") for tag in soup.find_all(True)
+                      if tag.get("id") or tag.get("name")} for path, soup in pages.items()}
+    wrong = []
+    for path, soup in pages.items():
+        name = path.relative_to(folder).as_posix()
+        findings = [*foreign(soup), *without_alt(soup), *dead_links(path, soup, folder, anchors)]
+        wrong += [f"{name}: {finding}" for finding in dict.fromkeys(findings)]
+    for path in sorted(folder.rglob("*.css")):
+        for address in foreign_in_css(path.read_text(encoding="utf8", errors="replace")):
+            wrong.append(f"{path.relative_to(folder).as_posix()}: style fetches {address}")
+    return wrong
+
+
+def parse(path: Path) -> BeautifulSoup:
+    """A page as a tree."""
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+
+
+def foreign(soup: BeautifulSoup) -> Iterator[str]:
+    """What on a page asks another host for something without the reader's click."""
+    for tag, attribute, address in fetched(soup):
+        if FOREIGN.match(address.strip()):
+            yield f"foreign address in <{tag.name} {attribute}>: {address.strip()[:90]}"
+    for script in soup.find_all("script"):
+        kind = str(script.get("type") or "")
+        if not script.get("src") and "json" not in kind:
+            for address in FOREIGN.findall(script.get_text()):
+                if address.startswith(("http", "//")) and "://www.w3.org" not in address:
+                    yield f"foreign address in an inline script: {address}"
+    for style in soup.find_all("style"):
+        for address in foreign_in_css(style.get_text()):
+            yield f"foreign address in an inline style: {address}"
+    for tag in soup.find_all(style=True):
+        for address in foreign_in_css(str(tag["style"])):
+            yield f"foreign address in a style attribute: {address}"
+
+
+def fetched(soup: BeautifulSoup) -> Iterator[tuple[Tag, str, str]]:
+    """(tag, attribute, address) of all that a browser fetches for a page; srcset entry by entry."""
+    for name, attributes in FETCHED.items():
+        for tag in soup.find_all(name):
+            for attribute in attributes:
+                value = str(tag.get(attribute) or "")
+                for address in value.split(",") if attribute == "srcset" else [value]:
+                    if address and not address.startswith("data:"):
+                        yield tag, attribute, address
+    for tag in soup.find_all("link", href=True):
+        if FETCHED_LINKS & {str(relation).lower() for relation in tag.get("rel") or []}:
+            yield tag, "href", str(tag["href"])
+
+
+def foreign_in_css(text: str) -> list[str]:
+    """Addresses on other hosts that a style sheet fetches."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    addresses = re.findall(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", text)
+    return [address for pair in addresses for address in pair if FOREIGN.match(address)]
+
+
+def without_alt(soup: BeautifulSoup) -> Iterator[str]:
+    """Images without a text for those who do not see them; docutils fills in the file name."""
+    for image in soup.find_all("img"):
+        alt, source = str(image.get("alt") or "").strip(), str(image.get("src") or "")
+        if not alt or alt == source or IMAGE_NAME.search(alt):
+            yield f"image without alt text: {source[:90]}"
+    for embedded in soup.find_all("object"):
+        if not embedded.get_text(strip=True) and not embedded.get("aria-label"):
+            yield f"object without a text: {str(embedded.get('data'))[:90]}"
+
+
+def dead_links(path: Path, soup: BeautifulSoup, folder: Path, anchors: dict[Path, set[str]]
+               ) -> Iterator[str]:
+    """Links to pages, files or anchors that the built folder does not have."""
+    for tag in soup.find_all("a", href=True):
+        link = urlsplit(str(tag["href"]))
+        if link.scheme or link.netloc or (not link.path and not link.fragment):
+            continue
+        target = path if not link.path else (path.parent / unquote(link.path)).resolve()
+        if target.is_dir():
+            target /= "index.html"
+        if not target.is_file() or folder.resolve() not in target.resolve().parents:
+            yield f"dead link: {tag['href']}"
+        elif link.fragment and target in anchors and unquote(link.fragment) not in anchors[target]:
+            yield f"dead anchor: {tag['href']}"

@@ -1,0 +1,394 @@
+"""The generated parts of the pages, as MyST Markdown: claims, verdicts, provenance, times, tables.
+
+A chapter asks for a part by a comment, `<!-- wlib: NAME ARGUMENT -->`, alone on a line or inside
+one (such as an `:alt:` option). Nothing here reads a clock or writes a file: equal results, equal
+pages.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wlib import claims, fingerprint
+from wlib.check import require_one_of
+
+PART = re.compile(r"<!-- wlib: ([\w-]+) ?([\w-]*) -->")
+MEASURED = re.compile(r"\.measure\(\s*['\"](\w+)['\"]")
+PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
+CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
+           "not reproduced": "not-reproduced", "undecided": "undecided",
+           "not measured": "not-measured"}
+SHOWN_VERSIONS = ("python", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the generated parts are made from: the claims, this build's runs, the recorded ones."""
+
+    root: Path
+    profile: str
+    rows: list[claims.Row]
+    built: dict[str, dict[str, Any]] = field(default_factory=dict)     # notebook -> results
+    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)  # notebook -> results
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)      # notebook -> run record
+    benchmarks: dict[str, Any] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the profile's executed notebooks and results lie."""
+        return self.root / "_build" / self.profile
+
+    @classmethod
+    def read(cls, root: Path, profile: str) -> Book:
+        """Gather everything for a profile; `ValueError` names a file that is not right."""
+        rows = claims.load(root / "book" / "claims.yml")
+        names = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
+        built = {name: claims.built(name, profile, root) for name in sorted(names)}
+        recorded = {name: claims.recorded(name, root) for name in sorted(names)}
+        runs = read_json(root / "_build" / profile / "runs.json") or {}
+        return cls(root, profile, rows,
+                   {name: results for name, results in built.items() if results},
+                   {name: results for name, results in recorded.items() if results},
+                   {name: run for name, run in runs.get("notebooks", runs).items()
+                    if isinstance(run, dict)},
+                   read_json(root / "results" / "benchmarks.json"))
+
+    def judged(self, row: claims.Row) -> dict[str, Any] | None:
+        """The run a row is judged by: the best recorded one that measured it, else this build's."""
+        for runs in (self.recorded, self.built):
+            results = runs.get(row.notebook)
+            if results and row.id in results["measures"]:
+                return results
+        return None
+
+    def verdict(self, row: claims.Row) -> claims.Verdict:
+        """The computed verdict of a row."""
+        results = self.judged(row)
+        return claims.judge(row, results["measures"][row.id] if results else None)
+
+
+def fill(text: str, book: Book) -> str:
+    """A chapter's text with every generated part in place; refuses an unknown part."""
+
+    def part(match: re.Match[str]) -> str:
+        require_one_of("generated part", match[1], PARTS)
+        return PARTS[match[1]](book, match[2])
+
+    return PART.sub(part, text)
+
+
+def drawings() -> dict[str, bytes]:
+    """Every drawing of an idea, as SVG by name."""
+    from wlib import draw  # late: a build that only checks something need not load matplotlib
+
+    return {name: draw.svg(name) for name in draw.DRAWINGS}
+
+
+# ---------------------------------------------------------------- pieces of Markdown
+def cell(text: Any) -> str:
+    """A text that is safe in one cell of a table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def table(head: Iterable[str], lines: Iterable[Iterable[Any]], css: str = "") -> str:
+    """A Markdown table; a sentence instead where it has no lines."""
+    head, lines = list(head), [list(line) for line in lines]
+    if not lines:
+        return "*Nothing here yet.*"
+    rows = [head, ["---"] * len(head), *lines]
+    text = "\n".join("| " + " | ".join(cell(item) for item in row) + " |" for row in rows)
+    return f"```{{table}}\n:class: {css}\n\n{text}\n```" if css else text
+
+
+def mark(words: str) -> str:
+    """A verdict as the whole book shows it: mark, words and color together."""
+    return f"[{claims.MARKS[words]} {words}]{{.verdict .verdict-{CLASSES[words]}}}"
+
+
+def duration(seconds: float) -> str:
+    """'4 s', '2 min 5 s', '1 h 12 min'."""
+    whole = round(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def words(interval: claims.Interval | None, unit: str) -> str:
+    """An interval in words, or a dash."""
+    return "–" if interval is None else interval.words(unit)
+
+
+def page(name: str) -> str:
+    """The path of a notebook's page as chapters link to it."""
+    return f"../notebooks/{name}.ipynb"
+
+
+# ---------------------------------------------------------------- claims
+def verdict_summary(book: Book, _: str) -> str:
+    """How many claims of each paper came to which verdict."""
+    found = {paper: [book.verdict(row).words for row in book.rows if row.paper == paper]
+             for paper in PAPERS}
+    found = {paper: verdicts for paper, verdicts in found.items() if verdicts}
+    head = ["verdict", *(f"[{PAPERS[paper]}](#claims-{paper})" for paper in found)]
+    lines = [[mark(verdict), *(verdicts.count(verdict) for verdicts in found.values())]
+             for verdict in claims.MARKS]
+    return table(head, lines if found else [])
+
+
+def claims_table(book: Book, _: str) -> str:
+    """All claims, one line each, with their verdicts."""
+    lines = []
+    for row in book.rows:
+        verdict = book.verdict(row)
+        lines.append([f"[{row.id}](#claim-{row.id})", row.claim, f"{row.figure} ({row.source})",
+                      words(verdict.value_interval, row.unit), verdict.best_control or "–",
+                      mark(verdict.words)])
+    return table(["id", "the paper says", "the paper's figure (how sure we are)", "measured",
+                  "best control", "verdict"], lines, "claims")
+
+
+def claims_rows(book: Book, _: str) -> str:
+    """Every claim with all that its verdict rests on, paper by paper."""
+    parts = []
+    for paper, title in PAPERS.items():
+        mine = [row for row in book.rows if row.paper == paper]
+        if mine:
+            parts += [f"(claims-{paper})=\n## {title}", *(claim(row, book) for row in mine)]
+    return "\n\n".join(parts)
+
+
+def claim(row: claims.Row, book: Book) -> str:
+    """One claim: paper, figure, measure, rule, verdict, the rivals one by one, where it was run."""
+    verdict, results = book.verdict(row), book.judged(row)
+    facts = {
+        "The paper says": row.claim,
+        "The paper's figure": f"{row.figure} ({row.source})",
+        "Our measure": f"{row.measure} ({row.unit}, {row.better} is better)",
+        "Rule": f"{row.rule.words(row.unit)}; margin against controls {row.margin:g} {row.unit}",
+        "Controls": ", ".join(row.controls),
+        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
+        "Remark": row.remark,
+        "Judged by": judged_by(row, results, book),
+        "This build": beside(row, results, book),
+    }
+    lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
+                      for name, text in facts.items() if text)
+    rivals = comparison(row, results["measures"][row.id]) if results else ""
+    return f"(claim-{row.id})=\n### Claim {row.id}\n\n{lines}\n{rivals}".rstrip()
+
+
+def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
+    """Which run the verdict rests on, with a link to the cell that measured it."""
+    if results is None:
+        return f"no run; [the notebook]({page(row.notebook)})" if is_page(row, book) else "no run"
+    link = f"[{row.notebook}]({page(row.notebook)})" if is_page(row, book) else row.notebook
+    if row.id in anchors(book, row.notebook):
+        link += f", [the cell that measured it](#measure-{row.id})"
+    seeds = ", ".join(map(str, results["seeds"]))
+    what = results["measures"][row.id].get("resampled") or "seeds"
+    stale = stale_note(results, book)
+    return f"{link}; {run_words(results)}; seeds {seeds}; the interval resamples {what}.{stale}"
+
+
+def beside(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
+    """The measure in this build's own run, where a recorded one was judged."""
+    mine = book.built.get(row.notebook)
+    if mine is None or mine is results or row.id not in mine["measures"]:
+        return ""
+    verdict = claims.judge(row, mine["measures"][row.id])
+    return (f"{words(verdict.value_interval, row.unit)} at profile {mine['profile']}, by itself "
+            f"{mark(verdict.words)}")
+
+
+def comparison(row: claims.Row, measure: Mapping[str, Any]) -> str:
+    """The method and each rival, with the method's paired advantage."""
+    lines = [["the method", "", claims.interval(measure["values"], measure.get("image_se", 0.0))
+              .words(row.unit), ""]]
+    for kind in ("controls", "references"):
+        for name, entry in measure.get(kind, {}).items():
+            value = claims.interval(entry["values"], entry.get("image_se", 0.0))
+            lines.append([name, kind[:-1], value.words(row.unit),
+                          claims.advantage(measure, name).words(row.unit)])
+    return table(["", "kind", "value", "advantage of the method"], lines)
+
+
+def is_page(row: claims.Row, book: Book) -> bool:
+    """Whether a row's notebook exists already."""
+    return (book.root / "notebooks" / f"{row.notebook}.ipynb").is_file()
+
+
+def anchors(book: Book, name: str) -> set[str]:
+    """The measures whose cell in a notebook can be linked to."""
+    notebook = read_json(book.root / "notebooks" / f"{name}.ipynb") or {"cells": []}
+    return {found for one in notebook["cells"] if one["cell_type"] == "code"
+            for found in MEASURED.findall("".join(one["source"]))}
+
+
+# ---------------------------------------------------------------- provenance
+def run_words(results: Mapping[str, Any]) -> str:
+    """Profile, day, device, time and commit of a run."""
+    made = results["provenance"]
+    commit = str(made.get("commit") or "")[:8]
+    parts = [f"profile {results['profile']}", str(made.get("date", "an unknown day"))[:10],
+             f"on {made.get('device', 'an unknown device')} ({made.get('machine', 'unknown')})"]
+    if made.get("seconds") is not None:
+        parts.append(f"in {duration(made['seconds'])}")
+    if commit:
+        parts.append(f"commit `{commit}`" + (" with changes on top" if made.get("dirty") else ""))
+    return ", ".join(parts)
+
+
+def stale_note(results: Mapping[str, Any], book: Book) -> str:
+    """A warning where the notebook or the library has changed since a recorded run."""
+    if results is book.built.get(results["notebook"]) or not claims.is_stale(results, book.root):
+        return ""
+    return " **The notebook or the library has changed since this run.**"
+
+
+def provenance(name: str, book: Book) -> str:
+    """The box that says when, where and from what the numbers of a notebook's page came."""
+    results, run = book.built.get(name), book.runs.get(name, {})
+    seconds = results["provenance"].get("seconds") if results else run.get("seconds")
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    lines = [f":::{{admonition}} Executed at profile {book.profile}{took}",
+             ":class: provenance dropdown", ""]
+    if results:
+        versions = results["provenance"].get("versions", {})
+        shown = ", ".join(f"{package} {versions[package]}" for package in SHOWN_VERSIONS
+                          if package in versions)
+        lines += [f"- This page's run: {run_words(results)}.",
+                  f"- Seeds: {', '.join(map(str, results['seeds']))}.", f"- Versions: {shown}."]
+    recorded = book.recorded.get(name)
+    if recorded:
+        lines.append(f"- Recorded run, which the [claims](../book/claims.md) are judged by: "
+                     f"{run_words(recorded)}.{stale_note(recorded, book)}")
+    if book.profile == "smoke":
+        lines.append("- **Profile smoke only proves that every cell runs: its numbers mean "
+                     "nothing.**")
+    return "\n".join([*lines, ":::"])
+
+
+# ---------------------------------------------------------------- notebooks
+def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str, Any]:
+    """The executed notebook with the prose and the cell settings of its source.
+
+    A new sentence re-runs nothing, so the executed file may have older prose. `ValueError` if the
+    code is not the source's: then the outputs belong to another notebook.
+    """
+    ran = [one for one in executed["cells"] if one["cell_type"] == "code"]
+    injected = [one for one in ran if "injected-parameters" in tags(one)]
+    ran = [one for one in ran if one not in injected]
+    own = [one for one in source["cells"] if one["cell_type"] == "code"]
+    if [code(one) for one in ran] != [code(one) for one in own]:
+        raise ValueError("its code has changed since it was executed; run: wlib run")
+    fresh, cells = copy.deepcopy(dict(source)), []
+    for one in fresh["cells"]:
+        cells.append(one)
+        if one["cell_type"] == "code":
+            with_outputs = ran.pop(0)
+            one["outputs"] = with_outputs.get("outputs", [])
+            one["execution_count"] = with_outputs.get("execution_count")
+            if "parameters" in tags(one):
+                cells += injected
+    return fresh | {"cells": cells, "metadata": executed.get("metadata", {})}
+
+
+def tags(one: Mapping[str, Any]) -> list[str]:
+    """A cell's tags."""
+    return one.get("metadata", {}).get("tags", [])
+
+
+def code(one: Mapping[str, Any]) -> str:
+    """What a code cell does, whatever its comments say."""
+    return fingerprint.code_fingerprint("".join(one["source"]))
+
+
+def dress(name: str, notebook: Mapping[str, Any], book: Book) -> bytes:
+    """A notebook as it is staged: provenance after its head, an anchor before each measure."""
+    cells, headed = [], False
+    for one in notebook["cells"]:
+        if one["cell_type"] == "code":
+            found = [measure for measure in MEASURED.findall("".join(one["source"]))
+                     if measure in {row.id for row in book.rows}]
+            cells += [markdown(f"measure-{measure}", f"(measure-{measure})=") for measure in found]
+        cells.append(one)
+        if one["cell_type"] == "markdown" and not headed:
+            cells.append(markdown("provenance", provenance(name, book)))
+            headed = True
+    return json.dumps(dict(notebook) | {"cells": cells}, indent=1, ensure_ascii=False).encode()
+
+
+def markdown(name: str, text: str) -> dict[str, Any]:
+    """A Markdown cell."""
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": text}
+
+
+# ---------------------------------------------------------------- times and benchmarks
+def times(book: Book, _: str) -> str:
+    """How long each notebook took in this build and in its recorded run."""
+    lines = []
+    for path in sorted((book.root / "notebooks").glob("*.ipynb")):
+        built, recorded = book.built.get(path.stem), book.recorded.get(path.stem)
+        seconds = (built["provenance"].get("seconds") if built
+                   else book.runs.get(path.stem, {}).get("seconds"))
+        lines.append([f"[{path.stem}]({page(path.stem)})",
+                      "–" if seconds is None else duration(seconds),
+                      built["provenance"].get("device", "–") if built else "–",
+                      run_words(recorded) if recorded else "–"])
+    head = ["notebook", f"this build, profile {book.profile}", "device", "recorded run"]
+    return table(head, lines)
+
+
+def benchmarks(book: Book, _: str) -> str:
+    """The tables that `wlib bench` last wrote, each under the command that made it."""
+    if book.benchmarks is None:
+        return "*No benchmark has been recorded yet; `wlib bench` writes one.*"
+    made = book.benchmarks.get("provenance", {})
+    facts = [str(made[key]) for key in ("date", "machine", "device", "commit") if made.get(key)]
+    parts = [f"Measured: {', '.join(facts)}."] if facts else []
+    for one in book.benchmarks["tables"]:
+        head = list(dict.fromkeys(key for row in one["rows"] for key in row))
+        parts.append(f"### {one['title']}\n\nCommand: `{one['command']}`\n\n"
+                     + table(head, [[number(row.get(key, "–")) for key in head]
+                                    for row in one["rows"]]))
+    return "\n\n".join(parts)
+
+
+def number(value: Any) -> str:
+    """A table's entry: numbers to three digits, everything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def alt(_: Book, name: str) -> str:
+    """The alt text of a drawing."""
+    from wlib import draw
+
+    return draw.alt(name)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content, None where there is no such file; `ValueError` if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+PARTS: dict[str, Callable[[Book, str], str]] = {
+    "alt": alt, "benchmarks": benchmarks, "claims-rows": claims_rows, "claims-table": claims_table,
+    "times": times, "verdict-summary": verdict_summary,
+}
