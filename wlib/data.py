@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wlib import glyphs
 from wlib.check import did_you_mean, require, require_one_of
 
 SPLITS = ("train", "validation", "test")
@@ -193,6 +194,15 @@ def _digits_arrays():
 _DIGITS = tuple("0123456789")
 
 
+def _glyphs(split: str, root, download, *, characters: str | Sequence[str] | None = None,
+            faces: Sequence[str] | None = None, by: str = "sample", samples: int = 20,
+            style: str = "grey", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
+            seed: int = 0) -> ImageSet:
+    """Rendered characters: what the settings mean stands at `wlib.glyphs.draw`."""
+    return ImageSet(*glyphs.draw(split, characters=characters, faces=faces, by=by, samples=samples,
+                                 style=style, warp=warp, stroke=stroke, noise=noise, seed=seed))
+
+
 def _require_size(size: Any) -> None:
     require(isinstance(size, int) and 4 <= size <= 512, "size", size,
             "a whole number of pixels from 4 to 512")
@@ -303,4 +313,4 @@ def _episode(images, pools, able, ways, shots, queries, generator) -> Episode:
     return Episode(part(rows[:, :shots]), part(rows[:, shots:]))
 
 
-_LOADERS = {"mnist5k": _mnist5k, "digits": _digits}
+_LOADERS = {"mnist5k": _mnist5k, "digits": _digits, "glyphs": _glyphs}
