@@ -15,6 +15,7 @@ from wlib import seeds
 from wlib.check import require, require_one_of
 from wlib.pool import Pool
 
+CONTROLS = ("noise", "noise-norm", "pruning", "shuffled weights")
 
 def distance(pool: Pool, origin: Pool, per: str = "network") -> Tensor:
     """Relative distance ρ = ‖w' − w‖/‖w‖ of each network (M) to its origin.
@@ -92,6 +93,16 @@ def shuffle(pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) 
         w[order[:size]] = ring[:size].roll(1)
         return w
     return _each(pool, distance, move, generator)
+
+
+def control(name: str, pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) -> Pool:
+    """The control of this name at the given relative distance: one of `CONTROLS`."""
+    require_one_of("name", name, CONTROLS)
+    if name == "pruning":
+        return zero_fill(pool, distance)
+    if name == "shuffled weights":
+        return shuffle(pool, distance, generator)
+    return noise(pool, distance, name == "noise-norm", generator)
 
 
 def mean(pool: Pool) -> Pool:

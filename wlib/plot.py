@@ -53,8 +53,9 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFr
     rows = []
     for key, part in frame.groupby(list(by), sort=False, observed=True):
         interval = claims.interval(part.groupby("seed")[column].mean().to_numpy())
+        half = interval.high - interval.mean
         rows.append({**dict(zip(by, key, strict=True)), "mean": interval.mean,
-                     "half": interval.high - interval.mean})
+                     "half": half if np.isfinite(half) else np.nan})      # one seed: no bar
     return pd.DataFrame(rows)
 
 
