@@ -1,4 +1,4 @@
-"""A tiny book with one executed notebook, for tests of the pages that must not wait for real ones."""
+"""A tiny book with one executed notebook: tests of the pages need not wait for real ones."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ ROW = {"id": "T1", "paper": "mge", "claim": "It works | always.", "figure": "+2 
        "source": "unverified", "notebook": "01-toy", "measure": "test accuracy", "unit": "points",
        "better": "higher", "controls": ["noise"], "margin": 1.0,
        "rule": {"quantity": "advantage", "over": "noise", "above": 1.0}, "remark": "A toy."}
-IMAGE = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
-         "gg==")
+IMAGE = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+         "rkJggg==")
 
 
 def code(source: str, number: int | None, outputs: list[Any], **metadata: Any) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def code(source: str, number: int | None, outputs: list[Any], **metadata: Any) -
 
 def notebook() -> dict[str, Any]:
     """The toy notebook, executed: one number printed, one picture with alt text."""
-    picture = {"output_type": "display_data", "data": {"image/png": IMAGE}, "metadata": {}}
+    picture = {"output_type": "display_data", "data": {"image/png": IMAGE},
+               "metadata": {"alt": "One dot, as expected."}}
     printed = {"output_type": "stream", "name": "stdout", "text": "42\n"}
-    alt = {"mystnb": {"image": {"alt": "One dot, as expected."}}}
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {
         "name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"}}, "cells": [
@@ -66,7 +66,7 @@ def notebook() -> dict[str, Any]:
         code("seeds = [0, 1]", 2, [], tags=["injected-parameters"]),
         code("# the answer\nprint(42)", 3, [printed]),
         {"cell_type": "markdown", "id": "mid", "metadata": {}, "source": "Now the picture."},
-        code("plot()", 4, [picture], **alt),
+        code("plot()", 4, [picture]),
         code("report.measure('T1', 1)", 5, [])]}
 
 

@@ -19,7 +19,6 @@ from wlib import claims, fingerprint
 from wlib.check import require_one_of
 
 PART = re.compile(r"<!-- wlib: ([\w-]+) ?([\w-]*) -->")
-MEASURED = re.compile(r"\.measure\(\s*['\"](\w+)['\"]")
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
 CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
            "not reproduced": "not-reproduced", "undecided": "undecided",
@@ -230,8 +229,16 @@ def is_page(row: claims.Row, book: Book) -> bool:
 def anchors(book: Book, name: str) -> set[str]:
     """The measures whose cell in a notebook can be linked to."""
     notebook = read_json(book.root / "notebooks" / f"{name}.ipynb") or {"cells": []}
-    return {found for one in notebook["cells"] if one["cell_type"] == "code"
-            for found in MEASURED.findall("".join(one["source"]))}
+    return {found for one in notebook["cells"] for found in measures(one, name, book)}
+
+
+def measures(one: Mapping[str, Any], name: str, book: Book) -> list[str]:
+    """The claims that a cell of a notebook measures: it calls `.measure(` and quotes their ids."""
+    text = "".join(one["source"])
+    if one["cell_type"] != "code" or ".measure(" not in text:
+        return []
+    return [row.id for row in book.rows
+            if row.notebook == name and re.search(rf"['\"]{row.id}['\"]", text)]
 
 
 # ---------------------------------------------------------------- provenance
@@ -315,12 +322,11 @@ def code(one: Mapping[str, Any]) -> str:
 
 def dress(name: str, notebook: Mapping[str, Any], book: Book) -> bytes:
     """A notebook as it is staged: provenance after its head, an anchor before each measure."""
-    cells, headed = [], False
+    cells, headed, seen = [], False, set()
     for one in notebook["cells"]:
-        if one["cell_type"] == "code":
-            found = [measure for measure in MEASURED.findall("".join(one["source"]))
-                     if measure in {row.id for row in book.rows}]
-            cells += [markdown(f"measure-{measure}", f"(measure-{measure})=") for measure in found]
+        found = [claim for claim in measures(one, name, book) if claim not in seen]
+        seen |= set(found)
+        cells += [markdown(f"measure-{claim}", f"(measure-{claim})=") for claim in found]
         cells.append(one)
         if one["cell_type"] == "markdown" and not headed:
             cells.append(markdown("provenance", provenance(name, book)))

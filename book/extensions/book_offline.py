@@ -10,7 +10,7 @@ from typing import Any
 
 
 def silence_thebe(app: Any, config: Any) -> None:
-    """Disconnect every listener that sphinx-thebe registered. It adds scripts through nothing else."""
+    """Disconnect every listener of sphinx-thebe; it adds its scripts through nothing else."""
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
             if listener.handler.__module__.split(".")[0] == "sphinx_thebe":
