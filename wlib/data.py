@@ -31,11 +31,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wlib import glyphs
+from wlib import glyphs, store
 from wlib.check import did_you_mean, require, require_one_of
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.6, 0.2, 0.2)  # of train, validation, test where no test file exists
+REAL = ("mnist", "fashion", "kmnist", "cifar10", "cifar100", "svhn", "stl10", "gtsrb")
+REAL_SHARES = (0.9, 0.1)  # of train and validation where one does
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,9 +200,10 @@ def _glyphs(split: str, root, download, *, characters: str | Sequence[str] | Non
             faces: Sequence[str] | None = None, by: str = "sample", samples: int = 20,
             style: str = "grey", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
             seed: int = 0) -> ImageSet:
-    """Rendered characters: what the settings mean stands at `wlib.glyphs.draw`."""
-    return ImageSet(*glyphs.draw(split, characters=characters, faces=faces, by=by, samples=samples,
-                                 style=style, warp=warp, stroke=stroke, noise=noise, seed=seed))
+    """Rendered characters, kept in the store: the settings are those of `wlib.glyphs.draw`."""
+    return ImageSet(*store.cached(
+        glyphs.draw, split, characters=characters, faces=faces, by=by, samples=samples,
+        style=style, warp=warp, stroke=stroke, noise=noise, seed=seed))
 
 
 def _require_size(size: Any) -> None:
@@ -208,13 +211,57 @@ def _require_size(size: Any) -> None:
             "a whole number of pixels from 4 to 512")
 
 
+def _folder(split: str, root, download, *, size: int | None = None,
+            channels: int | None = None) -> ImageSet:
+    """The user's own images; `size` and `channels` as in `wlib.realsets.read_folder`."""
+    from wlib import realsets
+
+    if size is not None:
+        _require_size(size)
+    require(channels in (None, 1, 3), "channels", channels, "1, 3 or None")
+    part, classes = realsets.read_folder(root, size, channels)
+    hashes = np.array(_hashes(part.images))
+    for label, name in enumerate(classes):
+        found = len(set(hashes[part.labels == label]))
+        require(found >= len(SPLITS), "root", f"{found} different images in {name!r}",
+                f"at least {len(SPLITS)} in each class, one a split")
+    return _divided(part.images, part.labels, classes, SHARES, hashes=hashes)[split]
+
+
+def _real(name: str, split: str, root, download, size: int) -> ImageSet:
+    """torchvision's training file divided, its test file as it is."""
+    from wlib import realsets  # here, because torchvision takes a second to import
+
+    train, test, classes = realsets.read(name, root, download, size)
+    if split == "test":
+        return ImageSet(torch.from_numpy(test.images), torch.from_numpy(test.labels), classes)
+    hashes = np.array(_hashes(train.images))
+    fresh = ~np.isin(hashes, _hashes(test.images))
+    groups = None if train.groups is None else train.groups[fresh]
+    return _divided(train.images[fresh], train.labels[fresh], classes, REAL_SHARES,
+                    groups=groups, hashes=hashes[fresh])[split]
+
+
+def _file_set(name: str):
+    """The loader of one of torchvision's sets; `size` only where sizes differ in the files."""
+    def fixed(split: str, root, download) -> ImageSet:
+        return _real(name, split, root, download, 0)
+
+    def resized(split: str, root, download, *, size: int = 32) -> ImageSet:
+        _require_size(size)
+        return _real(name, split, root, download, size)
+
+    return resized if name == "gtsrb" else fixed
+
+
 # --------------------------------------------------------------------------- splits
 
 
 def _divided(images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
-             shares: Sequence[float], groups: np.ndarray | None = None) -> dict[str, ImageSet]:
+             shares: Sequence[float], *, groups: np.ndarray | None = None,
+             hashes: np.ndarray | None = None) -> dict[str, ImageSet]:
     """The set divided into splits; images come in the order of their hashes."""
-    hashes = np.array(_hashes(images))
+    hashes = np.array(_hashes(images)) if hashes is None else hashes
     part = assign(hashes, labels, shares, groups)
     order = np.argsort(hashes, kind="stable")
     divided = {}
@@ -313,4 +360,5 @@ def _episode(images, pools, able, ways, shots, queries, generator) -> Episode:
     return Episode(part(rows[:, :shots]), part(rows[:, shots:]))
 
 
-_LOADERS = {"mnist5k": _mnist5k, "digits": _digits, "glyphs": _glyphs}
+_LOADERS = {"mnist5k": _mnist5k, "digits": _digits, "glyphs": _glyphs, "folder": _folder,
+            **{name: _file_set(name) for name in REAL}}

@@ -42,6 +42,7 @@ from wlib.check import require, require_one_of
 BY = ("sample", "character", "face")
 STYLES = {"grey": (1, 28), "color": (3, 32)}  # channels, size
 CELL, BOX = 56, 40  # pixels: a glyph's longer side is fitted to BOX in the middle of a CELL
+CHUNK = 2048  # images rendered at a time: bounded memory
 LOOK_ALIKE = 0.05  # two bitmaps with a lower cosine distance, at 28×28, count as one
 SAME = 0.005  # … and as the very same shape
 
@@ -102,8 +103,8 @@ ALPHABETS = {
 }
 
 
-# Some base letters have twenty accented forms: with this salt, of 30,000 tried, the hashes come near
-# 60/20/20 % in every alphabet and in all the letters.  Nothing else was looked at.
+# Some base letters have twenty accented forms: with this salt, of 30,000 tried, the hashes come
+# near 60/20/20 % in every alphabet and in all the letters.  Nothing else was looked at.
 _SALT = 20077
 
 
@@ -133,11 +134,13 @@ def draw(split: str, *, characters: str | Sequence[str] | None = None,
     classes, allowed = plan(split, characters, faces, by)
     channels, size = STYLES[style]
     images = torch.empty(samples, len(classes), channels, size, size, dtype=torch.uint8)
-    group = max(1, 2048 // samples)  # characters at a time: bounded memory
+    group = max(1, CHUNK // samples)  # characters at a time
     for start in range(0, len(classes), group):
-        some = classes[start:start + group]
-        images[:, start:start + group] = _render(some, allowed, f"{seed}/{split}", samples,
-                                                 style, warp, stroke, noise)
+        streams = [(c, _stream(f"{seed}/{split}/{c}/dice"), _stream(f"{seed}/{split}/{c}/noise"))
+                   for c in classes[start:start + group]]
+        for first in range(0, samples, CHUNK):
+            images[first:first + CHUNK, start:start + group] = _render(
+                streams, allowed, min(CHUNK, samples - first), style, warp, stroke, noise)
     labels = torch.arange(len(classes)).repeat(samples)
     return images.flatten(0, 1), labels, tuple(classes)
 
@@ -307,41 +310,54 @@ def _cells(face: str, characters: Sequence[str]) -> Tensor:
 # --------------------------------------------------------------------------- images
 
 
-def _render(characters: Sequence[str], faces: Sequence[str], stream: str, samples: int,
-            style: str, warp: float, stroke: float, noise: float) -> Tensor:
-    """Images uint8 (samples, K, C, H, W) of a few characters."""
+def _render(streams: Sequence[tuple], faces: Sequence[str], samples: int, style: str,
+            warp: float, stroke: float, noise: float) -> Tensor:
+    """The next images uint8 (samples, K, C, H, W) of K characters, each with its two streams."""
     channels, size = STYLES[style]
-    shape = (len(characters), samples)
-    dice = np.stack([_stream(stream, c, "dice").random((samples, 18)) for c in characters])
+    dice = np.stack([dice.random((samples, 18)) for _, dice, _ in streams])  # (K, samples, 18)
     cells = np.stack([glyph(faces[int(u * len(faces))], c)
-                      for c, row in zip(characters, dice[..., 0], strict=True) for u in row])
+                      for (c, _, _), row in zip(streams, dice[..., 0], strict=True) for u in row])
     dice = torch.from_numpy(dice).flatten(0, 1)  # (B, 18)
-    ink = torch.from_numpy(cells).float()[:, None] / 255  # (B, 1, CELL, CELL)
-    ink = _warped(_stroked(ink, dice[:, 1], stroke), dice[:, 2:7], warp, size)  # (B, 1, H, W)
+    ink = _stroked(cells, dice[:, 1], stroke)[:, None]  # (B, 1, CELL, CELL)
+    ink = _warped(ink, dice[:, 2:7], warp, size)  # (B, 1, H, W)
     image = (_colored(ink, dice[:, 8:18]) if style == "color"
              else ink * (0.6 + 0.4 * dice[:, 7]).float().view(-1, 1, 1, 1))
     if noise:
-        grain = np.stack([_stream(stream, c, "noise").standard_normal(
-            (samples, channels, size, size), dtype=np.float32) for c in characters])
+        shape = (samples, channels, size, size)
+        grain = np.stack([grains.standard_normal(shape, np.float32) for _, _, grains in streams])
         image = image + noise * torch.from_numpy(grain).flatten(0, 1)
     image = (image * 255).round_().clamp_(0, 255).byte()
-    return image.unflatten(0, shape).transpose(0, 1)
+    return image.unflatten(0, (len(streams), samples)).transpose(0, 1)
 
 
-def _stream(stream: str, character: str, use: str) -> np.random.Generator:
+def _stream(key: str) -> np.random.Generator:
     """Random numbers of one character: image s takes the s-th row, however many are drawn."""
-    key = hashlib.sha256(f"{stream}/{character}/{use}".encode()).digest()[:16]
+    key = hashlib.sha256(key.encode()).digest()[:16]
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key)))
 
 
-def _stroked(ink: Tensor, dice: Tensor, stroke: float) -> Tensor:
-    """Strokes up to one cell pixel thicker on each side, or half a pixel thinner."""
-    if not stroke:
-        return ink
-    amount = (stroke * (1.5 * dice - 0.5)).float().view(-1, 1, 1, 1)
-    thick = F.max_pool2d(ink, 3, 1, 1) - ink
-    thin = ink + F.max_pool2d(-ink, 3, 1, 1)
-    return (ink + amount.clamp(min=0) * thick + amount.clamp(max=0) * thin).clamp_(0, 1)
+def _stroked(cells: np.ndarray, dice: Tensor, stroke: float) -> Tensor:
+    """Strokes up to one cell pixel thicker on each side, or half a pixel thinner, as floats.
+
+    The largest and the smallest of 3×3 bytes: twenty times faster than max-pooling floats.
+    """
+    amount = stroke * (1.5 * dice - 0.5)
+    thick = (amount > 0).numpy()
+    other = np.empty_like(cells)
+    other[thick] = _of_neighbors(np.maximum, cells[thick])
+    other[~thick] = _of_neighbors(np.minimum, cells[~thick])
+    ink = torch.from_numpy(cells).float()
+    share = amount.abs().float().view(-1, 1, 1)
+    return ink.lerp_(torch.from_numpy(other).float(), share).clamp_(0, 255).div_(255)
+
+
+def _of_neighbors(extreme: np.ufunc, cells: np.ndarray) -> np.ndarray:
+    """The maximum or minimum over 3×3 pixels; the border is empty and stays so."""
+    rows = cells.copy()
+    rows[:, 1:-1] = extreme(extreme(cells[:, :-2], cells[:, 1:-1]), cells[:, 2:])
+    both = rows.copy()
+    both[:, :, 1:-1] = extreme(extreme(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
+    return both
 
 
 def _warped(ink: Tensor, dice: Tensor, warp: float, size: int) -> Tensor:
