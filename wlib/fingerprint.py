@@ -31,8 +31,9 @@ from typing import Any
 from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
-UNCOUNTED = frozenset({"wlib.plot", "wlib.draw", "wlib.claims", "wlib.pages", "wlib.runner",
-                       "wlib.cli"})
+UNCOUNTED = frozenset(f"wlib.{name}" for name in (
+    "plot", "draw", "claims", "pages", "pageparts", "pagecheck", "parameters", "execute",
+    "progress", "runner", "cli"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
@@ -76,6 +77,7 @@ def _without_magics(source: str) -> str:
                   flags=re.MULTILINE)
 
 
+@functools.lru_cache(maxsize=1024)
 def plain_code(source: str, module: bool = False) -> str:
     """Source as the machine sees it: no comments, no docstrings, one way to lay it out.
 
@@ -123,20 +125,25 @@ def reached(source_or_module: str, sources: Sources | None = None) -> list[str]:
 
 def _imports(source: str, sources: Sources) -> Iterator[str]:
     """Modules of `wlib` that a source names: imports of every form, `wlib.x`, and "wlib.x"."""
+    return (name for name in _named(source) if name in sources)
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(source: str) -> frozenset[str]:
+    found: set[str] = set()
     for node in ast.walk(parse(source) or ast.Module([], [])):
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = node.module or "wlib"
             if node.level and node.module:  # from .mge import generate
                 base = f"wlib.{node.module}"
-            names = [base] + [f"{base}.{alias.name}" for alias in node.names]
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            names = [f"{node.value.id}.{node.attr}"]
+            found.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value] if node.value.startswith("wlib.") else []
-        yield from (name for name in names if name in sources)
+            found |= {node.value} if node.value.startswith("wlib.") else set()
+    return frozenset(found)
 
 
 def module_fingerprint(*modules: str, sources: Sources | None = None) -> str:
@@ -204,14 +211,13 @@ def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
                          installed: Mapping[str, str] | None = None) -> str:
     """Hash of what a notebook's run depends on: code cells, parameters, versions, `wlib`.
 
-    `parameters` are the final ones, after profile and command line; a default that they replace
-    does not count. Markdown, outputs and metadata do not count either. `installed` are the
-    versions of a recorded run (default: those of this machine), so that a run made elsewhere is
-    stale only when code has changed.
+    `parameters` are the final ones, after profile and command line. Markdown, outputs and
+    metadata do not count. `installed` are the versions of a recorded run (default: those of this
+    machine), so that a run made elsewhere is stale only when code has changed.
     """
     sources = _LOADED if sources is None else sources
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    code = [_cell_code(cell, parameters) for cell in cells if cell["cell_type"] == "code"]
+    code = [plain_code("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
     modules = sorted({name for text in code for name in reached(text, sources)} | {"wlib"})
     report = ""
     if any("claims" in text for text in code) and "wlib.claims" in sources:
@@ -219,18 +225,6 @@ def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
         report = definition_fingerprint("wlib.claims", "summarize", sources)
     installed = versions() if installed is None else installed
     return digest(code, parameters, installed, report, _modules_fingerprint(modules, sources))
-
-
-def _cell_code(cell: dict, parameters: Mapping[str, Any]) -> str:
-    source = "".join(cell["source"])
-    if "parameters" not in cell.get("metadata", {}).get("tags", []):
-        return plain_code(source)
-    tree = parse(source)
-    if tree is None:
-        return source
-    tree.body = [node for node in tree.body
-                 if not (_defines(node) and set(_defines(node)) <= set(parameters))]
-    return ast.unparse(tree)
 
 
 # ---------------------------------------------------------------- functions

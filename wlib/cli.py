@@ -1,0 +1,155 @@
+"""The command `wlib`: run notebooks, build the book from them, record results, time, clean."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from wlib import claims, runner
+from wlib.progress import duration
+
+app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
+                  pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Profile = Annotated[str, typer.Option("--profile", help="A file of profiles/, without .yml.")]
+Names = Annotated[list[str] | None, typer.Argument(
+    metavar="[NOTEBOOK]...", help="Names, or the numbers they begin with; all if none is given.")]
+Jobs = Annotated[int | None, typer.Option(
+    "--jobs", help="Notebooks to run at once, one thread each. [default: 2, or 1 on one core]")]
+Force = Annotated[bool, typer.Option("--force", help="Run also what has not changed.")]
+Given = Annotated[list[str] | None, typer.Option(
+    "-p", metavar="NAME VALUE", help="A parameter's value instead of the profile's.")]
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends with one clear line and status 2, Ctrl-C with status 130."""
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"wlib: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("wlib: stopped; what had finished is kept, the same line goes on from "
+                       "there", err=True)
+            raise typer.Exit(130) from None
+    return wrapper
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def execute(names: list[str], profile: str, given: list[tuple[str, str]], jobs: int | None,
+            force: bool, cell_timeout: float | None, timeout: float | None) -> bool:
+    """Plan, run and print the summary; whether all is well."""
+    plans = runner.plan(names, profile, given)
+    jobs = min(2, cores()) if jobs is None else jobs
+    outcomes = runner.run(plans, jobs=jobs, force=force, cell_limit=cell_timeout, limit=timeout)
+    typer.echo(runner.summary(outcomes, profile))
+    return all(one.status != "failed" for one in outcomes)
+
+
+CellTimeout = Annotated[float | None, typer.Option(help="Seconds that a cell may take.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds that a notebook may take.")]
+
+
+@app.command()
+@guarded
+def run(names: Names = None, profile: Profile = "laptop", given: Given = None, jobs: Jobs = None,
+        force: Force = False, cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
+    """Run the notebooks that have changed since they last ran."""
+    pairs = [tuple(text.partition("=")[::2]) for text in given or []]
+    if not execute(names or [], profile, pairs, jobs, force, cell_timeout, timeout):
+        raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def build(profile: Profile = "laptop",
+          open: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False
+          ) -> None:
+    """Build the pages of the book from notebooks that have run."""
+    typer.echo(pages_of(profile, open))
+
+
+def pages_of(profile: str, open: bool = False) -> str:
+    """Build the pages; refuses notebooks that have not run, failed, or changed since."""
+    wrong = runner.problems(profile)
+    if wrong:
+        lines = "".join(f"\n  {name}: {why}" for name, why in wrong.items())
+        raise ValueError(f"profile {profile} cannot be built:{lines}\n"
+                         f"run: wlib run --profile {profile}")
+    from wlib import pages  # late, because running notebooks needs none of it
+
+    return str(pages.build(profile, open=open, root=claims.project_root()))
+
+
+@app.command()
+@guarded
+def book(profile: Profile = "laptop", jobs: Jobs = None, force: Force = False) -> None:
+    """Run what has changed, then build the book: what `make book` does."""
+    import time
+
+    begun = time.monotonic()
+    if not execute([], profile, [], jobs, force, None, None):
+        typer.echo("the book was not built, because a notebook failed", err=True)
+        raise typer.Exit(1)
+    index = pages_of(profile)
+    typer.echo(f"in all {duration(time.monotonic() - begun)}; the book: {index}")
+
+
+@app.command()
+@guarded
+def record(names: Names = None, profile: Profile = "laptop") -> None:
+    """Copy results of finished runs to results/, to be committed."""
+    for path in runner.record(profile, names or []):
+        typer.echo(path)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@guarded
+def bench(context: typer.Context) -> None:
+    """Time the library and print the tables (arguments go to benchmarks/run.py)."""
+    script = claims.project_root() / "benchmarks" / "run.py"
+    if not script.exists():
+        raise ValueError(f"{script}: not there; run this in the book's folder")
+    raise typer.Exit(subprocess.run([sys.executable, str(script), *context.args]).returncode)
+
+
+@app.command()
+@guarded
+def clean(profile: Annotated[str | None, typer.Option(help="Only this one.")] = None) -> None:
+    """Remove what was built; costly results in the store are kept."""
+    typer.echo(f"removed {runner.clean(profile)}")
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """`-p name value` as `-p name=value`, because typer's options take one word each."""
+    words, result = list(arguments), []
+    while words:
+        word = words.pop(0)
+        result.append(word)
+        if word == "-p" and words and "=" not in words[0]:
+            if len(words) == 1 or not words[0].isidentifier():
+                raise ValueError(f"-p: got {' '.join(words[:2])!r}, want a name and a value")
+            result.append(f"{words.pop(0)}={words.pop(0)}")
+    return result
+
+
+@guarded
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command."""
+    app(joined(sys.argv[1:] if arguments is None else arguments))
+
+
+if __name__ == "__main__":
+    main()  # python -m wlib.cli

@@ -1,0 +1,152 @@
+"""A notebook's parameters: read from its tagged cell, and checked before anything runs.
+
+papermill only warns about a name that the notebook does not have, and passes any type.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wlib.check import require, require_one_of
+
+
+def defaults(path: Path) -> dict[str, Any]:
+    """The names and default values in a notebook's one cell tagged `parameters`.
+
+    The cell may hold only lines `name = literal`: it is read, not run. `ValueError` otherwise.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        tagged = ["".join(cell["source"]) for cell in cells
+                  if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a notebook: {error!r}") from error
+    require(len(tagged) == 1, f"{path.name}: cells tagged 'parameters'", len(tagged),
+            "exactly one")
+    return _assignments(tagged[0], path.name)
+
+
+def _assignments(source: str, where: str) -> dict[str, Any]:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ValueError(f"{where}: its parameters cell is not Python: {error}") from error
+    found: dict[str, Any] = {}
+    for node in statements:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value, line = getattr(node, "value", None), ast.unparse(node)
+        named = len(targets) == 1 and isinstance(targets[0], ast.Name) and value is not None
+        require(named and not isinstance(node, ast.AugAssign), f"{where}: parameters cell", line,
+                "only lines such as `seeds = [0, 1, 2]`")
+        require(targets[0].id not in found, f"{where}: parameters cell", line, "each name once")
+        try:
+            found[targets[0].id] = ast.literal_eval(value)
+        except ValueError:
+            raise ValueError(f"{where}: parameters cell: got {line!r}, want a literal "
+                             "(number, text, list, True, None)") from None
+    return found
+
+
+# ---------------------------------------------------------------- checking
+def check(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Values for known parameters, each of its default's type; `ValueError` names what is wrong."""
+    checked = {}
+    for name, value in given.items():
+        require_one_of(f"{where}: parameter", name, known)
+        checked[name] = conform(value, known[name], f"{where}: {name}")
+    return checked
+
+
+def conform(value: Any, default: Any, where: str) -> Any:
+    """A value of its default's type: whole numbers pass as fractions, nothing else is changed.
+
+    A default of None takes anything; a list's elements follow the default's elements.
+    """
+    if default is None:
+        return value
+    if isinstance(default, (list, tuple)):
+        require(isinstance(value, (list, tuple)), where, value, f"a list like {default!r}")
+        if len(default) == 0:
+            return list(value)
+        pattern = _widest(default)
+        return [conform(item, pattern, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(default, float) and _is(value, int):
+        value = float(value)
+    require(_is(value, type(default)), where, value, f"{_kind(default)}, like {default!r}")
+    require(not isinstance(value, float) or math.isfinite(value), where, value, "a finite number")
+    return value
+
+
+def _widest(items: Sequence[Any]) -> Any:
+    """The element whose type the others fit: a fraction among whole numbers, None if mixed."""
+    floats = [item for item in items if isinstance(item, float)]
+    pattern = floats[0] if floats else items[0]
+    fits = all(_is(item, type(pattern)) or floats and _is(item, int) for item in items)
+    return pattern if fits else None
+
+
+def _is(value: Any, kind: type) -> bool:
+    """`isinstance`, but True is not a number."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _kind(default: Any) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text",
+            dict: "a mapping"}.get(type(default), type(default).__name__)
+
+
+# ---------------------------------------------------------------- the command line
+def parse(text: str, default: Any, where: str) -> Any:
+    """The value that a text on the command line stands for, by the default's type."""
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        require(text.lower() in ("true", "false"), where, text, "true or false")
+        return text.lower() == "true"
+    if isinstance(default, int):
+        require(re.fullmatch(r"[+-]?\d+", text.strip(), re.ASCII) is not None, where, text,
+                f"a whole number, like {default!r}")
+        return int(text)
+    if isinstance(default, float):
+        return conform(_float(text, default, where), default, where)
+    if isinstance(default, (list, tuple)):
+        return conform(_list(text, default, where), default, where)
+    return conform(_yaml(text, where), default, where)
+
+
+def _float(text: str, default: Any, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{where}: got {text!r}, want a number, like {default!r}") from None
+
+
+def _list(text: str, default: Sequence[Any], where: str) -> list[Any]:
+    """`[0, 1, 2]` or `0,1,2`; a single value is a list of one."""
+    inner = text.strip()
+    if inner.startswith("["):
+        value = _yaml(inner, where)
+        require(isinstance(value, list), where, text, f"a list like {list(default)!r}")
+        return value
+    pattern = _widest(default) if default else None
+    parts = [part.strip() for part in inner.split(",")] if inner else []
+    return [parse(part, pattern, f"{where}[{index}]") for index, part in enumerate(parts)]
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"{where}: got {text!r}, want a value such as 3, true, text or [1, 2]"
+                         ) from None

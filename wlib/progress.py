@@ -1,0 +1,116 @@
+"""What `wlib run` shows while notebooks run: a bar each on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+QUIET = 15.0  # seconds between two plain lines about one notebook
+
+
+def duration(seconds: float) -> str:
+    """'8.2 s', '1:05 min' or '2:03:04 h'."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+@dataclass
+class Track:
+    """How far one notebook is, and how long its cells took in an earlier run."""
+
+    name: str
+    earlier: Sequence[float]
+    total: int = 0
+    number: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    spoken: float = field(default_factory=time.monotonic)
+    cell_begun: float = field(default_factory=time.monotonic)
+    bar: Any = None
+
+    def left(self) -> float | None:
+        """Seconds left by the earlier timings; None if they do not fit this notebook."""
+        if self.number == 0 or len(self.earlier) != self.total:
+            return None
+        here = self.earlier[self.number - 1] - (time.monotonic() - self.cell_begun)
+        return max(here, 0.0) + sum(self.earlier[self.number:])
+
+    def words(self) -> str:
+        """'cell 3 of 20, about 8.2 s left'."""
+        if self.number == 0:
+            return "starting"
+        left = self.left()
+        return (f"cell {self.number} of {self.total}"
+                + (f", about {duration(left)} left" if left is not None else ""))
+
+
+class Display:
+    """Progress of several notebooks at once, on one stream."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.bars = self.stream.isatty()
+        self.tracks: dict[str, Track] = {}
+
+    def start(self, name: str, earlier: Sequence[float]) -> None:
+        """A notebook begins."""
+        track = self.tracks[name] = Track(name, earlier)
+        if self.bars:
+            places = {one.bar.pos for one in self.tracks.values() if one.bar}
+            place = next(place for place in range(99) if -place not in places)
+            track.bar = tqdm(total=1, desc=name, position=place, leave=False, file=self.stream,
+                             bar_format="{desc} |{bar:20}| {elapsed} {postfix}",
+                             dynamic_ncols=True)
+        else:
+            self.line(f"{name}: started")
+
+    def cells(self, name: str, total: int) -> None:
+        """The number of code cells is known."""
+        track = self.tracks[name]
+        track.total = total
+        if track.bar:
+            track.bar.total = max(total, 1)
+
+    def cell(self, name: str, number: int) -> None:
+        """A cell begins."""
+        track = self.tracks[name]
+        track.number, track.cell_begun = number, time.monotonic()
+        if track.bar:
+            track.bar.n = number - 1
+        elif track.cell_begun - track.spoken > QUIET:
+            track.spoken = track.cell_begun
+            self.line(f"{name}: {track.words()} ({duration(track.spoken - track.begun)} so far)")
+
+    def tick(self) -> None:
+        """Redraw; called a few times a second."""
+        for track in self.tracks.values():
+            if track.bar:
+                track.bar.set_postfix_str(track.words())
+
+    def end(self, name: str, text: str) -> None:
+        """A notebook ended."""
+        track = self.tracks.pop(name)
+        if track.bar:
+            track.bar.close()
+        self.line(f"{name}: {text}")
+
+    def line(self, text: str) -> None:
+        """A line above the bars."""
+        if self.bars:
+            tqdm.write(text, file=self.stream)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        for track in self.tracks.values():
+            if track.bar:
+                track.bar.close()
+        self.tracks.clear()
