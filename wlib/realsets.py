@@ -79,9 +79,9 @@ def read(name: str, root: str | Path | None, download: bool,
             f"variable WLIB_DATA, or use a set that needs no files: {', '.join(OFFLINE)}")
     for path, md5 in real.files(folder):
         found = calculate_md5(path) if md5 else None
-        require(found == md5, "root", str(path),
-                f"a file with the MD5 sum {md5}, as published for {name}; this one has {found}: "
-                "delete it and fetch it again")
+        require(found == md5, "root", str(path.relative_to(folder)), "a file with the MD5 sum "
+                f"{md5}, as published for {name}; this one in {folder} has {found}: delete it and "
+                "fetch it again")
     train, test, classes = real.read(folder, size)
     return train, test, tuple(classes)
 
@@ -89,8 +89,8 @@ def read(name: str, root: str | Path | None, download: bool,
 def _download(name: str, real: Real, folder: Path) -> None:
     """Fetch a set into a folder beside the others, then move it into place."""
     for kept in real.kept:
-        require(not (folder / kept).is_dir(), "download", str(folder / kept),
-                f"no such folder, or a whole one: some of {name} is missing in it; delete it first")
+        require(not (folder / kept).is_dir(), "download", f"a folder {kept} with files missing",
+                f"all of {name} or nothing in {folder / kept}: delete it first")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as here:
         try:
@@ -211,8 +211,8 @@ def _gtsrb() -> Real:
         parts = []
         for split, count in GTSRB_COUNTS.items():
             samples = datasets.GTSRB(root, split)._samples  # (path, label)
-            require(len(samples) == count, "root", f"{len(samples)} {split} images of gtsrb in "
-                    f"{root / 'gtsrb'}", f"{count}; delete the folder and fetch it again")
+            require(len(samples) == count, "root", f"{len(samples)} {split} images of gtsrb",
+                    f"{count} in {root / 'gtsrb'}; delete the folder and fetch it again")
             # Training files are named CLASS/TRACK_FRAME.ppm: one track is one sign, driven past.
             tracks = [f"{label}/{Path(path).name.split('_')[0]}" for path, label in samples]
             parts.append(Part(np.stack([picture(path, size, "RGB") for path, _ in samples]),
@@ -253,15 +253,16 @@ def read_folder(root: str | Path | None, size: int | None,
              if folder.is_dir() and not folder.name.startswith(".")}
     require(len(paths) > 0, "root", str(root), "a folder with one directory of images a class")
     for name, inside in paths.items():
-        require(len(inside) > 0, "root", str(Path(root) / name),
-                f"images in it ({', '.join(IMG_EXTENSIONS)})")
+        require(len(inside) > 0, "root", f"no images in {name!r}",
+                f"images ({', '.join(IMG_EXTENSIONS)}) in every directory of {root}")
     every = [path for inside in paths.values() for path in inside]
     if channels is None:
         channels = 1 if all(_is_grey(path) for path in every) else 3
     images = [picture(path, size, "L" if channels == 1 else "RGB") for path in every]
     for path, image in zip(every, images, strict=True):
-        require(image.shape == images[0].shape, "size", f"{path} with {image.shape[1:]} pixels and "
-                f"{every[0]} with {images[0].shape[1:]}", "size= where images differ")
+        require(image.shape == images[0].shape, "size", f"{path.parent.name}/{path.name} of "
+                f"{image.shape[2]}×{image.shape[1]} pixels beside "
+                f"{images[0].shape[2]}×{images[0].shape[1]}", "size= where images differ")
     labels = np.repeat(np.arange(len(paths)), [len(inside) for inside in paths.values()])
     return Part(np.stack(images), labels.astype(np.int64)), tuple(paths)
 
