@@ -90,7 +90,17 @@ def test_the_interval_is_students():
     assert np.allclose(claims.interval(values), (low, values.mean(), high))
     wide = claims.interval(values, image_se=0.3)
     assert wide.high - wide.mean == pytest.approx(
-        stats.t.ppf(0.975, 4) * np.sqrt(stats.sem(values) ** 2 + 0.09))
+        np.hypot(stats.t.ppf(0.975, 4) * stats.sem(values), stats.norm.ppf(0.975) * 0.3))
+
+
+@pytest.mark.parametrize("seeds, images", [(3, 0), (3, 0.3), (3, 1), (3, 5), (10, 1)])
+def test_the_interval_covers_the_truth_in_95_of_100_cases(seeds, images):
+    random = np.random.default_rng(seeds)
+    values = random.normal(size=(2000, seeds)) + images * random.normal(size=(2000, 1))
+    found = [claims.interval(row, image_se=images) for row in values]
+    covered = np.mean([one.low < 0 < one.high for one in found])
+    assert 0.935 < covered < 0.985
+
 
 
 @pytest.mark.parametrize("interval, words", [

@@ -225,8 +225,9 @@ class Interval(NamedTuple):
 def interval(values: Any, image_se: float = 0.0) -> Interval:
     """95 % interval of the mean over seeds, values (S,), with the images' variance added.
 
-    Half-width t(0.975, S-1) · sqrt(s²/S + image_se²): the seeds are few, so Student's t; the
-    test images are one more sample, so their standard error adds to that of the seeds.
+    The seeds are few, so their margin is Student's, t(0.975, S-1) · s/√S; the test images are one
+    more sample, a large one, so theirs is 1.96 · image_se. The two add in squares, which covers
+    the truth in 95 % of cases or a little more, whichever of the two is larger.
     """
     values = _array(values, "values")
     require(values.ndim == 1 and len(values) > 0, "values", values, "shape (S,) with S ≥ 1")
@@ -234,12 +235,13 @@ def interval(values: Any, image_se: float = 0.0) -> Interval:
     mean, count = float(values.mean()), len(values)
     if count == 1:
         return Interval(-math.inf, mean, math.inf)
-    half = _student(count - 1) * math.sqrt(float(values.var(ddof=1)) / count + image_se**2)
+    half = math.hypot(_student(count - 1) * float(values.std(ddof=1)) / math.sqrt(count),
+                      _student(math.inf) * image_se)
     return Interval(mean - half, mean, mean + half)
 
 
 @functools.cache
-def _student(freedom: int) -> float:
+def _student(freedom: float) -> float:
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
