@@ -43,23 +43,37 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
     """
     require_one_of("name", name, ARCHITECTURES)
     for argument, value in (("classes", classes), ("channels", channels), ("size", size)):
-        require(isinstance(value, int) and value >= 1, argument, value, "a whole number ≥ 1")
+        _require_count(argument, value)
     maker = ARCHITECTURES[name]
     known = maker.__kwdefaults__ or {}
     for setting in settings:
         if setting not in known:
             raise ValueError(f"{setting}: not a setting of {name!r}, want one of "
                              f"{', '.join(known)}{did_you_mean(setting, known)}")
+    for argument in {"width", "blocks"} & set(settings):
+        _require_count(argument, settings[argument])
+    for argument in {"hidden", "widths"} & set(settings):
+        widths = settings[argument]
+        require(isinstance(widths, (tuple, list)) and (argument == "hidden" or len(widths) > 0),
+                argument, widths, "a tuple of widths")
+        for width in widths:
+            _require_count(argument, width)
     net = Network(maker(classes, channels, size, **settings))
     net.spec = {"name": name, "classes": classes, "channels": channels, "size": size, **settings}
     return net
 
 
+def _require_count(argument, value):
+    require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, argument, value,
+            "a whole number ≥ 1")
+
+
 def fresh(spec: str | nn.Module | Callable[[], nn.Module], seed: int, **settings) -> nn.Module:
     """A network of this kind whose initial weights depend on `seed` alone.
 
-    `spec` is a name for `build`, a module (copied and initialized anew), or a function that
-    returns a module. The global random state is left as it was.
+    `spec` is a name for `build`, a module (copied; its layers' own `reset_parameters` initialize
+    it anew, and a weight that no layer resets stays as it is), or a function that returns a
+    module. The global random state is left as it was.
     """
     require(isinstance(spec, (str, nn.Module)) or callable(spec), "spec", spec,
             "an architecture's name, an nn.Module or a function that returns one")
@@ -73,8 +87,8 @@ def fresh(spec: str | nn.Module | Callable[[], nn.Module], seed: int, **settings
             return net
         net = copy.deepcopy(spec)
         for module in net.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            for reset in ("reset_parameters", "_reset_parameters"):   # the latter: attention
+                getattr(module, reset, lambda: None)()
         return net
 
 
@@ -101,6 +115,7 @@ def _mlp(classes, channels, size, *, hidden=(64, 32)):
 
 def _lenet(classes, channels, size, *, padding=None):
     padding = (2 if size == 28 else 0) if padding is None else padding
+    require(isinstance(padding, int) and padding >= 0, "padding", padding, "a whole number ≥ 0")
     side = ((size + 2 * padding - 4) // 2 - 4) // 2   # two 5×5 convolutions, each pooled by two
     require(side >= 1, "size", size, "large enough for two 5×5 convolutions and poolings")
     return OrderedDict([

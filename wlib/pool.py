@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import nets, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, short
 
 ENGINES = ("auto", "loop", "vmap")
 IMAGES_AT_ONCE = 250      # keeps a layer's features in a CPU's cache; measured by `wlib bench`
@@ -40,6 +40,9 @@ class Pool:
         self.buffers = dict(buffers or {})
         require(len(self.parameters) > 0, "template", type(template).__name__,
                 "a network with weights")
+        dtypes = {str(t.dtype) for t in self.parameters.values()}
+        require(len(dtypes) == 1 and self.dtype.is_floating_point, "parameters", dtypes,
+                "one floating dtype for all weights")
         sizes = {name: len(t) for name, t in (self.parameters | self.buffers).items()}
         require(len(set(sizes.values())) == 1, "parameters", sizes, "as many networks each")
         require(len(self) > 0, "pool", "no networks", "at least one")
@@ -57,6 +60,10 @@ class Pool:
         require(len(networks) > 0, "networks", networks, "at least one nn.Module")
         for i, net in enumerate(networks):
             require(isinstance(net, nn.Module), f"networks[{i}]", net, "an nn.Module")
+            shared = len(list(net.named_parameters(remove_duplicate=False))) \
+                - len(list(net.parameters()))
+            require(shared == 0, f"networks[{i}]", f"{shared} tensors used twice",
+                    "a network whose layers share no weights")
             require(_structure(net) == _structure(networks[0]), f"networks[{i}]",
                     type(net).__name__, "the same layers and shapes as networks[0] "
                     f"({type(networks[0]).__name__}): a pool holds one architecture")
@@ -73,7 +80,8 @@ class Pool:
         first = pools[0]
         for i, pool in enumerate(pools):
             require(isinstance(pool, Pool), f"pools[{i}]", pool, "a Pool")
-            require(pool._shapes() == first._shapes(), f"pools[{i}]", pool,
+            require(pool._shapes() == first._shapes()
+                    and str(pool.template) == str(first.template), f"pools[{i}]", pool,
                     f"the architecture of pools[0], {first!r}")
         return cls(first.template,
                    {k: torch.cat([p.parameters[k] for p in pools]) for k in first.parameters},
@@ -84,16 +92,34 @@ class Pool:
 
     def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Pool:
         """The pool of the chosen networks; an integer gives a pool of one."""
-        if isinstance(index, int):
-            require(-len(self) <= index < len(self), "index", index, f"below {len(self)}")
-            index = slice(index, index + 1 or None)
-        elif not isinstance(index, slice):
-            index = torch.as_tensor(index, device=self.device)
+        if not isinstance(index, slice):
+            index = self._chosen(index)
         return Pool(self.template, {k: t[index] for k, t in self.parameters.items()},
                     {k: t[index] for k, t in self.buffers.items()})
 
+    def _chosen(self, index) -> slice | Tensor:
+        wanted = f"whole numbers from {-len(self)} to {len(self) - 1}, or a mask of {len(self)}"
+        try:
+            chosen = torch.as_tensor(index, device=self.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"index: got {short(index)}, want {wanted}") from None
+        if chosen.dtype == torch.bool:
+            require(chosen.shape == (len(self),), "index", index, wanted)
+            return chosen
+        require(not chosen.is_floating_point() and chosen.ndim <= 1 and chosen.numel() > 0
+                and bool((-len(self) <= chosen).all() and (chosen < len(self)).all()),
+                "index", index, wanted)
+        if chosen.ndim == 0:
+            return slice(int(chosen), int(chosen) + 1 or None)
+        return chosen
+
+    def __iter__(self) -> Iterator[Pool]:
+        """Pools of one, in order."""
+        return (self[i] for i in range(len(self)))
+
     def repeat(self, times: int) -> Pool:
         """Each network `times` times in a row (N·times)."""
+        require(isinstance(times, int) and times >= 1, "times", times, "a whole number ≥ 1")
         return self[torch.arange(len(self)).repeat_interleave(times)]
 
     def to(self, device: str | torch.device) -> Pool:
@@ -195,7 +221,7 @@ class Pool:
                 images = images.contiguous(memory_format=torch.channels_last)
             group = 1
         else:
-            group = max(1, VMAP_CELLS // (batch * images[..., 0, :, :, :].numel() * 32))
+            group = max(1, VMAP_CELLS // (batch * images.shape[-3:].numel() * 32))
         for first in range(0, len(self), group):
             networks = slice(first, min(first + group, len(self)))
             state = {k: t[networks] for k, t in (self.parameters | self.buffers).items()}
@@ -205,12 +231,18 @@ class Pool:
                 yield networks, part, self._forward(state, piece, group == 1, own)
 
     def _forward(self, state, images, single, own):
-        if single and len(next(iter(state.values()))) == 1:
-            images = images[0] if own else images
-            one = {k: t[0] for k, t in state.items()}
-            return functional_call(self.template, one, (images,))[None]   # (1, b, K)
-        return vmap(lambda s, x: functional_call(self.template, s, (x,)),
-                    in_dims=(0, 0 if own else None))(state, images)       # (n, b, K)
+        try:
+            if single:
+                one = {k: t[0] for k, t in state.items()}
+                images = images[0] if own else images
+                return functional_call(self.template, one, (images,))[None]   # (1, b, K)
+            return vmap(lambda s, x: functional_call(self.template, s, (x,)),
+                        in_dims=(0, 0 if own else None))(state, images)       # (n, b, K)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:    # torch's word for shapes that do not fit
+            raise ValueError(f"images: got {short(images)}, want what {self!r} takes ({problem})"
+                             ) from problem
 
     def engine(self, engine: str = "auto") -> str:
         """The engine that 'auto' stands for: vmap on CUDA and for linear networks, else loop.
@@ -265,6 +297,8 @@ class Pool:
             raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
         require(header.get("format") == "wlib pool 1", "path", str(path),
                 "a file that Pool.save wrote")
+        require(template is None or isinstance(template, nn.Module), "template", template,
+                "an nn.Module")
         spec = json.loads(header["spec"])
         require(spec is not None or template is not None, "template", None,
                 "a network of the saved architecture: the file holds none that nets.build knows")
@@ -282,8 +316,8 @@ class Pool:
                    group("buffers", template.named_buffers()))
 
     def digest(self) -> str:
-        """One hash of all weights and buffers."""
-        return store.digest(self.parameters | self.buffers)
+        """A hash of architecture, weights and buffers."""
+        return store.architecture(self.template) + store.digest(self.parameters | self.buffers)
 
     def _shapes(self):
         return {k: (tuple(t.shape[1:]), t.dtype) for k, t in

@@ -73,8 +73,11 @@ def cached(function: Callable, *args, **kwargs) -> Any:
         seconds = time.perf_counter() - start
         made = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "seconds": round(seconds, 3), "recipe": recipe}
+        for stale in folder.glob(f".{key}.*.part"):      # left by a maker that was killed
+            stale.unlink(missing_ok=True)
         _write(path, key, value, made)
-    return _read(path, key)[1] if path.exists() else value
+    hit, stored = _read(path, key)             # so that the first caller gets what later ones get
+    return stored if hit else value
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -102,14 +105,27 @@ def describe(value: Any, argument: str = "argument") -> Any:
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, nn.Module):
-        return {"module": repr(value), "code": fingerprint.function_fingerprint(type(value)),
-                "state": digest(dict(value.state_dict()))}
+        return {"module": architecture(value),
+                "state": digest(dict([*value.named_parameters(), *value.named_buffers()]))}
+    if inspect.isfunction(value) or inspect.isclass(value):
+        return {"function": fingerprint.function_fingerprint(value)}
     if hasattr(value, "digest"):
         return {type(value).__qualname__: value.digest()}
-    if inspect.isfunction(value):
-        return {"function": fingerprint.function_fingerprint(value)}
     raise ValueError(f"{argument}: got {short(value)}, want plain values, tensors, networks, pools "
                      "or image sets, so that the store can tell one call from another")
+
+
+def architecture(net: nn.Module) -> str:
+    """One hash of what a network is apart from its weights: layers, their settings and code.
+
+    Settings count because two networks of equal shapes may differ in a stride or in a number that
+    the reader's own module keeps as an attribute.
+    """
+    plain = (bool, int, float, str, tuple, type(None))
+    settings = [{k: repr(v) for k, v in vars(module).items() if isinstance(v, plain)}
+                for module in net.modules()]
+    kinds = sorted({fingerprint.function_fingerprint(type(m)) for m in net.modules()})
+    return _sha(json.dumps([repr(net), settings, kinds], sort_keys=True).encode())
 
 
 # ---- one entry ----------------------------------------------------------------------------------
@@ -147,8 +163,8 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"$tensor": name}
     if isinstance(value, pd.DataFrame):
-        return {"$frame": {str(c): [_encode(v, tensors) for v in value[c].tolist()]
-                           for c in value.columns}}
+        return {"$frame": [[c, str(value[c].dtype), [_encode(v, tensors) for v in value[c]]]
+                           for c in _columns(value)]}
     if isinstance(value, tuple):
         return {"$tuple": [_encode(v, tensors) for v in value]}
     if isinstance(value, list):
@@ -166,6 +182,17 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
                      "lists, tuples and dicts of them")
 
 
+def _columns(frame: pd.DataFrame) -> list[str]:
+    columns = list(frame.columns)
+    if not frame.index.equals(pd.RangeIndex(len(frame))):
+        raise ValueError("result: got a DataFrame with an index of its own, want a numbered one "
+                         "(reset_index() turns the other into a column)")
+    if not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
+        raise ValueError(f"result: got a DataFrame with columns {short(columns)}, want names, "
+                         "all different")
+    return columns
+
+
 def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, list):
         return [_decode(v, tensors) for v in tree]
@@ -174,8 +201,8 @@ def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if "$tensor" in tree:
         return tensors[tree["$tensor"]]
     if "$frame" in tree:
-        return pd.DataFrame({c: [_decode(v, tensors) for v in column]
-                             for c, column in tree["$frame"].items()})
+        return pd.DataFrame({c: pd.Series([_decode(v, tensors) for v in column], dtype=dtype)
+                             for c, dtype, column in tree["$frame"]})
     if "$tuple" in tree:
         return tuple(_decode(v, tensors) for v in tree["$tuple"])
     return {k: _decode(v, tensors) for k, v in tree.items()}
