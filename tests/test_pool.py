@@ -1,0 +1,327 @@
+"""Pools: both engines equal, buffers travel, files are whole or refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from small import Own, few, images, lived
+from torch import nn
+from torchvision.models import mobilenet_v2, resnet18
+
+from wlib import nets
+from wlib.pool import ENGINES, IMAGES_AT_ONCE, Pool
+
+SHAPES = {"mlp": {"hidden": (6,)}, "lenet": {}, "conv4": {"width": 4}, "vgg": {"widths": (4, 6)},
+          "resnet": {"widths": (4, 6)}}
+MAKERS = {name: (lambda name=name, settings=settings: nets.build(
+    name, classes=3, channels=1, size=16, **settings)) for name, settings in SHAPES.items()}
+MAKERS |= {"own": Own,
+           "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(256, 3)),
+           "resnet18": lambda: nn.Sequential(nn.Conv2d(1, 3, 1), resnet18(num_classes=3)),
+           "mobilenet_v2": lambda: nn.Sequential(nn.Conv2d(1, 3, 1), mobilenet_v2(num_classes=3))}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Two lived-in networks of every architecture, the reader's own among them."""
+    return {name: [lived(maker(), i) for i in range(2)] for name, maker in MAKERS.items()}
+
+
+@pytest.fixture(scope="module")
+def x():
+    return images(5, size=16).floats()
+
+
+def same(a, b):
+    assert a.parameters.keys() == b.parameters.keys() and a.buffers.keys() == b.buffers.keys()
+    return all(torch.equal(t, (b.parameters | b.buffers)[k])
+               for k, t in (a.parameters | a.buffers).items())
+
+
+def mlps(count, hidden=(4,), **settings):
+    return Pool.stack([nets.fresh("mlp", i, classes=3, size=4, hidden=hidden, **settings)
+                       for i in range(count)])
+
+
+# ---- every architecture -----------------------------------------------------------------------
+@pytest.mark.parametrize("name", MAKERS)
+@torch.no_grad()
+def test_networks_go_in_and_come_out_the_same(name, networks):
+    pool = Pool.stack(networks[name])
+    for i, net in enumerate(networks[name]):
+        back = pool.network(i)
+        assert not back.training and type(back) is type(net)
+        state = net.state_dict()
+        assert list(state) == list(back.state_dict())
+        assert all(torch.equal(v, state[k]) for k, v in back.state_dict().items())
+        row = torch.cat([p.flatten() for p in net.parameters()])
+        assert torch.equal(pool.flat()[i], row)
+    assert pool.size == len(row) and len(pool) == 2
+    assert pool.segments()[list(pool.parameters)[-1]].stop == pool.size
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("engine", ENGINES)
+@torch.no_grad()
+def test_logits_are_the_networks_own(name, engine, networks, x):
+    pool = Pool.stack(networks[name])
+    expected = torch.stack([net(x) for net in networks[name]])
+    torch.testing.assert_close(pool.logits(x, engine), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pool.logits(x, engine, batch=2), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet", "own"])
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@torch.no_grad()
+def test_own_images_for_each_network(name, engine, networks, x):
+    pool = Pool.stack(networks[name])
+    own = torch.stack([x, x.flip(0)])
+    expected = torch.stack([net(z) for net, z in zip(networks[name], own, strict=True)])
+    torch.testing.assert_close(pool.logits(own, engine, batch=3), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_logits_of_an_image_set_are_those_of_its_floats(networks):
+    data = images(7, size=16)
+    pool = Pool.stack(networks["lenet"])
+    assert torch.equal(pool.logits(data), pool.logits(data.floats()))
+    assert not pool.logits(data).requires_grad
+
+
+def test_vmap_takes_a_few_networks_at_a_time(monkeypatch):
+    pool, z = mlps(5), torch.rand(6, 1, 4, 4)
+    whole = pool.logits(z, "vmap")
+    monkeypatch.setattr("wlib.pool.VMAP_CELLS", 2 * 3 * 16 * 32)      # two networks, three images
+    pieces = [(n.stop - n.start, i.stop - i.start) for n, i, _ in pool.outputs(z, "vmap", 3)]
+    assert pieces == [(2, 3)] * 4 + [(1, 3)] * 2
+    torch.testing.assert_close(pool.logits(z, "vmap", 3), whole)
+    own = z.expand(5, *z.shape)
+    torch.testing.assert_close(pool.logits(own, "vmap", 3), whole)
+    assert max(n.stop - n.start for n, *_ in pool.outputs(own, "vmap", 3)) == 2
+
+
+def test_memory_is_bounded_by_the_batch():
+    largest = max(values.shape[1] for _, _, values in mlps(2).outputs(torch.rand(700, 1, 4, 4)))
+    assert largest == IMAGES_AT_ONCE
+
+
+def test_the_default_engine():
+    linear, conv = mlps(2), Pool.stack([Own(), Own()])
+    assert linear.engine() == "vmap" and linear[0].engine() == "loop"
+    assert conv.engine() == ("loop" if conv.device.type == "cpu" else "vmap")
+    assert conv.engine("vmap") == "vmap" and linear.engine("loop") == "loop"
+    with pytest.raises(ValueError, match="engine"):
+        linear.engine("gpu")
+
+
+def test_everything_stays_on_the_pools_device():
+    pool = mlps(2)
+    for tensor in (pool.flat(), pool.logits(torch.rand(2, 1, 4, 4)), pool[0].flat(),
+                   pool.with_flat(pool.flat().double()).flat(), *pool.state(1).values()):
+        assert tensor.device == pool.device
+    assert pool.to("cpu").device.type == "cpu"
+    assert next(pool.network(0).parameters()).device == pool.device
+
+
+# ---- indexing, flat, cat ----------------------------------------------------------------------
+@few
+@given(st.data())
+def test_indexing_is_that_of_the_rows(data):
+    pool = mlps(5)
+    pool.buffers["b"] = torch.arange(5)
+    index = data.draw(st.one_of(
+        st.integers(-5, 4), st.slices(5).filter(lambda s: (s.step or 1) > 0
+                                                and len(range(*s.indices(5)))),
+        st.lists(st.integers(-5, 4), min_size=1, max_size=6),
+        st.lists(st.booleans(), min_size=5, max_size=5).filter(any)))
+    rows = torch.arange(5)[[index] if isinstance(index, int) else index]
+    part = pool[index]
+    assert part.buffers["b"].tolist() == rows.tolist()
+    assert torch.equal(part.flat(), pool.flat()[rows])
+
+
+def test_single_numbers_of_every_kind_give_a_pool_of_one():
+    pool = mlps(3)
+    for i in (1, -2, np.int64(1), torch.tensor(1), torch.tensor([1]), slice(1, 2), [1]):
+        assert len(pool[i]) == 1 and torch.equal(pool[i].flat(), pool.flat()[1:2]), i
+    assert [torch.equal(one.flat()[0], pool.flat()[i]) for i, one in enumerate(pool)] == [True] * 3
+
+
+@pytest.mark.parametrize("bad", [3, -4, [], [0, 3], 0.5, "0", None, [True], torch.zeros(0),
+                                 slice(2, 2), torch.zeros(3, dtype=torch.bool), [[0, 1]], True])
+def test_bad_index_is_refused(bad):
+    with pytest.raises(ValueError, match="index|pool"):
+        mlps(3)[bad]
+
+
+@few
+@given(st.integers(1, 4), st.sampled_from(["mlp", "vgg", "own"]))
+def test_flat_and_with_flat_are_inverse(count, name):
+    pool = Pool.stack([lived(MAKERS[name](), i) for i in range(count)])
+    back = pool.with_flat(pool.flat())
+    assert same(pool, back)
+    changed = pool.with_flat(pool.flat() * 2)
+    assert all(torch.equal(t, 2 * pool.parameters[k]) for k, t in changed.parameters.items())
+
+
+def test_buffers_travel_with_new_weights():
+    pool = Pool.stack([lived(Own(), i) for i in range(2)])
+    w = torch.rand(6, pool.size)
+    many = pool.with_flat(w)
+    for k, t in pool.buffers.items():
+        assert torch.equal(many.buffers[k], t.repeat_interleave(3, 0))
+        assert torch.equal(pool.repeat(3).buffers[k], t.repeat_interleave(3, 0))
+        assert torch.equal(pool[1].with_flat(w).buffers[k], t[[1] * 6])
+    assert torch.equal(many.flat(), w)
+    assert many.with_flat(w.double()).dtype == torch.float32, "the pool's dtype stays"
+    assert int(many.network(5).norm.num_batches_tracked) == int(pool.network(1).norm
+                                                                .num_batches_tracked)
+
+
+def test_a_network_taken_out_is_independent():
+    pool = mlps(2)
+    before = pool.flat()
+    with torch.no_grad():
+        for p in pool.network(0).parameters():
+            p.zero_()
+    assert torch.equal(pool.flat(), before)
+
+
+def test_cat_keeps_order_and_refuses_mixtures():
+    pool = mlps(3)
+    assert same(Pool.cat([pool[:1], pool[1:]]), pool)
+    tanh = Pool.stack([nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.Tanh(), nn.Linear(4, 3))])
+    relu = Pool.stack([nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3))])
+    for bad in ([pool, mlps(1, hidden=(5,))], [tanh, relu], [pool, "pool"], []):
+        with pytest.raises(ValueError, match="pools"):
+            Pool.cat(bad)
+
+
+@pytest.mark.parametrize("bad", [
+    [], [3], [Own(), nets.build("mlp")], [Own(3), Own(4)], [Own(), Own().double()],
+    [nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Sequential(nn.Linear(2, 2), nn.Tanh())]])
+def test_stack_refuses_mixtures(bad):
+    with pytest.raises(ValueError, match="networks"):
+        Pool.stack(bad)
+
+
+def test_stack_refuses_what_it_cannot_hold():
+    with pytest.raises(ValueError, match="with weights"):
+        Pool.stack([nn.ReLU()])
+    with pytest.raises(ValueError, match="one floating dtype"):
+        Pool.stack([nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())])
+    tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(ValueError, match="share no weights"):
+        Pool.stack([tied])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_with_tensor_and_network(value):
+    w = mlps(3).flat()
+    w[2, 0] = value
+    with pytest.raises(ValueError, match=r"fc1.weight.*network 2"):
+        mlps(3).with_flat(w)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3, 7), torch.zeros(0, 83), torch.zeros(4, 83),
+                                 torch.zeros(83), torch.zeros(3, 83, dtype=torch.long), "w",
+                                 np.zeros((3, 83))])
+def test_with_flat_refuses(bad):
+    assert mlps(3).size == 83
+    with pytest.raises(ValueError, match="weights"):
+        mlps(3).with_flat(bad)
+
+
+@pytest.mark.parametrize("bad", [
+    torch.rand(1, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.rand(2, 1, 5, 5),
+    torch.rand(0, 1, 4, 4), torch.rand(4, 2, 1, 4, 4), "images", None, np.zeros((2, 1, 4, 4))])
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_logits_refuse_images_that_do_not_fit(bad, engine):
+    with pytest.raises(ValueError, match="images"):
+        mlps(3).logits(bad, engine)
+
+
+def test_other_bad_calls():
+    pool = mlps(2)
+    for i in (2, -3, "0", 0.0):
+        with pytest.raises(ValueError, match="i:"):
+            pool.network(i)
+    for batch in (0, 2.5):
+        with pytest.raises(ValueError, match="batch"):
+            pool.logits(torch.rand(1, 1, 4, 4), batch=batch)
+    with pytest.raises(ValueError, match="times"):
+        pool.repeat(0)
+    with pytest.raises(ValueError, match="device"):
+        pool.to("nowhere")
+
+
+# ---- files ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["mlp", "vgg", "own"])
+def test_save_and_load(name, networks, tmp_path, x):
+    pool, path = Pool.stack(networks[name]), tmp_path / "pool.safetensors"
+    for part in (pool, pool[1], pool[0].with_flat(pool.flat()), pool.repeat(2)):
+        part.save(path)
+        back = Pool.load(path, template=Own() if name == "own" else None)
+        assert same(part, back) and torch.equal(part.logits(x), back.logits(x))
+        assert part.digest() == back.digest()
+    assert [p.name for p in tmp_path.iterdir()] == ["pool.safetensors"]
+
+
+def test_the_file_says_what_it_holds(tmp_path):
+    mlps(2).save(tmp_path / "p")
+    with safe_open(tmp_path / "p", "pt") as file:
+        assert json.loads(file.metadata()["spec"])["hidden"] == [4]
+        assert file.metadata()["networks"] == "2"
+
+
+def test_load_refuses_missing_damaged_foreign_and_mismatched_files(tmp_path):
+    path = tmp_path / "p.safetensors"
+    with pytest.raises(ValueError, match="path"):
+        Pool.load(path)
+    mlps(2).save(path)
+    whole = path.read_bytes()
+    with pytest.raises(ValueError, match="template"):
+        Pool.load(path, template=nets.build("lenet"))
+    for damaged in (b"", whole[:20], whole[:-5], b"\xff" * 200):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="path"):
+            Pool.load(path)
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="path"):
+        Pool.load(path)
+    Pool.stack([Own()]).save(path)
+    with pytest.raises(ValueError, match="template"):
+        Pool.load(path)
+    with pytest.raises(ValueError, match="template"):
+        Pool.load(path, template=Own(classes=4))
+    with pytest.raises(ValueError, match="template"):
+        Pool.load(path, template="own")
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "p.safetensors"
+    mlps(2).save(path)
+    before = path.read_bytes()
+
+    def fail(tensors, name, metadata):
+        name.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("wlib.pool.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        mlps(3).save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_digest_tells_pools_apart():
+    pool, gain = mlps(2), Pool.stack([nets.fresh(lambda: Own(gain=2.0), 0)])
+    assert pool.digest() == mlps(2).digest()
+    others = [pool[:1], pool[[1, 0]], pool.with_flat(pool.flat() * 1.001), gain,
+              Pool.stack([nets.fresh(Own, 0)])]
+    assert torch.equal(gain.flat(), others[-1].flat()), "they differ in an attribute alone"
+    assert len({p.digest() for p in [pool, *others]}) == 6
