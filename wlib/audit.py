@@ -34,10 +34,14 @@ def cosine(pool: Pool, origin: Pool) -> Tensor:
 
 
 def sd_ratio(pool: Pool, origin: Pool) -> Tensor:
-    """Spread of each tensor over its origin's, (M, L): 1 where the distribution's width is kept."""
+    """Spread of each tensor over its origin's, (M, L): 1 where the distribution's width is kept.
+
+    A tensor that was constant and still is (a fresh BatchNorm's, a single weight) has kept it too.
+    """
     moved, start = pool.flat().double(), _origin(pool, origin)
-    return torch.stack([moved[:, s].std(1, correction=0) / start[:, s].std(1, correction=0)
-                        for s in _spans(pool, "tensor")], dim=1)
+    spread = [(moved[:, s].std(1, correction=0), start[:, s].std(1, correction=0))
+              for s in _spans(pool, "tensor")]
+    return torch.stack([torch.where(new == old, 1.0, new / old) for new, old in spread], dim=1)
 
 
 def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
@@ -46,12 +50,16 @@ def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
 
     `distance` is (M, 1), or (M, L) tensor by tensor, with M a multiple of the pool's N. With
     `keep_norm` the noise is made orthogonal to w and the sum is turned so that ‖w'‖ = ‖w‖ while
-    the distance stays ρ: w' = cos w + sin ‖w‖ g/‖g‖ with cos = 1 − ρ²/2 (so ρ ≤ 2).
+    the distance stays ρ: w' = cos w + sin ‖w‖ g/‖g‖ with cos = 1 − ρ²/2 (so ρ ≤ 2). A tensor of a
+    single weight has no other direction to turn to and stays as it is.
     """
+    _check_distance(distance)
     def move(w, rho, g):
         g = torch.randn(len(w), generator=g, dtype=torch.float64).to(w)
         if not keep_norm:
             return w + rho * w.norm() * g / g.norm()
+        if len(w) == 1:
+            return w
         g = g - (g @ w) / w.square().sum().clamp(min=1e-300) * w
         cos = 1 - rho ** 2 / 2
         sin = (1 - cos ** 2).clamp(min=0).sqrt()
@@ -66,7 +74,7 @@ def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
 def zero_fill(pool: Pool, distance: Tensor) -> Pool:
     """The smallest weights set to zero, as many as the given relative distance allows.
 
-    This is magnitude pruning. `distance` as in `noise`, below 1.
+    This is magnitude pruning. `distance` as in `noise`; from 1 on nothing is left.
     """
     def move(w, rho, _):
         order = w.abs().argsort(stable=True)
@@ -82,13 +90,15 @@ def shuffle(pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) 
     allows: the distribution of the weights stays exactly as it was. `distance` as in `noise`."""
     def move(w, rho, g):
         order = torch.randperm(len(w), generator=g).to(w.device)
+        if len(w) < 2:
+            return w
         ring = w[order]
         steps = (ring[1:] - ring[:-1]).square().cumsum(0)        # weights 0…k pass theirs on
         closing = (ring[1:] - ring[0]).square()                  # and the last goes to the first
-        near = (steps + closing).sqrt() - rho * w.norm()
-        if len(w) < 2 or rho == 0:
+        miss = ((steps + closing).sqrt() - rho * w.norm()).abs()
+        if miss.min() >= rho * w.norm():                         # nearest is to move nothing
             return w
-        size = int(near.abs().argmin()) + 2
+        size = int(miss.argmin()) + 2
         w = w.clone()
         w[order[:size]] = ring[:size].roll(1)
         return w
@@ -116,11 +126,9 @@ def mean(pool: Pool) -> Pool:
 def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
     """Apply move(weights (n,), ρ, generator) to every span of every network."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
-    require(isinstance(distance, Tensor) and distance.ndim == 2 and len(distance) > 0
-            and len(distance) % len(pool) == 0, "distance", distance,
-            f"a tensor (M, 1) or (M, tensors) with M a multiple of {len(pool)}")
-    require(bool(torch.isfinite(distance).all() and (distance >= 0).all()), "distance", distance,
-            "finite distances of at least 0")
+    _check_distance(distance)
+    require(len(distance) % len(pool) == 0, "distance", distance,
+            f"as many rows as networks or a multiple of {len(pool)}")
     spans = _spans(pool, "network" if distance.shape[1] == 1 else "tensor")
     require(distance.shape[1] == len(spans), "distance", distance,
             f"1 or {len(spans)} columns, one a tensor")
@@ -131,6 +139,14 @@ def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
         for span, rho in zip(spans, distance[i].double(), strict=True):
             row[span] = move(row[span].clone(), rho.to(row.device), source)
     return pool.with_flat(rows.to(pool.dtype))
+
+
+def _check_distance(distance):
+    require(isinstance(distance, Tensor) and distance.ndim == 2 and distance.numel() > 0,
+            "distance", distance, "a tensor (M, 1) or (M, tensors), as audit.distance gives it")
+    require(bool(torch.isfinite(distance).all() and (distance >= 0).all()), "distance",
+            f"{float(distance.min())} to {float(distance.max())}",
+            "finite distances of at least 0")
 
 
 def _origin(pool: Pool, origin: Pool) -> Tensor:

@@ -47,7 +47,9 @@ def idct(coefficients: Tensor) -> Tensor:
     c = coefficients.double() * math.sqrt(n / 2)
     c[..., 0] *= math.sqrt(2)
     mirrored = torch.cat([torch.zeros_like(c[..., :1]), c[..., 1:].flip(-1)], dim=-1)
-    folded = torch.fft.ifft(torch.complex(c, -mirrored) * _turn(n, 1, c.device)).real
+    half = n // 2 + 1                             # the spectrum of a real signal is known by half
+    spectrum = torch.complex(c, -mirrored)[..., :half] * _turn(n, 1, c.device)[:half]
+    folded = torch.fft.irfft(spectrum, n=n)
     signal = torch.empty_like(c)
     signal[..., ::2] = folded[..., :(n + 1) // 2]
     signal[..., 1::2] = folded[..., (n + 1) // 2:].flip(-1)
@@ -62,6 +64,7 @@ def _turn(n, sign, device):
 def _length(x, name) -> int:
     require(isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 1 and x.shape[-1] > 0,
             name, x, "a floating-point tensor (…, n) with n ≥ 1")
+    require(bool(torch.isfinite(x).all()), name, "NaN or infinity", "finite numbers")
     return x.shape[-1]
 
 
@@ -115,6 +118,8 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
     _check_energy(energy)
     require_one_of("per", per, ("network", "tensor"))
     require_one_of("order", order, ORDERS)
+    require(isinstance(smallest, int) and smallest >= 1, "smallest", smallest,
+            "a whole number of weights ≥ 1")
     base = seeds.base(generator)
     weights = pool.flat().double()                                          # (N, P)
     found = []
@@ -168,6 +173,7 @@ def _family(parent, parts, j, numbers, redraw, order, base, pool) -> Tensor:
 def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Generator]) -> Tensor:
     """Copies of one signal's coefficients (n,), a row for each generator, with those outside
     `kept` drawn again by the law (step 3 of `generate`)."""
+    require_one_of("law", law, REDRAWS)
     rest = coefficients[~kept]                                              # (m,)
     rows = coefficients.repeat(len(sources), 1)
     m, device = len(rest), rest.device

@@ -42,6 +42,7 @@ def loss(pool: Pool, data, engine: str = "auto") -> Tensor:
     total = torch.zeros(len(pool), dtype=torch.float64, device=pool.device)
     labels = data.labels.to(pool.device)
     for networks, images, logits in pool.outputs(data, engine):
+        _check_classes(data.labels, logits)
         targets = labels[images].expand(logits.shape[:2])                       # (n, b)
         nats = F.cross_entropy(logits.double().transpose(1, 2), targets, reduction="none")
         total[networks] += nats.sum(1)
@@ -52,6 +53,7 @@ def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tenso
     """Expected calibration error of each network, (N,): mean |confidence − accuracy| over bins of
     equal width, weighted by the images in each."""
     _check(pool, data)
+    require(isinstance(bins, int) and bins >= 1, "bins", bins, "a whole number ≥ 1")
     confidence, named = pool.logits(data, engine).double().softmax(-1).max(-1)  # (N, B) each
     right = (named == data.labels.to(pool.device)).double()
     which = (confidence * bins).long().clamp(max=bins - 1)
@@ -63,15 +65,18 @@ def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tenso
 # ---- comparing networks ---------------------------------------------------------------------
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Overlap of error sets (…, B) and (…, B): intersection over union, 1 where both are empty."""
-    require(a.dtype == torch.bool and b.dtype == torch.bool and a.shape[-1] == b.shape[-1],
-            "a, b", a, "bool tensors over the same images")
-    union = (a | b).sum(-1)
+    for argument, value in (("a", a), ("b", b)):
+        require(isinstance(value, Tensor) and value.dtype == torch.bool and value.ndim >= 1,
+                argument, value, "a bool tensor (…, B)")
+    require(a.shape[-1] == b.shape[-1], "b", b, f"the {a.shape[-1]} images of a")
+    union = (a | b).sum(-1).double()
     return torch.where(union == 0, 1.0, (a & b).sum(-1) / union.clamp(min=1))
 
 
 def pairwise_iou(errors: Tensor) -> Tensor:
     """`iou` of every pair of networks, (N, N), from error sets (N, B)."""
-    require(errors.dtype == torch.bool and errors.ndim == 2, "errors", errors, "bool (N, B)")
+    require(isinstance(errors, Tensor) and errors.dtype == torch.bool and errors.ndim == 2,
+            "errors", errors, "a bool tensor (N, B)")
     e = errors.double()
     both = e @ e.T                                                              # (N, N)
     union = e.sum(1)[:, None] + e.sum(1)[None] - both
@@ -80,8 +85,9 @@ def pairwise_iou(errors: Tensor) -> Tensor:
 
 def agreement(predictions: Tensor) -> Tensor:
     """Share of images for which two networks name the same class, (N, N), from (N, B)."""
-    require(predictions.ndim == 2 and predictions.shape[1] > 0, "predictions", predictions,
-            "classes (N, B)")
+    require(isinstance(predictions, Tensor) and predictions.ndim == 2
+            and not predictions.is_floating_point() and predictions.numel() > 0,
+            "predictions", predictions, "classes (N, B)")
     return torch.stack([(predictions == row).double().mean(1) for row in predictions])
 
 
@@ -91,16 +97,27 @@ def ks_distance(a: Tensor, b: Tensor) -> Tensor:
     The largest gap between the two empirical distribution functions, 0 to 1. A distance and not a
     p-value: at the size of a network every difference is significant.
     """
-    require(a.ndim == 2 and b.ndim in (1, 2) and a.numel() > 0 and b.numel() > 0
-            and (b.ndim == 1 or len(b) == len(a)), "a, b", a, "(N, P) and (Q,) or (N, Q)")
-    require(bool(torch.isfinite(a).all() and torch.isfinite(b).all()), "a, b", "NaN or infinity",
-            "finite numbers")
-    a = a.sort(dim=1).values                                                    # (N, P)
-    b = b.expand(len(a), -1).sort(dim=1).values.to(a)                           # (N, Q)
-    points = torch.cat([a, b], dim=1).contiguous()
-    share_a = torch.searchsorted(a.contiguous(), points, right=True) / a.shape[1]
-    share_b = torch.searchsorted(b.contiguous(), points, right=True) / b.shape[1]
-    return (share_a - share_b).abs().amax(1)
+    for argument, value, shapes in (("a", a, (2,)), ("b", b, (1, 2))):
+        require(isinstance(value, Tensor) and value.ndim in shapes and value.numel() > 0, argument,
+                value, "tensors (N, P) and (Q,) or (N, Q)")
+        require(bool(torch.isfinite(value).all()), argument, "NaN or infinity", "finite numbers")
+    require(b.ndim == 1 or len(b) == len(a), "b", b, f"(Q,) or ({len(a)}, Q)")
+    b = b.to(a.device).double().sort(dim=-1).values
+    others = b.expand(len(a), -1) if b.ndim == 1 else b
+    return torch.stack([_ks(row.double().sort().values, other)           # bounds the memory
+                        for row, other in zip(a, others, strict=True)])
+
+
+def _ks(a: Tensor, b: Tensor) -> Tensor:
+    """Kolmogorov–Smirnov distance of two sorted samples (P,) and (Q,).
+
+    Between two jumps of a's distribution function that of b only rises, so the gap is largest at a
+    jump (a above b) or right before one (b above a).
+    """
+    jump = torch.arange(1, len(a) + 1, device=a.device)
+    above = jump / len(a) - torch.searchsorted(b, a, right=True) / len(b)
+    below = torch.searchsorted(b, a) / len(b) - (jump - 1) / len(a)
+    return torch.maximum(above.max(), below.max()).double()
 
 
 # ---- under attack ---------------------------------------------------------------------------
@@ -149,8 +166,9 @@ def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None
 
 def attacked_accuracy(pool: Pool, images: Tensor, labels: Tensor, engine: str = "auto") -> Tensor:
     """Accuracy (N,) on given floats: (B, C, H, W) for all, or (N, B, C, H, W), one set each."""
-    require(isinstance(images, Tensor) and images.shape[-4] == len(labels), "images", images,
-            f"{len(labels)} images")
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+    require(isinstance(images, Tensor) and images.ndim in (4, 5)
+            and images.shape[-4] == len(labels), "images", images, f"{len(labels)} images")
     return _accuracy_on(pool, images, labels, engine)
 
 
@@ -160,7 +178,10 @@ def _gradient(pool, i, images, labels):
     parts = []
     for x, y in zip(images.split(250), labels.to(images.device).split(250), strict=True):
         x = x.detach().requires_grad_()
-        parts.append(torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)[0])
+        logits = net(x)
+        _check_classes(y, logits)
+        nats = F.cross_entropy(logits, y, reduction="sum")
+        parts.append(torch.autograd.grad(nats, x)[0])
     return torch.cat(parts)
 
 
@@ -176,6 +197,11 @@ def _check(pool, data):
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require(hasattr(data, "floats") and hasattr(data, "labels") and len(data) > 0, "data", data,
             "an ImageSet with images")
+
+
+def _check_classes(labels, logits):
+    require(int(labels.max()) < logits.shape[-1], "data", f"labels up to {int(labels.max())}",
+            f"labels below {logits.shape[-1]}, the networks' outputs")
 
 
 # ---- how sure are we? -----------------------------------------------------------------------

@@ -19,7 +19,7 @@ from wlib.pool import Pool
 from wlib.seeds import generator
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-DRAWS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+DRAWS = nn.modules.dropout._DropoutNd       # the base of every kind of dropout
 
 
 def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
@@ -33,23 +33,22 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     a `Pool` to train further: of one network, which then starts every member, or of one a seed.
     `data` is an `ImageSet`. With `epochs=0` the members are returned as they start.
     """
-    seeds = list(seeds)
+    seeds = _seeds(seeds)
     require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
-    require(len(seeds) > 0 and len(set(seeds)) == len(seeds), "seeds", seeds,
-            "at least one, no two equal")
     require(isinstance(epochs, int) and epochs >= 0, "epochs", epochs, "a whole number ≥ 0")
     require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
     require(rate > 0, "rate", rate, "a positive learning rate")
     require_one_of("optimizer", optimizer, OPTIMIZERS)
     start = _start(spec, data, seeds, settings).to(device)
-    require(_classes(start) >= len(data.classes), "spec", f"{_classes(start)} outputs",
-            f"at least the data's {len(data.classes)} classes")
-    if epochs == 0:
-        return start
-    engine = start.engine(engine)
+    outputs = start[0].logits(data[:1]).shape[2:]        # one image tells whether all will fit
+    require(len(outputs) == 1 and outputs[0] >= len(data.classes), "spec",
+            f"outputs {tuple(outputs)}", f"at least the data's {len(data.classes)} classes")
     draws = any(isinstance(m, DRAWS) for m in start.template.modules())
     require(not (engine == "vmap" and draws), "engine", "vmap",
             "'loop' for networks with dropout: both engines could not draw the same")
+    engine = "loop" if engine == "auto" and draws else start.engine(engine)
+    if epochs == 0:
+        return start
 
     def optimize(weights):
         return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay)
@@ -63,7 +62,7 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
 def stored_fit(spec, data, *, seeds: Sequence[int] = (0,), device: str = "auto", **settings
                ) -> Pool:
     """`fit`, with every seed's network kept in the store under a key of its own."""
-    kind = str(nets.resolve_device(device))
+    seeds, kind = _seeds(seeds), str(nets.resolve_device(device))
     members = [store.cached(_fit_one, spec, data, seed, kind, settings) for seed in seeds]
     template = _start(spec, data, [0], {k: v for k, v in settings.items() if k not in
                                         fit.__kwdefaults__}).template
@@ -77,6 +76,14 @@ def _fit_one(spec, data, seed, device, settings):
     return {"parameters": pool.parameters, "buffers": pool.buffers}
 
 
+def _seeds(seeds) -> list[int]:
+    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    require(len(seeds) > 0 and len(set(seeds)) == len(seeds)
+            and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds),
+            "seeds", seeds, "whole numbers of at least 0, at least one and no two equal")
+    return seeds
+
+
 def _start(spec, data, seeds, settings) -> Pool:
     if isinstance(spec, Pool):
         require(len(spec) in (1, len(seeds)), "spec", spec, f"1 or {len(seeds)} networks")
@@ -88,11 +95,6 @@ def _start(spec, data, seeds, settings) -> Pool:
     else:
         require(not settings, "settings", settings, "none where spec is no architecture's name")
     return Pool.stack([nets.fresh(spec, seed, **settings) for seed in seeds])
-
-
-def _classes(pool: Pool) -> int:
-    """Outputs of the last layer with weights (its bias or first axis)."""
-    return list(pool.parameters.values())[-1].shape[1]
 
 
 def _batches(count: int, seed: int, epochs: int, batch: int) -> list[Tensor]:
@@ -119,7 +121,8 @@ def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
 
 def _train_together(start: Pool, x, y, orders, seeds, optimize) -> Pool:
     template = start.network(0).train()
-    weights = {k: t.clone().requires_grad_() for k, t in start.parameters.items()}
+    weights = {k: start.parameters[k].clone().requires_grad_(t.requires_grad)   # some are frozen
+               for k, t in template.named_parameters()}
     buffers = {k: t.clone() for k, t in start.buffers.items()}      # running statistics move
     step = optimize(weights.values())
 
