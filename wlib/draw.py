@@ -29,7 +29,7 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "path",
 
 PARTS = (
     ("I", "MGE", "one network → many", "Can one network give many, untrained?"),
-    ("II", "MDA", "cut apart, join anew", "Can we build a network from others' parts?"),
+    ("II", "MDA", "cut apart, join anew", "Can we build from others' parts?"),
     ("III", "FREE", "many networks → a learner", "Can we learn to learn without the data?"),
     ("IV", "D2NWG", "a data set → weights", "Can we sample weights for unseen data?"),
 )

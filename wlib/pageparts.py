@@ -188,9 +188,11 @@ def claim(row: claims.Row, book: Book) -> str:
 
 def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
     """Which run the verdict rests on, with a link to the cell that measured it."""
+    if not is_page(row, book):
+        return f"no run yet; notebook {row.notebook} is still to come"
+    link = f"[{row.notebook}]({page(row.notebook)})"
     if results is None:
-        return f"no run; [the notebook]({page(row.notebook)})" if is_page(row, book) else "no run"
-    link = f"[{row.notebook}]({page(row.notebook)})" if is_page(row, book) else row.notebook
+        return f"no run yet; {link} is to measure it"
     if row.id in anchors(book, row.notebook):
         link += f", [the cell that measured it](#measure-{row.id})"
     seeds = ", ".join(map(str, results["seeds"]))
@@ -297,7 +299,7 @@ def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str,
     ran = [one for one in ran if one not in injected]
     own = [one for one in source["cells"] if one["cell_type"] == "code"]
     if [code(one) for one in ran] != [code(one) for one in own]:
-        raise ValueError("its code has changed since it was executed; run: wlib run")
+        raise ValueError("its code cells have changed since it was executed; run: wlib run --force")
     fresh, cells = copy.deepcopy(dict(source)), []
     for one in fresh["cells"]:
         cells.append(one)

@@ -171,7 +171,7 @@ def write_stage(stage: Path, files: dict[str, bytes]) -> None:
 
 def make_html(folder: Path) -> Path:
     """Run jupyter-book on the stage with warnings as errors; the folder of the HTML it made."""
-    work, log = folder / "work", folder / "pages.log"
+    work, log = folder / "sphinx", folder / "pages.log"
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(folder / "stage"),
                "--path-output", str(work), "-W", "-n", "--keep-going"]
     # Python's own warnings concern Sphinx, not the book; no bytecode may land in the stage.
