@@ -270,6 +270,12 @@ def test_glyph_images_are_disjoint(given):
         assert part.labels.bincount().tolist() == [given["samples"]] * len(part.classes)
 
 
+def test_a_named_list_loses_what_two_splits_would_show_alike():
+    assert len(load("glyphs", characters="latin", by="face", samples=1).classes) == 41
+    with pytest.raises(ValueError, match="characters: got 'I', want .*look different"):
+        load("glyphs", characters=glyphs.ALPHABETS["latin"], by="face")
+
+
 def test_base_letters():
     assert len({glyphs.base_of(c) for c in "eEÈéęḜ"}) == 1
     assert len({glyphs.base_of(c) for c in "ΣσςeЖ"}) == 3

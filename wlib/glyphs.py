@@ -116,6 +116,7 @@ def draw(split: str, *, characters: str | Sequence[str] | None = None,
 
     `characters`: the name of a list (see `characters_of`) or the characters themselves, look-alikes
     and all; default "letters", with by="face" those of them that faces of all three splits hold.
+    A named list loses, with by="face", what two splits would show in one shape (as I, a bare bar).
     `faces`: names from `FACES`; default all that hold all the characters.  `samples`: images a
     class.  `warp`, `stroke`: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2, shift ±2 pixels of 28
     and a stroke up to a pixel thicker; 0 is none.  `noise`: standard deviation, white is 1.
@@ -164,8 +165,10 @@ def plan(split: str, characters: str | Sequence[str] | None = None,
                 f"some whose base letter falls in the {split} split")
     if by == "face":
         alike = _alike_across_splits(tuple(wanted), tuple(holding))
-        require(not alike, "characters", "".join(alike),
+        named = characters is None or isinstance(characters, str) and wanted != list(characters)
+        require(named or not alike, "characters", "".join(alike),
                 'with by="face" characters that look different in the faces of each split')
+        wanted = [c for c in wanted if c not in alike]
         holding = [face for face in holding if FACES[face][1] == split]
         require(len(holding) > 0, "faces", faces if faces is not None else "faces by default",
                 f"some of the {split} split that hold all the characters: "
