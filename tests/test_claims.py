@@ -216,7 +216,8 @@ def test_a_report_is_saved_and_read_back(project):
     scores = np.arange(12.0).reshape(3, 4)
     one.measure("M4a", scores, unit="points", controls=CONTROLS, references={"seed": [9, 9, 9]})
     one.measure("extra", [True, False, True], unit="share")
-    path = one.save()
+    one.save()
+    path = one.path()
     assert path == project / "_build" / "interactive" / "results" / "11-mge-generate.json"
     results = claims.load_results(path)
     assert results["settings"] == {"energy": 0.95, "draws": 16} and results["seeds"] == [0, 1, 2]
@@ -257,7 +258,8 @@ def test_the_runner_says_where_and_which_run(project, monkeypatch):
     monkeypatch.setenv("WLIB_NOTEBOOK", "11-mge-generate")
     monkeypatch.setenv("WLIB_RUN", "abc")
     monkeypatch.setenv("WLIB_PROFILE", "smoke")
-    results = json.loads(report().save().read_text())
+    report().save()
+    results = json.loads((project / "r.json").read_text())
     assert (results["run"], results["profile"]) == ("abc", "smoke")
     with pytest.raises(ValueError, match="notebook: got 'wrong', want '11-mge-generate'"):
         claims.Report("wrong", seeds=[0])

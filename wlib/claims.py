@@ -372,11 +372,14 @@ class Report:
                 check_measure(row, entry)
         self.measures[name] = entry
 
-    def save(self) -> Path:
-        """Write the results file: where the runner wants it, else under `_build/interactive`."""
+    def path(self) -> Path:
+        """The results file: where the runner wants it, else under `_build/interactive`."""
         default = project_root() / "_build" / "interactive" / "results" / f"{self.notebook}.json"
-        path = Path(os.environ.get("WLIB_RESULTS", default))
-        return write_atomic(path, dumps(self.results()))
+        return Path(os.environ.get("WLIB_RESULTS", default))
+
+    def save(self) -> None:
+        """Write the results file. Returns nothing, so that no page shows this machine's paths."""
+        write_atomic(self.path(), dumps(self.results()))
 
     def results(self) -> dict[str, Any]:
         """What `save` writes; the runner adds commit, fingerprint, parameters and seconds."""

@@ -35,11 +35,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except (ValueError, OSError) as error:
             typer.echo(f"wlib: {error}", err=True)
-            raise typer.Exit(2) from None
+            raise SystemExit(2) from None
         except KeyboardInterrupt:
             typer.echo("wlib: stopped; what had finished is kept, the same line goes on from "
                        "there", err=True)
-            raise typer.Exit(130) from None
+            raise SystemExit(130) from None
     return wrapper
 
 
@@ -148,7 +148,7 @@ def joined(arguments: Sequence[str]) -> list[str]:
 @guarded
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
-    app(joined(sys.argv[1:] if arguments is None else arguments))
+    app(joined(sys.argv[1:] if arguments is None else arguments), prog_name="wlib")
 
 
 if __name__ == "__main__":

@@ -74,18 +74,28 @@ def conform(value: Any, default: Any, where: str) -> Any:
     A default of None takes anything; a list's elements follow the default's elements.
     """
     if default is None:
+        require(_is_plain(value), where, value, "numbers, texts, true, false, null, and lists or "
+                "mappings of these")
         return value
     if isinstance(default, (list, tuple)):
         require(isinstance(value, (list, tuple)), where, value, f"a list like {default!r}")
-        if len(default) == 0:
-            return list(value)
-        pattern = _widest(default)
+        pattern = _widest(default) if default else None
         return [conform(item, pattern, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(default, float) and _is(value, int):
         value = float(value)
     require(_is(value, type(default)), where, value, f"{_kind(default)}, like {default!r}")
     require(not isinstance(value, float) or math.isfinite(value), where, value, "a finite number")
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold a value (YAML also has dates)."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return finite and isinstance(value, (type(None), bool, int, float, str))
 
 
 def _widest(items: Sequence[Any]) -> Any:

@@ -1,0 +1,26 @@
+"""What several test files share: one smoke run of every notebook, and the book built from it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def smoke_run():
+    """`wlib run --profile smoke` of the repository: the finished process."""
+    return subprocess.run([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke",
+                           "--jobs", "2"], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def smoke_book(smoke_run):
+    """Path of the index.html of the book built from the smoke run."""
+    assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
+    done = subprocess.run([sys.executable, "-m", "wlib.cli", "build", "--profile", "smoke"],
+                          cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.splitlines()[-1])

@@ -1,0 +1,379 @@
+"""What the runner refuses before it starts, what it catches afterwards, and what it keeps."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from toyrun import PARAMETERS, cell, git, good, project, wlib, write_notebook
+
+from wlib import claims, fingerprint, runner
+from wlib.progress import Display, Track, duration
+
+
+# ---------------------------------------------------------------- before anything runs
+@pytest.fixture
+def toy(tmp_path):
+    return project(tmp_path, {"01-one": good("01-one"), "02-two": good("02-two")},
+                   smoke={"01-one": {"seeds": [0]}, "02-two": None},
+                   laptop={"01-one": {}})
+
+
+def test_a_plan_has_defaults_then_profile_then_command_line(toy):
+    one, two = runner.plan([], "smoke", [("rate", "2")], toy)
+    assert one.values == {"data": "toy", "seed": 0, "seeds": [0], "device": "auto", "rate": 2.0}
+    assert one.injected == {"seeds": [0], "rate": 2.0} and two.injected == {"rate": 2.0}
+    assert one.again == "wlib run 01-one --profile smoke -p rate 2"
+    assert one.fingerprint != runner.plan(["01-one"], "smoke", root=toy)[0].fingerprint
+
+
+@pytest.mark.parametrize("name", ["01-one", "01", "01-one.ipynb", "notebooks/01-one.ipynb"])
+def test_a_notebook_is_found_by_name_number_or_path(toy, name):
+    assert [one.name for one in runner.plan([name, name], "smoke", root=toy)] == ["01-one"]
+
+
+@pytest.mark.parametrize("names, profile, given, message", [
+    (["01-on"], "smoke", [], "notebook: got '01-on', want one of 01-one, .*mean '01-one'"),
+    ([], "smok", [], "profile: got 'smok'.*did you mean 'smoke'"),
+    ([], "laptop", [], "profiles/laptop.yml: .*want a block for 02-two"),
+    ([], "smoke", [("rtae", "1")], "01-one: parameter: got 'rtae'.*did you mean 'rate'"),
+    ([], "smoke", [("rate", "x")], "01-one: rate: got 'x', want a number, like 0.5"),
+    ([], "smoke", [("seeds", "a")], r"01-one: seeds\[0\]: got 'a', want a whole number"),
+    ([], "smoke", [("rate", "1"), ("rate", "2")], "-p: got 'rate', want each parameter once"),
+])
+def test_wrong_requests_are_refused_by_name(toy, names, profile, given, message):
+    with pytest.raises(ValueError, match=message):
+        runner.plan(names, profile, given, toy)
+
+
+@pytest.mark.parametrize("block, message", [
+    ({"01-one": {"seed": 1.5}}, "profiles/p.yml: 01-one: seed: got 1.5, want a whole number"),
+    ({"01-one": {"sede": 1}}, "profiles/p.yml: 01-one: parameter: .*did you mean 'seed'"),
+    ({"01-one": [1]}, r"p.yml: 01-one: got \[1\], want a mapping"),
+    ({"01-eno": {}}, "p.yml: notebook: got '01-eno'.*did you mean '01-one'"),
+    ([1], "p.yml: got .1., want a mapping"),
+])
+def test_a_wrong_profile_is_refused_by_name(tmp_path, block, message):
+    toy = project(tmp_path, {"01-one": good("01-one")}, p=block)
+    with pytest.raises(ValueError, match=message):
+        runner.plan(["01-one"], "p", root=toy)
+
+
+def test_a_notebook_without_parameters_cell_is_refused(toy):
+    write_notebook(toy, "01-one", parameters="import os")
+    with pytest.raises(ValueError, match="01-one.ipynb: parameters cell: got 'import os'"):
+        runner.plan(["01-one"], "smoke", root=toy)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"jobs": 0}, "jobs: got 0"), ({"limit": -1}, "timeout: got -1"),
+    ({"cell_limit": 0}, "cell-timeout: got 0")])
+def test_wrong_options_are_refused(toy, options, message):
+    with pytest.raises(ValueError, match=message):
+        runner.run(runner.plan([], "smoke", root=toy), **options)
+
+
+# ---------------------------------------------------------------- runs
+BAD = {
+    "01-good": good("01-good", "import os; os.environ['OMP_NUM_THREADS']",
+                    "import sys; print('kernel', sys.executable)"),
+    "02-error": ["before = 1\n1 / 0", "print('never')"],
+    "03-exit": ["raise SystemExit(0)", *good("03-exit")],
+    "04-allowed": [cell("1 / 0", "raises-exception"), *good("04-allowed")],
+    "05-skipped": [cell("x = 1", "skip-execution"), *good("05-skipped")],
+    "06-silent": ["1"],
+    "07-foreign": [*good("07-foreign"),
+                   "import os, json, pathlib\np = pathlib.Path(os.environ['WLIB_RESULTS'])\n"
+                   "p.write_text(p.read_text().replace(os.environ['WLIB_RUN'], 'other'))"],
+    "08-killed": ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
+    "09-good": good("09-good", "print('end')"),
+}
+MESSAGES = {
+    "02-error": "code cell 2: ZeroDivisionError: division by zero",
+    "03-exit": "code cell 2: SystemExit: 0",
+    "04-allowed": "code cell 2: ZeroDivisionError",
+    "05-skipped": "code cell 2: not run",
+    "06-silent": "results file: got 'none'",
+    "07-foreign": "run of the results file: got 'other'",
+    "08-killed": "code cell 2: kernel died: the kernel was killed (signal 9)",
+}
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    root = project(tmp_path_factory.mktemp("a book"), BAD)  # a folder's name may have a space
+    return root, wlib(root, "run", "--profile", "smoke", "--jobs", "2")
+
+
+@pytest.mark.book
+def test_every_fault_is_told_and_the_others_run(faults):
+    root, done = faults
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    for name, message in MESSAGES.items():
+        assert "FAILED" in lines[name] and message in lines[name], done.stdout
+    assert " done " in lines["01-good"] and " done " in lines["09-good"]
+    assert done.stdout.splitlines()[-1] == "profile smoke: 2 done, 7 failed"
+    assert done.returncode == 1
+
+
+@pytest.mark.book
+def test_a_failing_notebook_prints_cell_traceback_and_the_line_to_run_it_again(faults):
+    for part in ("    before = 1\n    1 / 0", "Traceback (most recent call last)",
+                 "ZeroDivisionError: division by zero",
+                 "run it again: wlib run 02-error --profile smoke"):
+        assert part in faults[1].stderr
+    assert "02-error: started" in faults[1].stderr and "\x1b" not in faults[1].stderr
+
+
+@pytest.mark.book
+def test_only_whole_outcomes_are_kept(faults):
+    built = faults[0] / "_build" / "smoke"
+    kept = sorted(str(path.relative_to(built)) for path in built.rglob("*") if path.is_file())
+    failed = [f"failed/{name}.ipynb" for name in MESSAGES]
+    assert [path for path in kept if not path.endswith(".lock")] == sorted(
+        ["executed/01-good.ipynb", "executed/09-good.ipynb", "results/01-good.json",
+         "results/09-good.json", "runs.json", *failed])
+
+
+@pytest.mark.book
+def test_outcomes_say_where_they_come_from(faults):
+    root = faults[0]
+    results = claims.load_results(root / "_build/smoke/results/01-good.json")
+    executed = json.loads((root / "_build/smoke/executed/01-good.ipynb").read_text())
+    entry = runner.Folder(root, "smoke").runs()["01-good"]
+    assert results["run"] == executed["metadata"]["wlib"]["run"] == entry["run"]
+    assert results["fingerprint"] == entry["fingerprint"] == runner.plan(
+        ["01-good"], "smoke", root=root)[0].fingerprint
+    assert results["profile"] == "smoke" and results["parameters"]["seeds"] == [0, 1, 2]
+    made = results["provenance"]
+    assert made["seconds"] > 0 and made["versions"] == fingerprint.versions()
+    assert len(entry["cells"]) == 4 and entry["status"] == "done"
+    text = json.dumps(executed)
+    assert str(root) not in text and executed["metadata"]["kernelspec"]["name"] == "python3"
+    assert f"kernel {sys.executable}" in text and "'1'" in text
+
+
+@pytest.mark.book
+def test_what_has_not_changed_is_not_run_again(faults):
+    root = faults[0]
+    begun = time.monotonic()
+    done = wlib(root, "run", "01", "09", "--profile", "smoke")
+    assert done.stdout.count("unchanged") == 3 and done.returncode == 0
+    assert time.monotonic() - begun < 5
+    assert runner.problems("smoke", ["01-good"], root) == {}
+
+
+# ---------------------------------------------------------------- what counts as unchanged
+@pytest.fixture
+def built(tmp_path):
+    """A project whose one notebook has an outcome, without running it."""
+    root = project(tmp_path, {"01-one": good("01-one")}, laptop={"01-one": {}})
+    (root / ".gitignore").write_text("_build/\n")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "all")
+    make_outcome(root)
+    return root
+
+
+def make_outcome(root, **provenance):
+    one, folder = runner.plan([], "laptop", root=root)[0], runner.Folder(root, "laptop")
+    report = claims.Report("01-one", seeds=[0, 1, 2])
+    results = report.results() | {"run": "r1", "profile": "laptop", "parameters": one.values,
+                                  "fingerprint": one.fingerprint}
+    results["provenance"] |= {"dirty": False, "commit": "c", "seconds": 1.0} | provenance
+    claims.write_atomic(folder.results("01-one"), claims.dumps(results))
+    claims.write_atomic(folder.executed("01-one"), '{"metadata": {"wlib": {"run": "r1"}}}')
+    folder.note("01-one", {"status": "done", "run": "r1", "fingerprint": one.fingerprint,
+                           "judging": "", "seconds": 1.0})
+    return folder
+
+
+def is_unchanged(root, given=()):
+    return runner.unchanged(runner.plan([], "laptop", given, root)[0],
+                            runner.Folder(root, "laptop"))
+
+
+def test_prose_changes_nothing_but_code_and_parameters_do(built):
+    assert is_unchanged(built) and runner.run(runner.plan([], "laptop", root=built))[0].status == (
+        "unchanged")
+    write_notebook(built, "01-one", cell("more prose", kind="markdown"),
+                   *(source + "  # why" for source in good("01-one")))
+    assert is_unchanged(built)
+    assert not is_unchanged(built, [("seed", "1")])
+    write_notebook(built, "01-one", "x = 1", *good("01-one"))
+    assert not is_unchanged(built)
+    assert runner.problems("laptop", root=built) == {"01-one": "has changed since it ran"}
+
+
+@pytest.mark.parametrize("damage", [
+    lambda folder: folder.results("01-one").unlink(),
+    lambda folder: folder.results("01-one").write_text("{"),
+    lambda folder: folder.executed("01-one").unlink(),
+    lambda folder: folder.executed("01-one").write_text('{"metadata": {"wlib": {"run": "r2"}}}'),
+    lambda folder: (folder.path / "runs.json").write_text("["),
+    lambda folder: folder.note("01-one", folder.runs()["01-one"] | {"status": "failed"}),
+    lambda folder: folder.note("01-one", folder.runs()["01-one"] | {"run": "r3"}),
+])
+def test_what_is_not_whole_runs_again(built, damage):
+    damage(runner.Folder(built, "laptop"))
+    assert not is_unchanged(built) and "01-one" in runner.problems("laptop", root=built)
+
+
+def test_a_changed_rule_runs_a_notebook_that_shows_verdicts(built):
+    path = write_notebook(built, "01-one", "report.verdicts()")
+    assert runner.judging(path, built) == ""
+    row = {"id": "M1", "paper": "mge", "claim": "c", "figure": "f", "source": "unverified",
+           "notebook": "01-one", "measure": "m", "unit": "points", "better": "higher",
+           "controls": ["a"], "margin": 1, "rule": {"quantity": "value", "above": 1}}
+    seen = set()
+    for change in ({}, {"margin": 2}, {"rule": {"quantity": "value", "above": 2}}):
+        claims.write_atomic(built / "book" / "claims.yml", json.dumps([row | change]))
+        seen.add(runner.judging(path, built))
+    claims.write_atomic(built / "book" / "claims.yml", json.dumps([row | {"remark": "new"}]))
+    assert len(seen) == 3 and runner.judging(path, built) in seen
+
+
+# ---------------------------------------------------------------- recording and cleaning
+def test_results_of_a_clean_run_are_recorded(built):
+    paths = runner.record("laptop", root=built)
+    assert [str(path.relative_to(built)) for path in paths] == ["results/laptop/01-one.json"]
+    assert claims.recorded("01-one", built)["run"] == "r1"
+    assert not claims.is_stale(claims.recorded("01-one", built), built)
+    assert runner.record("laptop", root=built)  # recorded results do not make the tree dirty
+
+
+def test_only_runs_that_can_be_trusted_are_recorded(built):
+    with pytest.raises(ValueError, match="profile: got 'smoke', want one of gpu"):
+        runner.record("smoke", root=built)
+    make_outcome(built, dirty=True)
+    with pytest.raises(ValueError, match="01-one ran with uncommitted changes"):
+        runner.record("laptop", root=built)
+    folder = make_outcome(built)
+    folder.note("01-one", folder.runs()["01-one"] | {"status": "failed"})
+    with pytest.raises(ValueError, match="01-one failed"):
+        runner.record("laptop", root=built)
+    folder = make_outcome(built)
+    results = claims.load_results(folder.results("01-one"))
+    results["parameters"]["seed"] = 5
+    results["fingerprint"] = runner.plan([], "laptop", [("seed", "5")], built)[0].fingerprint
+    folder.results("01-one").write_text(claims.dumps(results))
+    with pytest.raises(ValueError, match="01-one ran with other parameters"):
+        runner.record("laptop", root=built)
+    (built / "new.txt").write_text("new")
+    with pytest.raises(ValueError, match="working tree: got 'uncommitted changes'"):
+        runner.record("laptop", root=built)
+    assert not (built / "results").exists()
+
+
+def test_cleaning_removes_what_was_built_and_nothing_else(built):
+    with pytest.raises(ValueError, match="profile: got '../x'"):
+        runner.clean("../x", built)
+    runner.clean("laptop", built)
+    assert not (built / "_build" / "laptop").exists()
+    runner.clean(root=built)
+    assert not (built / "_build").exists() and (built / "notebooks" / "01-one.ipynb").exists()
+
+
+# ---------------------------------------------------------------- time-outs and Ctrl-C
+SLEEP = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(99)"
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # a zombie has ended
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.book
+@pytest.mark.parametrize("option, message", [
+    ("--cell-timeout", "code cell 2: time-out: the cell took more than 2 s"),
+    ("--timeout", "time-out: the notebook took more than 9 s")])
+def test_what_takes_too_long_is_ended(tmp_path, option, message):
+    root = project(tmp_path, {"01-slow": [SLEEP]})
+    done = wlib(root, "run", "--profile", "smoke", option, "2" if "cell" in option else "9")
+    assert message in done.stdout and done.returncode == 1
+    until(lambda: not is_alive(int((root / "notebooks" / "pid").read_text())), 5)
+
+
+@pytest.mark.book
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_leaves_no_kernel_and_nothing_half_written(tmp_path, number):
+    root = project(tmp_path, {"01-slow": [SLEEP]})
+    pid = root / "notebooks" / "pid"
+    process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+                               cwd=root, stderr=subprocess.PIPE, text=True)
+    until(lambda: pid.exists() and pid.read_text())
+    os.kill(process.pid, number)
+    errors = process.communicate(timeout=30)[1]
+    until(lambda: not is_alive(int(pid.read_text())), 10)
+    built = root / "_build" / "smoke"
+    if number != signal.SIGKILL:
+        assert process.returncode == 130 and "stopped" in errors
+        assert [path.name for path in built.iterdir() if path.suffix != ".lock"] == []
+    assert not (built / "executed").exists() and not (built / "results").exists()
+    with runner.only_run(runner.Folder(root, "smoke"), Display(io.StringIO())):
+        pass  # the lock is free again
+
+
+# ---------------------------------------------------------------- progress
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_time_left_comes_from_earlier_timings(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    track = Track("n", [1.0, 20.0, 60.0], total=3)
+    assert track.words() == "starting"
+    track.number, track.cell_begun = 2, 100.0
+    now[0] = 105.0
+    assert track.words() == "cell 2 of 3, about 1:15 min left"
+    track.total = 4  # the notebook has another number of cells now
+    assert track.words() == "cell 2 of 4"
+
+
+def test_bars_on_a_terminal_and_plain_lines_elsewhere():
+    for stream, bars in ((Terminal(), True), (io.StringIO(), False)):
+        display = Display(stream)
+        for name in ("one", "two"):
+            display.start(name, [1.0, 2.0])
+            display.cells(name, 2)
+            display.cell(name, 1)
+        display.tick()
+        display.end("one", "done in 3.0 s")
+        display.close()
+        assert "one: done in 3.0 s\n" in stream.getvalue()
+        assert ("cell 1 of 2, about 3.0 s left" in stream.getvalue()) == bars
+        assert ("one: started\n" in stream.getvalue()) != bars
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (0.04, "0.0 s"), (59.9, "59.9 s"), (65, "1:05 min"), (7384, "2:03:04 h")])
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_parent_of_notebooks_needs_no_torch():
+    code = ("import sys, wlib.cli, wlib.pages; "
+            "sys.exit(bool({'torch', 'papermill', 'nbclient', 'pandas'} & set(sys.modules)))")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_parameters_cell_of_the_toys_is_what_notebooks_must_have():
+    assert {"data", "seed", "seeds", "device"} <= {
+        line.split(" = ")[0] for line in PARAMETERS.splitlines()}

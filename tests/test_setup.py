@@ -1,0 +1,78 @@
+"""The Makefile's set-up with stub interpreters: nothing is installed here."""
+
+import shutil
+import subprocess
+
+import pytest
+from conftest import REPOSITORY
+
+STUB = """#!/bin/sh
+echo "$@" >> log
+case "$*" in
+  *version_info*) exit {old};;
+  --version) echo "Python 3.9.1";;
+  "-m venv --clear .venv") [ {venv} = 0 ] || exit 1
+    mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
+  "-m pip install"*) exit {pip};;
+esac
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a space in its name, and what make reads."""
+    root = tmp_path / "a book"
+    root.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, root / name)
+    return root
+
+
+def make(root, target="book", old=0, venv=0, pip=0, **options):
+    stub = root / "python3"
+    stub.write_text(STUB.format(old=old, venv=venv, pip=pip))
+    stub.chmod(0o755)
+    (root / "log").write_text("")
+    for name in ("bash", "sh", "make", "rm", "cat", "mkdir", "cp"):
+        if not (root / name).exists():
+            (root / name).symlink_to(shutil.which(name))
+    done = subprocess.run(["make", target], cwd=root, capture_output=True, text=True,
+                          env={"PATH": str(root)}, **options)
+    return done, (root / "log").read_text()
+
+
+def test_set_up_is_done_once_and_again_when_the_pins_change(folder):
+    done, log = make(folder)
+    assert done.returncode == 0, done.stderr
+    assert log.index("-m venv") < log.index("-m pip install") < log.index("wlib.cli book")
+    assert "-c constraints.txt -e .[book,test]" in log
+    assert "pip install" not in make(folder)[1]
+    (folder / "constraints.txt").touch()
+    log = make(folder)[1]
+    assert "pip install" in log and "-m venv" not in log
+
+
+def test_a_set_up_that_broke_off_does_not_look_finished(folder):
+    done, log = make(folder, pip=1)
+    assert done.returncode != 0 and "wlib.cli" not in log
+    assert not (folder / ".venv" / "ready").exists()
+    (folder / ".venv" / "bin" / "python").unlink()
+    done, log = make(folder)
+    assert done.returncode == 0 and "-m venv" in log and "pip install" in log
+
+
+def test_a_moved_folder_is_set_up_again(folder):
+    make(folder)
+    moved = folder.rename(folder.with_name("moved book"))
+    assert "pip install" in make(moved)[1]
+
+
+def test_an_old_python_is_refused_clearly(folder):
+    done, _ = make(folder, old=1)
+    assert done.returncode != 0 and not (folder / ".venv").exists()
+    assert "Python 3.11 or later is needed, and 'python3' is Python 3.9.1" in done.stderr
+
+
+def test_a_python_without_venv_says_what_to_install(folder):
+    done, _ = make(folder, venv=1)
+    assert done.returncode != 0 and "apt install python3-venv" in done.stderr
