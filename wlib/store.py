@@ -35,7 +35,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wlib import fingerprint
-from wlib.check import short
+from wlib.check import require, short
 
 FORMAT = "wlib store 1"
 
@@ -51,6 +51,7 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     The function must give the same result for the same arguments. A function of a notebook may
     use that notebook's other functions and plain constants; whatever else it needs is passed.
     """
+    require(callable(function), "function", function, "a function")
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"

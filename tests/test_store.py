@@ -1,0 +1,247 @@
+"""The store: made once, read after, and never half."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small import Own, few, images
+from torch import nn
+
+from wlib import fingerprint, nets, store
+from wlib.pool import Pool
+
+CALLS = []
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("WLIB_STORE", str(tmp_path))
+    CALLS.clear()
+    return tmp_path
+
+
+def square(x, power=2):
+    return record(x, x ** power)
+
+
+def give(value):
+    return record("give", value)
+
+
+def record(what, result):
+    sys.modules[__name__].CALLS.append(what)   # named, its length would be in the key
+    return result
+
+
+def entries(folder):
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def test_the_folder_is_the_environments_or_the_users(monkeypatch, tmp_path):
+    assert store.root() == tmp_path
+    monkeypatch.delenv("WLIB_STORE")
+    assert store.root().name == "weights-as-data"
+
+
+def test_made_once_then_read(empty):
+    assert store.cached(square, 3) == store.cached(square, x=3) == store.cached(square, 3, 2) == 9
+    assert CALLS == [3], "a default spelled out is the same call"
+    assert store.cached(square, 3, power=3) == 27 and store.cached(square, 3.0) == 9
+    assert CALLS == [3, 3, 3.0] and len(entries(empty)) == 3
+    leftovers = {p.suffix for p in empty.rglob("*") if p.is_file()} - {".safetensors", ".lock"}
+    assert not leftovers
+
+
+def test_changed_code_or_versions_are_made_again(monkeypatch):
+    store.cached(square, 3)
+    monkeypatch.setattr(fingerprint, "function_fingerprint", lambda function: "other code")
+    store.cached(square, 3)
+    monkeypatch.setattr(fingerprint, "versions", lambda: {"torch": "99"})
+    store.cached(square, 3)
+    store.cached(square, 3)
+    assert CALLS == [3, 3, 3]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "foreign", "other key", "no header"])
+def test_a_damaged_entry_is_made_again(damage, empty):
+    value = {"w": torch.arange(50.0), "words": "some text"}
+    store.cached(give, value)
+    path, = entries(empty)
+    whole = path.read_bytes()
+    if damage == "other key":
+        store.cached(give, 1)
+        other, = set(entries(empty)) - {path}
+        path.write_bytes(other.read_bytes())
+    elif damage == "no header":
+        from safetensors.torch import save_file
+        save_file({"t0": torch.arange(50.0)}, path)
+    else:
+        flipped = whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]
+        path.write_bytes({"empty": b"", "cut": whole[:-9], "bit": flipped,
+                          "foreign": b"PK\3\4" * 40}[damage])
+    CALLS.clear()
+    back = store.cached(give, value)
+    assert CALLS == ["give"] and torch.equal(back["w"], value["w"])
+    store.cached(give, value)
+    assert CALLS == ["give"], "the new entry is whole"
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.text(max_size=5)
+    | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple)
+    | st.dictionaries(st.text(max_size=4).filter(lambda k: not k.startswith("$")), inner,
+                      max_size=3), max_leaves=8)
+
+
+def round_trip(value):
+    tensors = {}
+    tree = store._encode(value, tensors)
+    return store._decode(tree, tensors)
+
+
+@few
+@given(plain)
+def test_plain_values_come_back_as_they_went(value):
+    back = round_trip(value)
+    assert back == value and repr(back) == repr(value)
+
+
+def test_values_round_trip_through_the_file():
+    expected = make_all()
+    for _ in range(2):                                   # made, then read
+        back = store.cached(make_all)
+        pd.testing.assert_frame_equal(back.pop("frame"), expected["frame"])
+        for a, b in zip(back.pop("tensors"), expected["tensors"], strict=True):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+        assert back == {"number": 1.5, "nested": (1, ["two", (None, 2.5)], {"three": True})}
+
+
+def make_all():
+    frame = pd.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "who": ["a", "b"],
+                          "ok": [True, False], "small": np.array([1, 2], dtype="float32")})
+    tensors = [torch.arange(6).reshape(2, 3), torch.tensor(3.5), torch.zeros(0, 4),
+               torch.tensor([True, False]), torch.arange(4.0).reshape(2, 2).T, torch.ones(3).half(),
+               torch.tensor([1, 2], dtype=torch.uint8), nn.Parameter(torch.ones(2))]
+    return {"frame": frame, "tensors": tensors, "number": np.float64(1.5),
+            "nested": (1, ["two", (None, 2.5)], {"three": True})}
+
+
+@pytest.mark.parametrize("result", [
+    {1, 2}, object(), np.zeros(2), {1: 2}, {"$tensor": 1}, b"bytes", Path("x"), 1j,
+    pd.DataFrame({"a": [1, 2]}, index=["x", "y"]), pd.DataFrame({3: [1]}),
+    pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame({"a": [pd.Timestamp(0)]})],
+    ids=lambda v: type(v).__name__)
+def test_results_that_cannot_be_kept_are_refused_and_nothing_stays(result, empty, monkeypatch):
+    monkeypatch.setattr(store, "describe", lambda value, argument="": "x")
+    with pytest.raises(ValueError, match="result"):
+        store.cached(give, result)
+    assert not entries(empty) and not list(empty.rglob("*.part"))
+
+
+@pytest.mark.parametrize("argument", [{1, 2}, object(), np.zeros(2), b"bytes", 1j, [object()]],
+                         ids=lambda v: type(v).__name__)
+def test_arguments_that_cannot_be_told_apart_are_refused_before_work(argument):
+    with pytest.raises(ValueError, match="value: got"):
+        store.cached(give, argument)
+    assert CALLS == []
+
+
+def test_a_lambda_or_no_function_is_refused():
+    for bad in (lambda: 1, 3):
+        with pytest.raises(ValueError, match="function"):
+            store.cached(bad)
+
+
+def test_arguments_that_differ_have_different_keys():
+    data = images(6)
+    gain = nets.fresh(lambda: Own(gain=2.0), 0)
+    net, pool = nets.fresh(Own, 0), Pool.stack([nets.fresh(Own, 0)])
+    values = [None, True, 1, 1.0, "1", [1], [[1]], {"1": 1}, torch.tensor([1]),
+              torch.tensor([1.0]), torch.tensor([[1]]), torch.device("cpu"), net, gain,
+              nets.fresh(Own, 1), pool, Pool.stack([gain]), pool.with_flat(pool.flat() + 1), data,
+              data[:3], square, give, Own, nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "t"]
+    seen = [repr(store.describe(v)) for v in values]
+    assert len(set(seen)) == len(values)
+    assert [repr(store.describe(v)) for v in values] == seen
+    assert store.describe(np.float32(0.5)) == 0.5 and store.describe((1, 2)) == [1, 2]
+
+
+def test_a_failing_maker_leaves_nothing_and_is_asked_again(empty):
+    with pytest.raises(ZeroDivisionError):
+        store.cached(divide, 0)
+    assert not entries(empty) and store.cached(divide, 2) == 0.5
+
+
+def divide(x):
+    return 1 / x
+
+
+def test_threads_make_one_key_once():
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(store.cached(slow_one, 1)))
+               for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [2] * 4 and len(CALLS) == 1
+
+
+def slow_one(x):
+    time.sleep(0.2)
+    return record("slow", x + 1)
+
+
+# The first maker never ends; the second is quick.
+MAKER = """
+import os, sys, time
+from pathlib import Path
+from wlib import store
+def make(log):
+    first = not Path(log).exists()
+    with open(log, "a") as file:
+        file.write(f"{os.getpid()} ")
+    time.sleep(600 if first else 0)
+    return {"value": 42}
+print(store.cached(make, sys.argv[1])["value"])
+"""
+
+
+def test_processes_make_one_key_once_and_a_killed_maker_is_replaced(empty):
+    script, log = empty / "maker.py", empty / "log"
+    script.write_text(MAKER)
+    makers = [subprocess.Popen([sys.executable, str(script), str(log)], text=True,
+                               stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        wait_for(lambda: log.exists() and log.read_text().endswith(" "))
+        time.sleep(0.3)
+        at_work = log.read_text().split()
+        assert len(at_work) == 1, "the other one waits"
+        lock, = empty.rglob("*.lock")
+        leftover = lock.with_name(f".{lock.stem}.{at_work[0]}.part")
+        leftover.write_bytes(b"half")
+        killed, waiting = sorted(makers, key=lambda m: str(m.pid) != at_work[0])
+        killed.kill()
+        assert waiting.communicate(timeout=60)[0] == "42\n"
+        assert len(log.read_text().split()) == 2
+        assert len(entries(empty)) == 1 and not leftover.exists()
+    finally:
+        for process in makers:
+            process.kill()
+            process.communicate()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
