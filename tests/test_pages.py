@@ -1,0 +1,416 @@
+"""The pages: what they refuse, what is generated into them, and the book built from a smoke run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toybook
+import yaml
+from bs4 import BeautifulSoup
+
+from wlib import claims, draw, pagecheck, pageparts, pages
+from wlib.pagecheck import PageError
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "book").glob("*.md"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be there."""
+    text = path.read_text(encoding="utf8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf8")
+
+
+def findings(html: str, tmp_path: Path) -> list[str]:
+    """What is wrong with a page of this body."""
+    (tmp_path / "page.html").write_text(f"<html><body>{html}</body></html>", encoding="utf8")
+    return pagecheck.html_problems(tmp_path)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """The toy book, executed at profile laptop and not yet built."""
+    return toybook.make(tmp_path / "toy")
+
+
+# ---------------------------------------------------------------- what staging refuses
+def refused(root: Path, words: str, profile: str = "laptop") -> None:
+    """Staging must fail with these words, and leave nothing behind."""
+    with pytest.raises(PageError, match=words):
+        pages.build(profile, root=root)
+    assert not (root / "_build" / profile / "stage").exists()
+    assert not (root / "_build" / profile / "html").exists()
+
+
+def test_notebook_not_executed_is_refused(toy):
+    (toy / "_build/laptop/executed/01-toy.ipynb").unlink()
+    refused(toy, "01-toy: not executed at profile laptop; run: wlib run 01-toy --profile laptop")
+
+
+def test_notebook_page_without_outputs_is_refused(toy):
+    path = toy / "_build/laptop/executed/01-toy.ipynb"
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        cell |= {"outputs": []} if cell["cell_type"] == "code" else {}
+    path.write_text(json.dumps(notebook))
+    refused(toy, "01-toy: a notebook page without outputs")
+
+
+def test_partly_executed_notebook_is_refused(toy):
+    path = toy / "_build/laptop/executed/01-toy.ipynb"
+    edit(path, '"execution_count": 4', '"execution_count": null')
+    refused(toy, "01-toy: code cell 4 was not executed")
+
+
+def test_notebook_with_an_error_is_refused():
+    notebook = toybook.notebook()
+    notebook["cells"][3]["outputs"] = [{"output_type": "error", "ename": "KeyError"}]
+    assert pagecheck.notebook_problems("01", notebook) == ["01: an output is the error KeyError"]
+
+
+def test_code_changed_since_execution_is_refused(toy):
+    edit(toy / "notebooks/01-toy.ipynb", "print(42)", "print(43)")
+    refused(toy, "01-toy: its code cells have changed")
+
+
+def test_orphan_chapter_and_orphan_notebook_are_refused(toy):
+    (toy / "book/lost.md").write_text("# Lost\n")
+    refused(toy, "book/lost: orphan page")
+    (toy / "book/lost.md").rename(toy / "notebooks/02-lost.ipynb")
+    refused(toy, "notebooks/02-lost: orphan page")
+
+
+def test_page_in_the_contents_without_a_file_is_refused(toy):
+    edit(toy / "_toc.yml", "book/claims", "book/claim")
+    refused(toy, "book/claim: in _toc.yml, but there is no such file")
+
+
+def test_unknown_generated_part_names_the_nearest(toy):
+    edit(toy / "book/claims.md", "claims-table", "claim-table")
+    refused(toy, "book/claims.md: generated part: .* did you mean 'claims-table'")
+
+
+def test_unknown_profile_names_the_nearest(toy):
+    with pytest.raises(ValueError, match="profile: .*did you mean 'laptop'"):
+        pages.build("labtop", root=toy)
+
+
+# ---------------------------------------------------------------- what the built HTML refuses
+@pytest.mark.parametrize("html", [
+    '<script src="https://cdn.example.org/x.js"></script>',
+    '<script src="//cdn.example.org/x.js"></script>',
+    '<script>const url = "https://cdn.example.org/x.js"</script>',
+    '<link rel="stylesheet" href="https://cdn.example.org/x.css">',
+    '<link rel="preconnect" href="https://fonts.example.org">',
+    '<img alt="A finding." src="https://example.org/x.png">',
+    '<img alt="A finding." src="x.png" srcset="x.png, https://example.org/y.png 2x">',
+    '<iframe src="https://example.org"></iframe>',
+    '<style>@import "https://example.org/x.css";</style>',
+    '<style>body { background: url(https://example.org/x.png) }</style>',
+    '<p style="background: url(\'//example.org/x.png\')">text</p>',
+])
+def test_foreign_address_is_found(html, tmp_path):
+    assert any("foreign address" in found for found in findings(html, tmp_path))
+
+
+def test_foreign_address_in_a_style_sheet_is_found(tmp_path):
+    style = "/* url(https://a.org/no.css) */ a { background: url(//b.org/x) }"
+    (tmp_path / "own.css").write_text(style)
+    assert findings("", tmp_path) == ["own.css: style fetches //b.org/x"]
+
+
+@pytest.mark.parametrize("html", [
+    '<a href="https://example.org">a link that the reader clicks</a>',
+    '<link rel="canonical" href="https://example.org">',
+    '<script type="application/json">{"see": "https://example.org"}</script>',
+    '<svg xmlns="http://www.w3.org/2000/svg"></svg>',
+    '<img alt="The finding." src="data:image/png;base64,AA==">',
+])
+def test_own_origin_and_links_are_fine(html, tmp_path):
+    assert findings(html, tmp_path) == []
+
+
+@pytest.mark.parametrize("html", [
+    '<img src="x.png">', '<img alt="" src="x.png">', '<img alt="a b c.svg" src="y">',
+    '<img alt="_images/x.png" src="../_images/x.png">', '<object data="x.svg"></object>'])
+def test_image_without_alt_text_is_found(html, tmp_path):
+    assert any("without" in found for found in findings(html, tmp_path))
+
+
+def test_dead_link_and_dead_anchor_are_found(tmp_path):
+    body = ('<a href="gone.html">x</a> <a href="#gone">x</a> <a href="page.html#here">x</a>'
+            '<a href="../outside.html">x</a> <p id="here">x</p> <a href="#">x</a>')
+    assert findings(body, tmp_path) == [
+        "page.html: dead link: gone.html", "page.html: dead anchor: #gone",
+        "page.html: dead link: ../outside.html"]
+
+
+# ---------------------------------------------------------------- what is generated
+def test_prose_changed_since_execution_is_shown_without_a_new_run():
+    executed, source = toybook.notebook(), toybook.notebook()
+    del source["cells"][2]  # what papermill injected
+    source["cells"][0]["source"] = "# A new title"
+    source["cells"][2]["source"] = "print(42)  # with another comment"
+    fresh = pageparts.refresh(source, executed)["cells"]
+    assert fresh[0]["source"] == "# A new title"
+    assert fresh[2]["source"] == "seeds = [0, 1]"
+    assert fresh[3]["outputs"] == executed["cells"][3]["outputs"]
+
+
+def test_notebook_gets_provenance_and_an_anchor_for_its_measure(toy):
+    book = pageparts.Book.read(toy, "laptop")
+    cells = json.loads(pageparts.dress("01-toy", toybook.notebook(), book))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    assert "Executed at profile laptop in 1 min 15 s" in sources[1]
+    assert all(word in sources[1] for word in ("2026-01-02", "01234567", "torch 2.14.1", "0, 1, 2"))
+    assert sources[-2:] == ["(measure-T1)=", "report.measure('T1', 1)"]
+    ids = [cell["id"] for cell in cells]
+    assert len(set(ids)) == len(ids)
+
+
+def test_recorded_run_is_judged_and_the_built_one_shown_beside(toy):
+    recorded = toy / "results/study/01-toy.json"
+    recorded.parent.mkdir(parents=True)
+    recorded.write_text(claims.dumps(toybook.results("study", shift=-3.0)))
+    book = pageparts.Book.read(toy, "laptop")
+    row = book.rows[0]
+    assert book.judged(row)["profile"] == "study"
+    assert book.verdict(row).words == "not reproduced"
+    text = pageparts.claim(row, book)
+    assert "profile study" in text and "at profile laptop, by itself [✔ reproduced]" in text
+    assert "has changed since this run" in text
+
+
+def test_claim_without_a_run_is_not_measured(toy):
+    (toy / "_build/laptop/results/01-toy.json").unlink()
+    book = pageparts.Book.read(toy, "laptop")
+    assert book.verdict(book.rows[0]).words == "not measured"
+    assert "no run yet" in pageparts.claim(book.rows[0], book)
+
+
+def test_a_bar_in_a_text_does_not_break_a_table(toy):
+    book = pageparts.Book.read(toy, "laptop")
+    line = next(line for line in pageparts.claims_table(book, "").splitlines() if "T1" in line)
+    assert len(re.findall(r"(?<!\\)\|", line)) == 7
+
+
+def test_smoke_pages_say_that_their_numbers_mean_nothing(tmp_path):
+    root = toybook.make(tmp_path / "toy", profile="smoke")
+    settings = yaml.safe_load(pages.config(root, "smoke"))
+    assert "numbers mean nothing" in settings["html"]["announcement"]
+    assert "announcement" not in yaml.safe_load(pages.config(root, "laptop"))["html"]
+    assert "mean nothing" in pageparts.provenance("01-toy", pageparts.Book.read(root, "smoke"))
+
+
+@pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
+                                           (4320, "1 h 12 min")])
+def test_durations(seconds, text):
+    assert pageparts.duration(seconds) == text
+
+
+# ---------------------------------------------------------------- drawings, sources, chapters
+@pytest.mark.parametrize("name", draw.DRAWINGS)
+def test_drawing_is_the_same_bytes_each_time_and_says_what_it_shows(name):
+    first = draw.svg(name)
+    assert first == draw.svg(name) and b"<svg" in first
+    assert len(draw.alt(name)) > 100 and "\n" not in draw.alt(name)
+
+
+def test_unknown_drawing_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'data-flow'"):
+        draw.svg("dataflow")
+
+
+def test_vendored_files_are_the_recorded_ones():
+    static = ROOT / "book" / "static"
+    sources = yaml.safe_load((static / "SOURCES.yml").read_text(encoding="utf8"))
+    for source in sources:
+        content = (static / source["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == source["sha256"], source["file"]
+    own = {"book.css", "SOURCES.yml"} | {path.name for path in static.glob("LICENSE*")}
+    assert {path.name for path in static.iterdir()} == own | {one["file"] for one in sources}
+
+
+def test_every_page_is_in_the_contents_once():
+    wrong = pagecheck.source_problems(ROOT, pages.toc_pages(ROOT / "_toc.yml"))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_asks_only_for_known_parts(path):
+    text = path.read_text(encoding="utf8")
+    found = pageparts.PART.findall(text)
+    assert text.count("<!-- wlib:") == len(found)
+    assert {name for name, _ in found} <= set(pageparts.PARTS)
+    assert {name for part, name in found if part == "alt"} <= set(draw.DRAWINGS)
+
+
+def test_toy_numbers_of_the_mge_chapter_are_right():
+    """Each row of its table, computed anew with SciPy alone."""
+    from scipy.fft import dct, idct
+
+    text = (ROOT / "book" / "mge.md").read_text(encoding="utf8")
+    v = np.array([3, 1, -2, 0.5, 4, -1, 0, 2])
+    c = dct(v, norm="ortho")
+    assert f"({', '.join(f'{x:.3f}' for x in c)})".replace(", ", r",\ ") in text
+    order = np.argsort(-np.abs(c), kind="stable")
+    held = np.cumsum(c[order] ** 2) / (c @ c)
+    for t in (0.5, 0.8, 0.9, 0.95):
+        k = int(np.argmax(held >= t)) + 1
+        rest, norm = c[order[k:]], np.linalg.norm(v)
+        redraw = np.sqrt(2 * len(rest)) * rest.std() / norm
+        numbers = (held[k - 1], rest.mean(), rest.std(), redraw, np.linalg.norm(rest) / norm,
+                   np.sqrt(2 * (1 - t)))
+        row = f"| {t:.2f} | {k} | " + " | ".join(f"{x:.3f}" for x in numbers) + " |"
+        assert row in text, row
+    half = np.where(np.isin(np.arange(8), order[:2]), c, 0)
+    assert ", ".join(f"{x:g}" for x in idct(half, norm="ortho").round(6)) in text
+
+
+def test_gaussian_numbers_of_the_mge_chapter_are_right():
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    text = (ROOT / "book" / "mge.md").read_text(encoding="utf8")
+    shares = (0.8, 0.9, 0.95, 0.99)
+    gauss = [2 * norm.sf(brentq(lambda a, t=t: 2 * (a * norm.pdf(a) + norm.sf(a)) - t, 0, 9))
+             for t in shares]
+    laplace = [np.exp(-brentq(lambda a, t=t: np.exp(-a) * (a * a + 2 * a + 2) / 2 - t, 0, 30))
+               for t in shares]
+    uniform = [1 - (1 - t) ** (1 / 3) for t in shares]
+    for row in (gauss, laplace, uniform):
+        assert " | ".join(f"{x:.3f}" for x in row) in text
+
+
+def test_chapters_avoid_the_words_of_advertisement():
+    for path in CHAPTERS:
+        text = path.read_text(encoding="utf8")
+        assert not re.search(r"\b(obviously|state-of-the-art|novel)\b", text), path.name
+
+
+def test_pages_are_imported_without_torch():
+    code = "import sys, wlib.pages; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_environment_takes_the_same_stack():
+    pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    assert pip == ["-c constraints.txt", "-e .[book,test]"]
+
+
+# ---------------------------------------------------------------- whole builds
+@pytest.mark.book
+def test_toy_book_is_built_checked_kept_and_not_built_again(toy):
+    index = pages.build("laptop", root=toy)
+    assert index == toy / "_build/laptop/html/index.html" and index.is_file()
+    claim = BeautifulSoup((index.parent / "book/claims.html").read_text(), "html.parser")
+    text = claim.find("article").get_text()
+    assert "✔ reproduced" in text
+    assert re.search(r"advantage over noise: [\d.]+ ± [\d.]+ points", text)
+    assert claim.find("a", href="../notebooks/01-toy.html#measure-t1")
+    first = (index.parent / "book/index.html").stat().st_mtime_ns
+    pages.build("laptop", root=toy)
+    assert (index.parent / "book/index.html").stat().st_mtime_ns == first
+
+    edit(toy / "book/index.md", "# A toy book", "# A toy book\n\n{ref}`nowhere`")
+    for _ in range(2):  # a second try must not take the warning's page from the cache
+        with pytest.raises(PageError, match="nowhere"):
+            pages.build("laptop", root=toy)
+    edit(toy / "book/index.md", "{ref}`nowhere`", "![](figures/data-flow.svg)")
+    with pytest.raises(PageError, match="book/index.html: image without alt text"):
+        pages.build("laptop", root=toy)
+    assert (index.parent / "book/index.html").stat().st_mtime_ns == first  # the last good pages
+    edit(toy / "book/index.md", "![](figures/data-flow.svg)", "Mended.")
+    assert "Mended." in (pages.build("laptop", root=toy).parent / "book/index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def site(smoke_book):
+    """The pages of the book built from the smoke run: trees by path relative to the site."""
+    folder = smoke_book.parent
+    return {path.relative_to(folder).as_posix(): BeautifulSoup(path.read_text(encoding="utf8"),
+                                                               "html.parser")
+            for path in sorted(folder.rglob("*.html"))}
+
+
+@pytest.fixture(scope="module")
+def content(site):
+    """The pages of the contents, without search, index and redirect."""
+    return {page: site[f"{page}.html"] for page in pages.toc_pages(ROOT / "_toc.yml")}
+
+
+@pytest.mark.book
+def test_every_page_of_the_contents_is_there_and_linked(content):
+    for page, soup in content.items():
+        assert soup.find("h1"), page
+        links = {a["href"] for a in soup.select(".bd-sidebar-primary a.internal")}
+        assert len(links) >= len(content), page
+
+
+@pytest.mark.book
+def test_nothing_is_fetched_from_another_host(site):
+    for page, soup in site.items():
+        assert list(pagecheck.foreign(soup)) == [], page
+        assert "thebe" not in str(soup).lower(), page
+
+
+@pytest.mark.book
+def test_every_image_says_what_it_shows(content):
+    for page, soup in content.items():
+        assert list(pagecheck.without_alt(soup)) == [], page
+        for image in soup.select("article img"):
+            assert len(image["alt"]) > 20, (page, image["alt"])
+
+
+@pytest.mark.book
+def test_headings_are_in_order(content):
+    for page, soup in content.items():
+        levels = [int(tag.name[1]) for tag in soup.select("article :is(h1, h2, h3, h4, h5, h6)")]
+        assert levels[0] == 1 and levels.count(1) == 1, page
+        assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False)), (page, levels)
+
+
+@pytest.mark.book
+def test_claims_page_has_every_row_with_a_verdict(content):
+    soup = content["book/claims"]
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    lines = {tr.td.get_text(strip=True): tr for tr in soup.select("table.claims tbody tr")}
+    assert list(lines) == [row.id for row in rows]
+    for row in rows:
+        verdict = lines[row.id].select_one(".verdict").get_text(strip=True)
+        assert verdict in {f"{mark} {words}" for words, mark in claims.MARKS.items()}
+        assert lines[row.id].td.a["href"] == f"#claim-{row.id.lower()}"
+        section = soup.find(id=f"claim-{row.id.lower()}")
+        assert verdict in section.get_text()
+        assert all(control in section.get_text() for control in row.controls)
+
+
+@pytest.mark.book
+def test_notebook_pages_have_outputs_and_provenance(content):
+    for page, soup in content.items():
+        if page.startswith("notebooks/"):
+            assert soup.select(".cell_output"), page
+            box = soup.select_one(".admonition.provenance")
+            assert "Executed at profile smoke in" in box.get_text(), page
+            assert "torch" in box.get_text() and "numbers mean nothing" in box.get_text(), page
+
+
+@pytest.mark.book
+def test_every_page_says_that_a_smoke_build_means_nothing(content):
+    for page, soup in content.items():
+        assert "numbers mean nothing" in soup.select_one(".bd-header-announcement").get_text(), page
+
+
+@pytest.mark.book
+def test_mathematics_comes_from_the_book_itself(site, smoke_book):
+    sources = [tag["src"] for tag in site["book/mge.html"].select("script[src]")]
+    assert any(source.split("?")[0] == "../_static/tex-svg.js" for source in sources)
+    assert (smoke_book.parent / "_static" / "tex-svg.js").is_file()
