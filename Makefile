@@ -53,6 +53,6 @@ $(STAMP): pyproject.toml constraints.txt
 				"apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "installing the pinned packages into .venv (several minutes the first time)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-e '.[book,test]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)

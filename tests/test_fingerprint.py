@@ -213,6 +213,16 @@ def test_a_default_counts_by_value():
     assert fp.function_fingerprint(one) != fp.function_fingerprint(other)
 
 
+def test_cached_functions_and_ufuncs_may_be_named():
+    import functools
+
+    def cached(n):
+        scope = {"g": functools.cache(remake(f"def f(x):\n    return x + {n}")), "exp": np.exp}
+        return fp.function_fingerprint(remake("def f(x):\n    return exp(g(x))", **scope))
+
+    assert cached(1) == cached(1) != cached(2)
+
+
 def test_recursion_ends():
     f = remake("def f(x):\n    return f(x - 1) if x else 0")
     assert fp.function_fingerprint(f) == fp.function_fingerprint(f)

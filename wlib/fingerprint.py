@@ -247,6 +247,8 @@ def _describe(value: Any, name: str, seen: set[int]) -> Any:
                               (value.func, value.args, value.keywords)]
     if isinstance(value, types.ModuleType):
         return _describe_module(value)
+    if callable(value) and hasattr(value, "__wrapped__"):  # functools.cache, wraps
+        value = inspect.unwrap(value)
     if isinstance(value, type) or inspect.isroutine(value):
         if _home(value) == "wlib":
             return [value.__qualname__, module_fingerprint(value.__module__)]
@@ -272,7 +274,8 @@ def _describe_plain(value: Any, name: str, seen: set[int]) -> Any:
     scalar = kind.__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(
         value, "item") and kind.__name__ != "ndarray"
     named = kind.__module__ == "torch" and kind.__name__ in ("dtype", "device")
-    if isinstance(value, PLAIN) or scalar or named:
+    ufunc = kind.__module__ == "numpy" and kind.__name__ == "ufunc"
+    if isinstance(value, PLAIN) or scalar or named or ufunc:
         return [kind.__name__, repr(value)]
     raise ValueError(f"{name}: got {short(value)} from outside the function, want only functions, "
                      "modules and plain constants there; pass it as an argument")

@@ -66,7 +66,7 @@ class Display:
             places = {one.bar.pos for one in self.tracks.values() if one.bar}
             place = next(place for place in range(99) if -place not in places)
             track.bar = tqdm(total=1, desc=name, position=place, leave=False, file=self.stream,
-                             bar_format="{desc} |{bar:20}| {elapsed} {postfix}",
+                             bar_format="{desc} |{bar:20}| {elapsed}{postfix}",
                              dynamic_ncols=True)
         else:
             self.line(f"{name}: started")

@@ -225,8 +225,11 @@ class Job:
 
     def environment(self) -> dict[str, str]:
         """The kernel's environment: one thread, no settings of the user's own, where to report."""
+        paths = [str(fingerprint.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
         own = {name: "1" for name in THREADS} | {
-            "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            # The notebook must use the very library that was fingerprinted.
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "IPYTHONDIR": str(self.work / "ipython"), "JUPYTER_RUNTIME_DIR": str(self.work),
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
             "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile}
