@@ -55,4 +55,4 @@ def test_every_measure_that_a_claim_names_is_in_the_results(smoke_run):
 @pytest.mark.book
 def test_a_smoke_run_stays_within_its_time(smoke_run):
     for name, entry in runner.Folder(Path(REPOSITORY), "smoke").runs().items():
-        assert entry["seconds"] < 60, f"{name} took {entry['seconds']} s"
+        assert entry["seconds"] < 90, f"{name} took {entry['seconds']} s"
