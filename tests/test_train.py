@@ -1,0 +1,189 @@
+"""Training: a member depends on its own seed alone, whatever the engine and the company."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import Own, images
+from torch import nn
+
+from wlib import nets, score, store, train
+from wlib.pool import Pool
+
+SPECS = {"mlp": ("mlp", {"hidden": (6,)}), "lenet": ("lenet", {}), "conv4": ("conv4", {"width": 4}),
+         "vgg": ("vgg", {"widths": (4, 6)}), "resnet": ("resnet", {"widths": (4, 6)}),
+         "own": (Own, {})}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return images(36, size=16)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return images(24, size=4)
+
+
+def close(a, b, tolerance=1e-4):
+    for name, tensor in (a.parameters | a.buffers).items():
+        torch.testing.assert_close((b.parameters | b.buffers)[name], tensor, rtol=tolerance,
+                                   atol=tolerance)
+
+
+def same(a, b):
+    return all(torch.equal(t, (b.parameters | b.buffers)[k])
+               for k, t in (a.parameters | a.buffers).items())
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_both_engines_give_the_same_members_and_so_does_a_member_alone(name, data):
+    """Weights, BatchNorm statistics and counts; the last batch of an epoch is smaller."""
+    spec, settings = SPECS[name]
+    how = {"epochs": 2, "batch": 16, "rate": 1e-3, "optimizer": "sgd", **settings}
+    loop = train.fit(spec, data, seeds=(3, 8), engine="loop", **how)
+    start = train.fit(spec, data, seeds=(3, 8), epochs=0, **settings)
+    assert not same(loop, start), "something was learned"
+    close(loop, train.fit(spec, data, seeds=(3, 8), engine="vmap", **how))
+    alone = train.fit(spec, data, seeds=(8,), engine="loop", **how)
+    assert same(loop[1], alone)
+    close(alone, train.fit(spec, data, seeds=(8,), engine="vmap", **how))
+
+
+@pytest.mark.parametrize("optimizer", sorted(train.OPTIMIZERS))
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_every_optimizer_is_the_plain_training_loop(optimizer, engine, small):
+    """A second implementation: torch's ordinary loop over the documented batches."""
+    pool = train.fit("mlp", small, seeds=(0, 5), hidden=(4,), epochs=2, batch=9, rate=0.01,
+                     optimizer=optimizer, weight_decay=0.1, engine=engine)
+    for i, seed in enumerate((0, 5)):
+        net = nets.fresh("mlp", seed, classes=3, size=4, hidden=(4,))
+        step = train.OPTIMIZERS[optimizer](net.parameters(), lr=0.01, weight_decay=0.1)
+        for part in train._batches(24, seed, 2, 9):
+            step.zero_grad()
+            F.cross_entropy(net(small.floats()[part]), small.labels[part]).backward()
+            step.step()
+        close(Pool.stack([net]), pool[i], 1e-5)
+
+
+def test_batches_see_every_image_once_an_epoch_in_a_new_order():
+    batches = train._batches(10, 0, 2, 4)
+    assert [len(b) for b in batches] == [4, 4, 2] * 2
+    first, second = torch.cat(batches[:3]), torch.cat(batches[3:])
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(10))
+    assert first.tolist() != second.tolist()
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_equal_seeds_are_bit_equal_twice_and_different_seeds_differ(engine, small):
+    def fit(*seeds):
+        return train.fit("mlp", small, seeds=seeds, epochs=2, hidden=(4,), engine=engine)
+    torch.manual_seed(1)
+    one = fit(0, 1)
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    assert same(one, fit(0, 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert not torch.equal(one.flat()[0], one.flat()[1])
+    assert not same(one[0], fit(2))
+
+
+def test_something_is_learned(small):
+    pool = train.fit("mlp", small, seeds=(0, 1), epochs=40, rate=0.01, hidden=(16,), batch=12)
+    assert score.accuracy(pool, small).min() > 0.9
+
+
+def test_no_epoch_returns_the_fresh_networks(small):
+    pool = train.fit("mlp", small, seeds=(4,), epochs=0, hidden=(4,))
+    assert same(pool, Pool.stack([nets.fresh("mlp", 4, classes=3, size=4, hidden=(4,))]))
+
+
+def test_a_pool_is_trained_further(small):
+    start = train.fit("mlp", small, seeds=(0, 1), epochs=1, hidden=(4,))
+    further = train.fit(start, small, seeds=(7, 8), epochs=1)
+    assert len(further) == 2 and not same(further, start)
+    alone = train.fit(start[1], small, seeds=(8,), epochs=1)
+    close(further[1], alone)
+    spread = train.fit(start[0], small, seeds=(7, 8, 9), epochs=1)
+    assert len(spread) == 3
+    close(spread[0], further[0])
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_frozen_weights_stay(engine, small):
+    net = Own()
+    net.conv.weight.requires_grad_(False)
+    pool = train.fit(net, small, seeds=(0, 1), epochs=1, engine=engine, optimizer="sgd", rate=0.1)
+    start = train.fit(net, small, seeds=(0, 1), epochs=0)
+    moved = {k for k, t in pool.parameters.items() if not torch.equal(t, start.parameters[k])}
+    assert "conv.weight" not in moved and "norm.weight" in moved and "head.weight" in moved
+
+
+def test_dropout_trains_in_a_loop_alone_or_together(small):
+    def spec():
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout1d(0.5), nn.Linear(8, 3))
+    pool = train.fit(spec, small, seeds=(0, 1), epochs=2)
+    assert same(pool[1], train.fit(spec, small, seeds=(1,), epochs=2))
+    with pytest.raises(ValueError, match="engine.*dropout"):
+        train.fit(spec, small, seeds=(0, 1), epochs=2, engine="vmap")
+
+
+def test_a_head_of_more_classes_is_allowed_and_images_may_be_doubles(small):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 5)).double()
+    pool = train.fit(net, small, epochs=1)
+    assert pool.dtype == torch.float64 and pool.logits(small).shape == (1, 24, 5)
+
+
+def test_stored_fit_keeps_each_seed_by_itself(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WLIB_STORE", str(tmp_path))
+    how = {"epochs": 1, "hidden": (4,), "batch": 8}
+    kept = train.stored_fit("mlp", small, seeds=(0, 1), **how)
+    assert same(kept, train.fit("mlp", small, seeds=(0, 1), engine="loop", **how))
+    assert kept.template.spec["hidden"] == (4,)
+    monkeypatch.setattr(train, "_train_in_turn", None)       # whatever is trained now fails
+    assert same(train.stored_fit("mlp", small, seeds=(1, 0), **how), kept[[1, 0]])
+    with pytest.raises(TypeError):
+        train.stored_fit("mlp", small, seeds=(2,), **how)
+    assert len(list(store.root().rglob("*.safetensors"))) == 2
+
+
+def test_stored_fit_of_the_readers_module_and_of_a_pool(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WLIB_STORE", str(tmp_path))
+    first = train.stored_fit(Own(), small, seeds=(0,), epochs=1)
+    assert isinstance(first.network(0), Own)
+    assert same(train.stored_fit(first, small, seeds=(1, 2), epochs=1)[1],
+                train.fit(first, small, seeds=(2,), epochs=1))
+    assert same(train.stored_fit(Own, small, seeds=(0,), epochs=1), train.fit(
+        Own, small, seeds=(0,), epochs=1))
+
+
+@pytest.mark.parametrize(("arguments", "named"), [
+    ({"spec": "mpl"}, "name.*did you mean 'mlp'"), ({"spec": 3}, "spec"),
+    ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
+    ({"seeds": (0.5,)}, "seeds"), ({"epochs": -1}, "epochs"), ({"epochs": 1.5}, "epochs"),
+    ({"batch": 0}, "batch"), ({"rate": 0}, "rate"), ({"rate": "fast"}, "rate"),
+    ({"rate": float("nan")}, "rate"), ({"weight_decay": -1}, "weight_decay"),
+    ({"optimizer": "adan"}, "optimizer"), ({"engine": "fast"}, "engine"),
+    ({"device": "tpu9"}, "device"), ({"width": 3}, "width"), ({"data": torch.rand(3, 1, 4, 4)},
+                                                             "data"),
+    ({"spec": Own(), "hidden": (3,)}, "settings"), ({"spec": Own(classes=2)}, "spec"),
+    ({"spec": nn.Conv2d(1, 3, 3)}, "spec"), ({"spec": nets.build("lenet")}, "images"),
+    ({"spec": Pool.stack([Own()] * 2), "seeds": (0, 1, 2)}, "spec")])
+def test_bad_arguments_are_refused_by_name(arguments, named, small):
+    with pytest.raises(ValueError, match=named):
+        train.fit(**{"spec": "mlp", "data": small, "epochs": 1} | arguments)
+
+
+def test_stored_fit_refuses_by_name(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WLIB_STORE", str(tmp_path))
+    for seeds in ((), (1, 1), (-1,)):
+        with pytest.raises(ValueError, match="seeds"):
+            train.stored_fit("mlp", small, seeds=seeds)
+    with pytest.raises(ValueError, match="spec"):
+        train.stored_fit(Pool.stack([Own()] * 2), small, seeds=(0, 1))
+    with pytest.raises(ValueError, match="epochs"):
+        train.stored_fit("mlp", small, seeds=(0,), epochs=-1)
+
+
+def test_diverged_training_is_refused_with_the_tensor(small):
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        train.fit("mlp", small, epochs=30, rate=1e30, optimizer="sgd", hidden=(4,))
