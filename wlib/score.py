@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wlib.check import require
+from wlib.check import require, short
 from wlib.pool import Pool
 from wlib.seeds import generator
 
@@ -114,10 +114,10 @@ def _ks(a: Tensor, b: Tensor) -> Tensor:
     Between two jumps of a's distribution function that of b only rises, so the gap is largest at a
     jump (a above b) or right before one (b above a).
     """
-    jump = torch.arange(1, len(a) + 1, device=a.device)
-    above = jump / len(a) - torch.searchsorted(b, a, right=True) / len(b)
-    below = torch.searchsorted(b, a) / len(b) - (jump - 1) / len(a)
-    return torch.maximum(above.max(), below.max()).double()
+    jump = torch.arange(1, len(a) + 1, device=a.device, dtype=torch.float64)
+    above = jump / len(a) - torch.searchsorted(b, a, right=True).double() / len(b)
+    below = torch.searchsorted(b, a).double() / len(b) - (jump - 1) / len(a)
+    return torch.maximum(above.max(), below.max())
 
 
 # ---- under attack ---------------------------------------------------------------------------
@@ -128,7 +128,8 @@ def noise_accuracy(pool: Pool, data, sd: float = 0.1, seed: int = 0, engine: str
     Every network sees the same noise.
     """
     _check(pool, data)
-    require(sd >= 0, "sd", sd, "a standard deviation of at least 0")
+    require(isinstance(sd, (int, float)) and sd >= 0, "sd", sd,
+            "a standard deviation of at least 0")
     images = data.floats()
     noisy = images + sd * torch.randn(images.shape, generator=generator(seed))
     return _accuracy_on(pool, noisy.clamp(0, 1), data.labels, engine)
@@ -138,7 +139,8 @@ def fgsm(pool: Pool, data, eps: float) -> Tensor:
     """Images (N, B, C, H, W) moved by eps along the sign of each network's own loss gradient
     (fast gradient sign method, Goodfellow et al. 2015), clamped to [0, 1]."""
     _check(pool, data)
-    require(eps >= 0, "eps", eps, "a distance of at least 0 in the maximum norm")
+    require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
+            "a distance of at least 0 in the maximum norm")
     start = data.floats(pool.device).to(pool.dtype)
     return torch.stack([(start + eps * _gradient(pool, i, start, data.labels).sign()).clamp(0, 1)
                         for i in range(len(pool))])
@@ -149,9 +151,11 @@ def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None
     """Images (N, B, C, H, W) after `steps` steps of projected gradient ascent on each network's
     own loss from a random start in the eps-ball (Madry et al. 2018); step size 2.5·eps/steps."""
     _check(pool, data)
-    require(eps >= 0, "eps", eps, "a distance of at least 0 in the maximum norm")
+    require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
+            "a distance of at least 0 in the maximum norm")
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number ≥ 1")
     step = 2.5 * eps / steps if step is None else step
+    require(isinstance(step, (int, float)) and step >= 0, "step", step, "a step of at least 0")
     clean = data.floats(pool.device).to(pool.dtype)
     attacked = []
     for i in range(len(pool)):
@@ -224,10 +228,11 @@ def bootstrap(a, b=None, *, paired: bool = True, resamples: int = 2000, level: f
     Student's t (`wlib.claims`).
     """
     a = _scores(a, "a")
-    require(0 < level < 1, "level", level, "a share between 0 and 1")
+    require(isinstance(level, (int, float)) and 0 < level < 1, "level", level,
+            "a share between 0 and 1")
     require(isinstance(resamples, int) and resamples >= 1, "resamples", resamples, "at least 1")
+    require(isinstance(seed, int) and seed >= 0, "seed", seed, "a whole number of at least 0")
     random = np.random.default_rng([seed, resamples])
-    means = None
     if b is not None and not paired:
         b = _scores(b, "b")
         means = _resampled_means(a, resamples, random) - _resampled_means(b, resamples, random)
@@ -243,11 +248,14 @@ def bootstrap(a, b=None, *, paired: bool = True, resamples: int = 2000, level: f
 
 
 def _scores(values, name) -> np.ndarray:
-    values = np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=float)
-    values = values[:, None] if values.ndim == 1 else values
-    require(values.ndim == 2 and values.size > 0 and np.isfinite(values).all(), name, values,
-            "finite scores (N,) or (N, B)")
-    return values
+    wanted = "finite scores (N,) or (N, B)"
+    try:
+        x = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: got {short(values)}, want {wanted}") from None
+    x = x[:, None] if x.ndim == 1 else x
+    require(x.ndim == 2 and x.size > 0 and bool(np.isfinite(x).all()), name, values, wanted)
+    return x
 
 
 def _resampled_means(x: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:

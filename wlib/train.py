@@ -37,7 +37,9 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
     require(isinstance(epochs, int) and epochs >= 0, "epochs", epochs, "a whole number ≥ 0")
     require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
-    require(rate > 0, "rate", rate, "a positive learning rate")
+    require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
+    require(isinstance(weight_decay, (int, float)) and weight_decay >= 0, "weight_decay",
+            weight_decay, "a number of at least 0")
     require_one_of("optimizer", optimizer, OPTIMIZERS)
     start = _start(spec, data, seeds, settings).to(device)
     outputs = start[0].logits(data[:1]).shape[2:]        # one image tells whether all will fit
