@@ -260,10 +260,14 @@ def _file_set(name: str):
 def _divided(images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
              shares: Sequence[float], *, groups: np.ndarray | None = None,
              hashes: np.ndarray | None = None) -> dict[str, ImageSet]:
-    """The set divided into splits; images come in the order of their hashes."""
+    """The set divided into splits.
+
+    Images come in the order of their hashes read backward: read forward, where the classes' shares
+    begin and end, one class would come many times in a row.
+    """
     hashes = np.array(_hashes(images)) if hashes is None else hashes
     part = assign(hashes, labels, shares, groups)
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort([key[::-1] for key in hashes], kind="stable")
     divided = {}
     for number, split in enumerate(SPLITS[: len(shares)]):
         rows = order[part[order] == number]
