@@ -52,8 +52,8 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     if epochs == 0:
         return start
 
-    def optimize(weights):
-        return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay)
+    def optimize(weights):       # fused: one pass over the weights, a third of an MLP's time
+        return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay, fused=True)
 
     x, y = data.floats(start.device), data.labels.to(start.device)
     orders = [_batches(len(data), seed, epochs, batch) for seed in seeds]
@@ -106,9 +106,12 @@ def _batches(count: int, seed: int, epochs: int, batch: int) -> list[Tensor]:
 
 
 def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
-    trained = []
+    trained, layout = [], torch.contiguous_format
+    if x.device.type == "cpu" and getattr(start.template, "channels_last", False):
+        layout = torch.channels_last       # convolution and pooling are a fifth faster in it
+    x = x.contiguous(memory_format=layout)
     for i, (order, seed) in enumerate(zip(orders, seeds, strict=True)):
-        net = start.network(i).train()
+        net = start.network(i).train().to(memory_format=layout)
         step = optimize(net.parameters())
         with torch.random.fork_rng(devices=[] if x.device.type == "cpu" else None):
             torch.manual_seed(seed)                                  # dropout draws from it
