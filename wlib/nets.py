@@ -24,14 +24,9 @@ from wlib.check import did_you_mean, require, require_one_of
 
 
 class Network(nn.Sequential):
-    """A stack of named layers that remembers the `spec` it was built from.
-
-    `channels_last` says that no layer depends on the memory order of the images, so that training
-    may choose the faster one.
-    """
+    """A stack of named layers that remembers the `spec` it was built from."""
 
     spec: dict
-    channels_last = True
 
 
 class MaxPool2(nn.MaxPool2d):
