@@ -47,7 +47,9 @@ def times_as_long(case: list[float], rival: list[float]) -> tuple[float, str]:
     """Median of the rounds' ratios, and it as text with the least and the greatest."""
     ratios = [a / b for a, b in zip(case, rival, strict=True)]
     median = statistics.median(ratios)
-    return median, f"{median:.3g} ({min(ratios):.3g}–{max(ratios):.3g})"
+    least, middle, most = (f"{r:.3g}" if r < 1000 else f"{r:,.0f}"
+                           for r in (min(ratios), median, max(ratios)))
+    return median, f"{middle} ({least}–{most})"
 
 
 # ---- the engines ------------------------------------------------------------------------------
