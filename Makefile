@@ -22,7 +22,7 @@ book: $(STAMP)
 
 test: $(STAMP)
 	$(RUN) -m ruff check .
-	$(THREADS) $(RUN) -m pytest -m "not book" --durations=10
+	$(THREADS) $(RUN) -m pytest -m "not book" -n auto --maxprocesses 4 --dist worksteal --durations=10
 	$(THREADS) $(RUN) -m pytest -m book --durations=10
 
 bench: $(STAMP)

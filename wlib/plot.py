@@ -123,13 +123,13 @@ def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     for label, at in (level or {}).items():
-        axis.axvline(at, color="#333333", lw=1, ls=":", label=label)
-    if level:
-        axis.legend()
+        axis.axvline(at, color="#333333", lw=1, ls=":")
+        axis.text(at, 1, label, transform=axis.get_xaxis_transform(), ha="center", va="bottom",
+                  fontsize=9)
     if percent:
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(xlabel=xlabel or value)
-    axis.set_title(title)
+    axis.set_title(title, pad=16 if level else None)
     return axis.figure
 
 
