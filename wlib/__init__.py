@@ -1,1 +1,1 @@
-"""wlib: new neural networks made out of trained ones. Import the modules: `from wlib import mge`."""
+"""wlib: new neural networks out of trained ones. Import the modules: `from wlib import mge`."""

@@ -23,14 +23,15 @@ def distance(pool: Pool, origin: Pool, per: str = "network") -> Tensor:
     `origin` has M networks or a divisor N of M (then each stands for M/N in a row). The result is
     (M, 1) for `per="network"` and (M, L), tensor by tensor, for `per="tensor"`.
     """
-    moved, start = pool.flat().double(), _origin(pool, origin)
+    start, moved = _origin(pool, origin), pool.flat().double()
     return torch.stack([(moved[:, s] - start[:, s]).norm(dim=1) / _norm(start[:, s])
                         for s in _spans(pool, per)], dim=1)
 
 
 def cosine(pool: Pool, origin: Pool) -> Tensor:
     """Cosine (M,) between each network's weights and its origin's."""
-    return torch.cosine_similarity(pool.flat().double(), _origin(pool, origin), dim=1)
+    start, moved = _origin(pool, origin), pool.flat().double()
+    return torch.cosine_similarity(moved, start, dim=1)
 
 
 def sd_ratio(pool: Pool, origin: Pool) -> Tensor:
@@ -38,7 +39,7 @@ def sd_ratio(pool: Pool, origin: Pool) -> Tensor:
 
     A tensor that was constant and still is (a fresh BatchNorm's, a single weight) has kept it too.
     """
-    moved, start = pool.flat().double(), _origin(pool, origin)
+    start, moved = _origin(pool, origin), pool.flat().double()
     spread = [(moved[:, s].std(1, correction=0), start[:, s].std(1, correction=0))
               for s in _spans(pool, "tensor")]
     return torch.stack([torch.where(new == old, 1.0, new / old) for new, old in spread], dim=1)
@@ -61,8 +62,7 @@ def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
         if len(w) == 1:
             return w
         g = g - (g @ w) / w.square().sum().clamp(min=1e-300) * w
-        cos = 1 - rho ** 2 / 2
-        sin = (1 - cos ** 2).clamp(min=0).sqrt()
+        cos, sin = 1 - rho ** 2 / 2, rho * (1 - rho ** 2 / 4).clamp(min=0).sqrt()
         return cos * w + sin * w.norm() * g / g.norm().clamp(min=1e-300)
 
     if keep_norm:

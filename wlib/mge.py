@@ -23,7 +23,7 @@ from wlib.pool import Pool
 
 ORDERS = ("energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D")
 REDRAWS = ("normal", "resample", "sign-flip", "zero-fill")
-CHILDREN_AT_ONCE = 32       # bounds the float64 working memory
+WEIGHTS_AT_ONCE = 2**21     # of all children in work: bounds the float64 memory to some 200 MB
 
 
 def dct(signal: Tensor) -> Tensor:
@@ -151,11 +151,11 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     require_one_of("redraw", redraw, REDRAWS)
     base = seeds.base(generator)
     parts = spectra(pool, energy, per, order, base, smallest)
-    families = []
+    families, at_once = [], max(1, WEIGHTS_AT_ONCE // pool.size)
     for j in range(len(pool)):
         parent = pool[j].flat().double()                                    # (1, P)
-        for first in range(0, children, CHILDREN_AT_ONCE):
-            numbers = range(first, min(first + CHILDREN_AT_ONCE, children))
+        for first in range(0, children, at_once):
+            numbers = range(first, min(first + at_once, children))
             families.append(_family(parent, parts, j, numbers, redraw, order, base, pool))
     return pool.with_flat(torch.cat(families))
 

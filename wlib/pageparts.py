@@ -36,7 +36,7 @@ class Book:
     built: dict[str, dict[str, Any]] = field(default_factory=dict)     # notebook -> results
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)  # notebook -> results
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)      # notebook -> run record
-    benchmarks: dict[str, Any] | None = None
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)    # results/NAME.json
 
     @property
     def folder(self) -> Path:
@@ -56,7 +56,7 @@ class Book:
                    {name: results for name, results in recorded.items() if results},
                    {name: run for name, run in runs.get("notebooks", runs).items()
                     if isinstance(run, dict)},
-                   read_json(root / "results" / "benchmarks.json"))
+                   {path.stem: read_json(path) for path in (root / "results").glob("*.json")})
 
     def judged(self, row: claims.Row) -> dict[str, Any] | None:
         """The run a row is judged by: the best recorded one that measured it, else this build's."""
@@ -357,14 +357,16 @@ def times(book: Book, _: str) -> str:
     return table(head, lines)
 
 
-def benchmarks(book: Book, _: str) -> str:
-    """The tables that `wlib bench` last wrote, each under the command that made it."""
-    if book.benchmarks is None:
-        return "*No benchmark has been recorded yet; `wlib bench` writes one.*"
-    made = book.benchmarks.get("provenance", {})
+def benchmarks(book: Book, name: str) -> str:
+    """The tables of `results/NAME.json`, each under the command that made it."""
+    name = name or "benchmarks"
+    measured = book.tables.get(name)
+    if measured is None:
+        return f"*Nothing recorded yet in results/{name}.json.*"
+    made = measured.get("provenance", {})
     facts = [str(made[key]) for key in ("date", "machine", "device", "commit") if made.get(key)]
     parts = [f"Measured: {', '.join(facts)}."] if facts else []
-    for one in book.benchmarks["tables"]:
+    for one in measured["tables"]:
         head = list(dict.fromkeys(key for row in one["rows"] for key in row))
         parts.append(f"### {one['title']}\n\nCommand: `{one['command']}`\n\n"
                      + table(head, [[number(row.get(key, "–")) for key in head]

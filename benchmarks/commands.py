@@ -1,0 +1,68 @@
+"""Time the README's two commands as a new user meets them: a fresh clone, an empty store.
+
+    .venv/bin/python benchmarks/commands.py      # about half an hour; writes results/commands.json
+
+Commit first: the clone holds what is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from wlib import claims, fingerprint  # noqa: E402
+
+STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
+         ("make book", "all notebooks at profile laptop from an empty store, and the pages"),
+         ("make book", "again, with nothing changed"),
+         ("make test", "lint, unit tests, all notebooks at profile smoke, the pages"))
+
+
+def measure(folder: Path) -> list[dict]:
+    """Run the steps in a clone below `folder`; a step that fails ends the measurement."""
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    environment["WLIB_STORE"] = str(folder / "store")
+    rows = []
+    for command, what in STEPS:
+        print(f"{command}: {what} …", flush=True)
+        start = time.perf_counter()
+        with open(folder / f"step-{len(rows)}.log", "w+") as log:
+            done = subprocess.run(command.split(), cwd=clone, env=environment, stdout=log,
+                                  stderr=subprocess.STDOUT)
+            log.seek(0)
+            if done.returncode:
+                sys.exit(f"{command} ended with {done.returncode}:\n{log.read()[-4000:]}")
+        seconds = time.perf_counter() - start
+        rows.append({"command": command, "what": what, "minutes": round(seconds / 60, 1),
+                     "seconds": round(seconds)})
+        print(f"    {seconds:.0f} s", flush=True)
+    return rows
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder))
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
+                            capture_output=True, text=True).stdout.strip()
+    provenance = claims.Report("commands", seeds=[0]).results()["provenance"]
+    table = {"title": "The two commands, from a fresh clone",
+             "command": "python benchmarks/commands.py", "rows": rows}
+    result = {"provenance": {**provenance, "commit": commit, "versions": fingerprint.versions()},
+              "tables": [table]}
+    claims.write_atomic(ROOT / "results" / "commands.json", json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
