@@ -188,6 +188,8 @@ def claim(row: claims.Row, book: Book) -> str:
 
 def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
     """Which run the verdict rests on, with a link to the cell that measured it."""
+    if row.notebook == claims.QUOTED:
+        return "no run; the book quotes this claim and does not test it"
     if not is_page(row, book):
         return f"no run yet; notebook {row.notebook} is still to come"
     link = f"[{row.notebook}]({page(row.notebook)})"
