@@ -52,8 +52,8 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     if epochs == 0:
         return start
 
-    def optimize(weights):
-        return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay)
+    def optimize(weights):       # fused: one pass over the weights, a third of an MLP's time
+        return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay, fused=True)
 
     x, y = data.floats(start.device), data.labels.to(start.device)
     orders = [_batches(len(data), seed, epochs, batch) for seed in seeds]

@@ -1,0 +1,192 @@
+"""Time the library against named rivals: `wlib bench`, or `wlib bench --quick` for a rehearsal.
+
+Rivals of one table take turns in one process, round by round after one unmeasured round, so that a
+busy moment of the machine hits them alike. A ratio is taken within each round; the tables give its
+median and, in brackets, its least and greatest value. One thread is used throughout. The tables
+are printed and written to `results/benchmarks.json`; a rehearsal is small and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import scipy.fft
+import torch
+
+from wlib import audit, claims, fingerprint, mge, nets, runner, score, train
+from wlib.data import load
+from wlib.pool import Pool
+
+COMMAND = "wlib bench"
+LOSS = 1.05        # the rule counts as losing where it takes this much longer than the other engine
+Times = dict[str, list[float]]
+
+
+def take_turns(cases: dict[str, Callable[[], object]], rounds: int) -> Times:
+    """Seconds of every case in every round, after a round that does not count."""
+    seconds: Times = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        for name, case in cases.items():
+            start = time.perf_counter()
+            case()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def times_as_long(case: list[float], rival: list[float]) -> tuple[float, str]:
+    """Median of the rounds' ratios, and it as text with the least and the greatest."""
+    ratios = [a / b for a, b in zip(case, rival, strict=True)]
+    median = statistics.median(ratios)
+    least, middle, most = (f"{r:.3g}" if r < 1000 else f"{r:,.0f}"
+                           for r in (min(ratios), median, max(ratios)))
+    return median, f"{middle} ({least}–{most})"
+
+
+# ---- the engines ------------------------------------------------------------------------------
+def engines(quick: bool) -> list[dict]:
+    """Forward and training of pools under both engines and under the rule that picks one."""
+    count = 32 if quick else 1_000
+    some = load("mnist5k").take(count)
+    shapes = [("mlp", 50, count), ("lenet", 16, count), ("mlp", 2, count), ("lenet", 16, 20),
+              ("vgg", 4, 100)]
+    if quick:
+        shapes = [("mlp", 3, count), ("lenet", 2, count)]
+    return [row for name, networks, images in shapes
+            for row in _engine_rows(name, networks, some[:images], 1 if quick else 5)]
+
+
+def _engine_rows(name, networks, part, rounds):
+    pool = Pool.stack([nets.fresh(name, seed) for seed in range(networks)])
+    x = part.floats()
+
+    def forward(engine):
+        pool.logits(x, engine)
+
+    def training(engine):
+        train.fit(pool, part, seeds=range(networks), epochs=1, engine=engine, device="cpu")
+
+    for task, work in (("forward", forward), ("training, 1 epoch", training)):
+        cases = {engine: partial(work, engine) for engine in ("loop", "vmap", "auto")}
+        yield _engine_row(f"{networks} × {name}", task, len(part), pool.engine(),
+                          take_turns(cases, rounds))
+
+
+def _engine_row(pool, task, images, rule, seconds):
+    other = "vmap" if rule == "loop" else "loop"
+    behind, text = times_as_long(seconds[rule], seconds[other])
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    return {"pool": pool, "task": task, "images": images, "loop, s": median["loop"],
+            "vmap, s": median["vmap"], "default, s": median["auto"], "the rule picks": rule,
+            "picked ÷ other": text, "does the rule lose?": "yes" if behind > LOSS else "no"}
+
+
+# ---- MGE --------------------------------------------------------------------------------------
+def generating(quick: bool) -> list[dict]:
+    """Making and judging one network against training one, and against a control."""
+    data, judge = load("mnist5k"), load("mnist5k", "test")
+    epochs = 12
+    if quick:
+        data, judge, epochs = data.take(64), judge.take(32), 1
+    seed = train.fit("lenet", data, epochs=epochs, device="cpu")
+    rho = audit.distance(mge.generate(seed, 1), seed)
+
+    def training():
+        train.fit("lenet", data, epochs=epochs, device="cpu")
+
+    cases = {
+        "train one network": training,
+        "generate one, per network": lambda: mge.generate(seed, 1),
+        "generate one, per tensor": lambda: mge.generate(seed, 1, per="tensor"),
+        "generate 16, per network": lambda: mge.generate(seed, 16),
+        "noise of equal norm, one": lambda: audit.noise(seed, rho, keep_norm=True),
+        "judge one network": lambda: score.accuracy(seed, judge),
+        "generate and judge one": lambda: score.accuracy(mge.generate(seed, 1), judge),
+        "noise of equal norm and judge one": lambda: score.accuracy(
+            audit.noise(seed, rho, keep_norm=True), judge),
+    }
+    seconds = take_turns(cases, 1 if quick else 5)
+    return [{"step": name, "seconds": statistics.median(values),
+             "÷ training one": times_as_long(values, seconds["train one network"])[1],
+             "÷ noise of equal norm": times_as_long(
+                 values, seconds["noise of equal norm, one"])[1]}
+            for name, values in seconds.items()]
+
+
+# ---- the transform ----------------------------------------------------------------------------
+def transform(quick: bool) -> list[dict]:
+    """The cosine transform written in the book against SciPy's, in doubles."""
+    rows = []
+    lengths = (500,) if quick else (61_706, 65_536)
+    for n in lengths:
+        x = torch.randn(16, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        for name, ours, theirs in (("dct", mge.dct, scipy.fft.dct),
+                                   ("idct", mge.idct, scipy.fft.idct)):
+            seconds = take_turns({"wlib": lambda ours=ours, x=x: ours(x),
+                                  "scipy": lambda theirs=theirs, x=x: theirs(
+                                      x.numpy(), norm="ortho")}, 2 if quick else 15)
+            gap = abs(ours(x).numpy() - theirs(x.numpy(), norm="ortho")).max()
+            rows.append({"transform": name, "length": n, "rows": 16,
+                         "wlib, s": statistics.median(seconds["wlib"]),
+                         "scipy, s": statistics.median(seconds["scipy"]),
+                         "wlib ÷ scipy": times_as_long(seconds["wlib"], seconds["scipy"])[1],
+                         "largest difference": f"{gap:.0e}"})
+    return rows
+
+
+TABLES = {
+    "Engines: the networks of a pool one after another (loop) or stacked (vmap)": engines,
+    "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
+    "The cosine transform against SciPy's": transform,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true",
+                        help="a small rehearsal of every table; writes nothing")
+    quick = parser.parse_args(arguments).quick
+    torch.set_num_threads(1)
+    print("One thread. Seconds are medians; ratios are medians with (least–greatest) of the rounds."
+          + (" A rehearsal: its numbers mean nothing." if quick else ""))
+    tables = []
+    for title, make in TABLES.items():
+        tables.append({"title": title, "command": COMMAND, "rows": make(quick)})
+        print(f"\n{title}\n\n{as_text(tables[-1]['rows'])}", flush=True)
+    if not quick:
+        root = Path(__file__).resolve().parents[1]
+        path = claims.write_atomic(root / "results" / "benchmarks.json", json.dumps(
+            {"provenance": provenance(root), "tables": tables}, indent=1, ensure_ascii=False)
+            + "\n")
+        print(f"\nwritten to {path.relative_to(root)}")
+    return 0
+
+
+def provenance(root: Path) -> dict:
+    """Where, when and with what the tables were made."""
+    commit, dirty = runner.commit_of(root)
+    return {"date": runner.utc_now(), "commit": commit, "dirty": dirty, "device": "cpu",
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, one thread used",
+            "versions": fingerprint.versions()}
+
+
+def as_text(rows: list[dict]) -> str:
+    """A table for the terminal, columns as wide as their widest entry."""
+    cells = [list(rows[0])] + [[f"{v:.3g}" if isinstance(v, float) else str(v)
+                                for v in row.values()] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+                     .rstrip() for row in cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
