@@ -161,7 +161,8 @@ def claim_line(row: claims.Row, book: Book) -> list[str]:
     verdict = book.verdict(row)
     return [f"[{row.id}](#claim-{row.id})", mark(verdict.words),
             f"{row.claim} [{row.figure} ({row.source})]{{.figure}}",
-            words(verdict.value_interval, row.unit), verdict.best_control or "–"]
+            words(verdict.value_interval, row.unit) if verdict.value_interval else "",
+            verdict.best_control or ""]
 
 
 def claims_rows(book: Book, _: str) -> str:
@@ -180,10 +181,11 @@ def claim(row: claims.Row, book: Book) -> str:
     facts = {
         "The paper says": row.claim,
         "Its figure": f"{row.figure} ({row.source})",
+        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
         "Our measure": f"{row.measure} ({row.unit}, {row.better} is better)",
         "Rule": f"{row.rule.words(row.unit)}; margin against controls {row.margin:g} {row.unit}",
         "Controls": ", ".join(row.controls),
-        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
+        "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
         "Judged by": judged_by(row, results, book),
         "This build": beside(row, results, book),
