@@ -135,9 +135,8 @@ def lines(found: dict[Cell, dict[str, dict[str, float]]], rule: str, images: flo
     return [rows[key] for key in sorted(rows)]
 
 
-def tables(repeats: int) -> list[dict]:
+def tables(found: dict[Cell, dict[str, dict[str, float]]], repeats: int) -> list[dict]:
     """The tables of the page *Benchmarks and limits*."""
-    found = rates(repeats)
     command = "python benchmarks/verdicts.py"
     made = [{"title": f"Wrong verdicts where they are most frequent ({repeats:,} simulated "
                       "measures a cell)", "command": command, "rows": worst(found)}]
@@ -151,7 +150,8 @@ def tables(repeats: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=20_000)
-    made = tables(parser.parse_args().repeats)
+    repeats = parser.parse_args().repeats
+    made = tables(rates(repeats), repeats)
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
                             capture_output=True, text=True).stdout.strip()
     provenance = claims.Report("verdicts", seeds=[0]).results()["provenance"]

@@ -313,7 +313,8 @@ def judge(row: Row, measure: Mapping[str, Any] | None) -> Verdict:
     elif words == "reproduced":
         reason = f"the rule holds ({rule}) and no control does as well ({rival})"
     else:
-        reason = f"the rule holds ({rule}), but {best} is within {row.margin:g} {row.unit} ({rival})"
+        near = f"{best} is within {row.margin:g} {row.unit} ({rival})"
+        reason = f"the rule holds ({rule}), but {near}"
     return Verdict(words, reason, ruled, value, best, over[best])
 
 
