@@ -126,7 +126,8 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
     for number, span in enumerate(_spans(pool, per, smallest)):
         c = _forward(weights[:, span], pool, span, order, base)
         rule = order if order in ORDERS[:4] else "energy"
-        found.append(Spectrum(span, c, important(c, energy, rule, base + number)))
+        ranking = seeds.generator(base, number, 0, 1)      # apart from shuffles and children
+        found.append(Spectrum(span, c, important(c, energy, rule, ranking)))
     return found
 
 

@@ -308,6 +308,8 @@ def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str,
     """
     ran = [one for one in executed["cells"] if one["cell_type"] == "code"]
     injected = [one for one in ran if "injected-parameters" in tags(one)]
+    for one in injected:                           # folded: the provenance box names the profile
+        one["metadata"]["tags"] = [*tags(one), "hide-input"]
     ran = [one for one in ran if one not in injected]
     own = [one for one in source["cells"] if one["cell_type"] == "code"]
     if [code(one) for one in ran] != [code(one) for one in own]:

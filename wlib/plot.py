@@ -8,6 +8,7 @@ it; both come from the notebook, where the results are. Intervals are Student's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +20,7 @@ from wlib import claims
 from wlib.check import require
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
-COLUMN, FULL = (4.8, 3.2), (8.4, 3.4)      # inches; the text stays at 9 points or more
+COLUMN, FULL = (5.2, 3.4), (7.6, 3.2)      # inches at final size: text of 9 points and more
 PALETTE = (METHOD, REDRAWN, GOOD, PURPLE, SKY, "#ca9161", "#949494")
 MARKERS = "os^Dvp*X"
 CONTROLS = ("#5f5f5f", "#8a8a8a", "#ababab", "#777777")
@@ -96,14 +97,15 @@ def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]]
     """`lines` in panels: a row for each value of the column `rows[0]`, a column for each group of
     arms; one scale for all, so that panels compare."""
     column, values = rows
-    figure, axes = plt.subplots(len(values), len(groups), figsize=(9.6, 2.9 * len(values) + 0.5),
+    figure, axes = plt.subplots(len(values), len(groups), figsize=(FULL[0], 2.9 * len(values)),
                                 sharex=True, sharey=True, squeeze=False)
-    for line, value in zip(axes, values, strict=True):
-        for axis, (name, arms) in zip(line, groups.items(), strict=True):
-            lines(frame[frame[column] == value], x, y, arms=arms, axis=axis,
-                  xlabel=xlabel if line is axes[-1] else " ",
-                  ylabel=ylabel if axis is line[0] else " ", title=f"{name}, per {value}")
-            axis.title.set(fontweight="normal", fontsize=10)
+    for (row, value), (at, (name, arms)) in product(enumerate(values), enumerate(groups.items())):
+        lines(frame[frame[column] == value], x, y, arms=arms, axis=axes[row, at],
+              xlabel=xlabel if row == len(values) - 1 else " ",
+              ylabel=f"{ylabel}, per {value}" if at == 0 else " ",
+              title=name if row == 0 else "")
+        axes[row, at].title.set(fontweight="normal", fontsize=10)
+        axes[row, at].legend(fontsize=9, handlelength=1.2, labelspacing=0.25)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
@@ -138,7 +140,7 @@ def steps(weights, coefficients, kept, drawn, child, *, title: str):
     weights, coefficients, drawn, child = (np.asarray(v, float) for v in
                                            (weights, coefficients, drawn, child))
     kept, at = np.asarray(kept, bool), np.arange(len(weights))
-    figure, axes = plt.subplots(2, 2, figsize=(9.0, 4.6))
+    figure, axes = plt.subplots(2, 2, figsize=(FULL[0], 4.6))
     axes[0, 0].plot(at, weights, color="#333333", lw=1)
     axes[0, 0].set(title="1  weights", xlabel="position", ylabel="value")
     for axis, c, name, color in ((axes[0, 1], coefficients, "2  spectrum", CONTROL),
@@ -187,7 +189,7 @@ def kept_share(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[str
     figure.axes[0].plot(gaussian["energy"], gaussian["share"], color="#333333", ls="--", lw=1,
                         label="independent Gaussian weights")
     figure.axes[0].legend()
-    figure.set_size_inches(6.4, 3.6)
+    figure.set_size_inches(6.4, 3.4)
     return figure
 
 
@@ -207,7 +209,8 @@ def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
 def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
     """The first `columns` images of each `ImageSet`, a labeled row a set, pixels left square."""
     require(len(rows) > 0, "rows", rows, "at least one named image set")
-    figure, axes = plt.subplots(len(rows), 1, figsize=(8.4, 0.66 * len(rows) + 0.4), squeeze=False)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(FULL[0], 0.62 * len(rows) + 0.4),
+                                squeeze=False)
     for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
         strip = images.images[:columns].permute(2, 0, 3, 1).numpy()      # (H, B, W, C)
         blank = columns - strip.shape[1]
