@@ -131,6 +131,12 @@ def test_every_verdict_is_reachable(tmp_path, given, words, best):
     assert verdict.mark == claims.MARKS[words] and verdict.reason
 
 
+def test_a_claim_that_is_only_quoted_says_so(tmp_path):
+    verdict = claims.judge(row(tmp_path, notebook=claims.QUOTED), None)
+    assert (verdict.words, verdict.reason) == ("not measured",
+                                               "the book quotes it and does not test it")
+
+
 def test_one_seed_decides_nothing(tmp_path):
     verdict = claims.judge(row(tmp_path), measure([9.0], random=[0.0], raw=[0.0]))
     assert verdict.words == "undecided"
@@ -147,9 +153,11 @@ def test_lower_can_be_better(tmp_path):
     ("above", 1.01, 1.0), ("at_least", 1.0, 0.99), ("below", 0.99, 1.0), ("at_most", 1.0, 1.01)])
 def test_rules_hold_up_to_their_edge(comparison, inside, outside):
     rule = claims.Rule("value", None, comparison, 1.0)
-    assert rule.holds(claims.Interval(inside, inside, inside)) is True
-    assert rule.holds(claims.Interval(outside, outside, outside)) is False
-    assert rule.holds(claims.Interval(0.5, 1.0, 1.5)) is None
+    success, failure = (claims.Interval(x, x, x) for x in (inside, outside))
+    assert rule.met(success) and not rule.excluded(success)
+    assert rule.excluded(failure) and not rule.met(failure)
+    open_ = claims.Interval(0.5, 1.0, 1.5)
+    assert not rule.met(open_) and not rule.excluded(open_)
 
 
 @pytest.mark.parametrize("change, message", [

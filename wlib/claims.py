@@ -32,6 +32,7 @@ CONFIDENCE = 0.95
 RECORDED = ("gpu", "study", "laptop")  # profiles whose recorded runs may be judged, best first
 SOURCES = ("read in the paper", "in the official code", "from a third party", "unverified")
 PAPERS = ("mge", "mda", "free", "d2nwg")
+QUOTED = "none"  # in the place of a notebook: the book quotes the claim and does not test it
 MARKS = {"reproduced": "✔", "reproduced, but a control does as well": "≈",
          "not reproduced": "✘", "undecided": "?", "not measured": "–"}
 COMPARISONS = {"above": ">", "at_least": "≥", "below": "<", "at_most": "≤"}
@@ -97,13 +98,17 @@ class Rule:
     comparison: str
     threshold: float
 
-    def holds(self, interval: Interval) -> bool | None:
-        """True if all of the interval is a success, False if none of it is, else None."""
+    def met(self, interval: Interval) -> Any:
+        """Whether all of the interval is a success; bounds are numbers or arrays."""
         low, high, t = interval.low, interval.high, self.threshold
-        return {"above": True if low > t else False if high <= t else None,
-                "at_least": True if low >= t else False if high < t else None,
-                "below": True if high < t else False if low >= t else None,
-                "at_most": True if high <= t else False if low > t else None}[self.comparison]
+        return {"above": low > t, "at_least": low >= t,
+                "below": high < t, "at_most": high <= t}[self.comparison]
+
+    def excluded(self, interval: Interval) -> Any:
+        """Whether none of the interval is a success; bounds are numbers or arrays."""
+        low, high, t = interval.low, interval.high, self.threshold
+        return {"above": high <= t, "at_least": high < t,
+                "below": low >= t, "at_most": low > t}[self.comparison]
 
     def words(self, unit: str) -> str:
         """The rule for a table: 'advantage over random > 1 points'."""
@@ -232,11 +237,19 @@ def interval(values: Any, image_se: float = 0.0) -> Interval:
     values = _array(values, "values")
     require(values.ndim == 1 and len(values) > 0, "values", values, "shape (S,) with S ≥ 1")
     require(_is_number(image_se) and image_se >= 0, "image_se", image_se, "a number ≥ 0")
-    mean, count = float(values.mean()), len(values)
+    return Interval(*(float(one) for one in intervals(values, image_se)))
+
+
+def intervals(values: np.ndarray, image_se: Any = 0.0) -> Interval:
+    """`interval` for many means at once, unchecked: values (...,S) and image_se (...) or a number.
+
+    The bounds are arrays of shape (...).
+    """
+    mean, count = values.mean(axis=-1), values.shape[-1]
     if count == 1:
-        return Interval(-math.inf, mean, math.inf)
-    half = math.hypot(_student(count - 1) * float(values.std(ddof=1)) / math.sqrt(count),
-                      _student(math.inf) * image_se)
+        return Interval(mean - math.inf, mean, mean + math.inf)
+    half = np.hypot(_student(count - 1) * values.std(axis=-1, ddof=1) / math.sqrt(count),
+                    _student(math.inf) * image_se)
     return Interval(mean - half, mean, mean + half)
 
 
@@ -278,33 +291,49 @@ def judge(row: Row, measure: Mapping[str, Any] | None) -> Verdict:
     `ValueError` if the measure lacks or adds a control, or has another unit or direction.
     """
     if measure is None:
-        return Verdict("not measured", "no run has measured it")
+        return Verdict("not measured", "the book quotes it and does not test it"
+                       if row.notebook == QUOTED else "no run has measured it")
     check_measure(row, measure)
     value = interval(measure["values"], measure.get("image_se", 0.0))
     over = {name: advantage(measure, name) for name in row.controls}
     best = min(over, key=lambda name: over[name].mean)
     ruled = value if row.rule.quantity == "value" else advantage(measure, row.rule.over)
-    found = functools.partial(Verdict, rule_interval=ruled, value_interval=value)
     rule = f"{ruled.words(row.unit)}, rule: {row.rule.words(row.unit)}"
-    holds = row.rule.holds(ruled)
-    as_good = [name for name in row.controls
-               if over[name].low <= 0 and over[name].high < row.margin]
-    if holds and as_good:
-        best = min(as_good, key=lambda name: over[name].mean)
-    found = functools.partial(found, best_control=best, advantage_interval=over[best])
+    words = str(decide(row.rule, row.margin, ruled, list(over.values())))
+    if words == "reproduced, but a control does as well":
+        best = min((name for name in row.controls if does_as_well(over[name], row.margin)),
+                   key=lambda name: over[name].mean)
     rival = f"advantage over {best}: {over[best].words(row.unit)}"
-    if holds is False:
-        return found("not reproduced", f"the rule fails ({rule})")
-    if holds is None:
-        return found("undecided", f"the interval neither meets nor excludes the rule ({rule})")
-    if all(one.low > 0 for one in over.values()):
-        return found("reproduced", f"the rule holds ({rule}) and no control does as well ({rival})")
-    if as_good:
-        return found("reproduced, but a control does as well",
-                     f"the rule holds ({rule}), but {best} is within {row.margin:g} {row.unit} "
-                     f"({rival})")
-    return found("undecided", f"the rule holds ({rule}), but it is open whether {best} does as "
-                              f"well ({rival})")
+    if words == "not reproduced":
+        reason = f"the rule fails ({rule})"
+    elif not row.rule.met(ruled):
+        reason = f"the interval neither meets nor excludes the rule ({rule})"
+    elif words == "undecided":
+        reason = f"the rule holds ({rule}), but it is open whether {best} does as well ({rival})"
+    elif words == "reproduced":
+        reason = f"the rule holds ({rule}) and no control does as well ({rival})"
+    else:
+        near = f"{best} is within {row.margin:g} {row.unit} ({rival})"
+        reason = f"the rule holds ({rule}), but {near}"
+    return Verdict(words, reason, ruled, value, best, over[best])
+
+
+def decide(rule: Rule, margin: float, ruled: Interval, over: Sequence[Interval]) -> np.ndarray:
+    """The words of a verdict, from the interval that the rule asks for and those of the advantages.
+
+    Bounds are numbers, or arrays of one shape for many verdicts at once.
+    """
+    beaten = np.all([one.low > 0 for one in over], axis=0)
+    as_well = np.any([does_as_well(one, margin) for one in over], axis=0)
+    return np.select(
+        [rule.excluded(ruled), np.logical_not(rule.met(ruled)), beaten, as_well],
+        ["not reproduced", "undecided", "reproduced", "reproduced, but a control does as well"],
+        "undecided")
+
+
+def does_as_well(advantage: Interval, margin: float) -> Any:
+    """Whether a control does as well: its interval is not above 0 and lies below the margin."""
+    return np.logical_and(advantage.low <= 0, advantage.high < margin)
 
 
 def check_measure(row: Row, measure: Mapping[str, Any]) -> None:

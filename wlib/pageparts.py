@@ -145,15 +145,24 @@ def verdict_summary(book: Book, _: str) -> str:
 
 
 def claims_table(book: Book, _: str) -> str:
-    """All claims, one line each, with their verdicts."""
-    lines = []
-    for row in book.rows:
-        verdict = book.verdict(row)
-        lines.append([f"[{row.id}](#claim-{row.id})", row.claim, f"{row.figure} ({row.source})",
-                      words(verdict.value_interval, row.unit), verdict.best_control or "–",
-                      mark(verdict.words)])
-    return table(["id", "the paper says", "the paper's figure (how sure we are)", "measured",
-                  "best control", "verdict"], lines, "claims")
+    """All claims, one line each with its verdict, a table a paper."""
+    head = ["id", "verdict", "the paper says [its figure, and how sure we are of it]{.figure}",
+            "measured", "best control"]
+    parts = []
+    for paper, title in PAPERS.items():
+        lines = [claim_line(row, book) for row in book.rows if row.paper == paper]
+        if lines:
+            parts += [f"```{{rubric}} {title}\n```", table(head, lines, "claims")]
+    return "\n\n".join(parts)
+
+
+def claim_line(row: claims.Row, book: Book) -> list[str]:
+    """A claim's line in the overview."""
+    verdict = book.verdict(row)
+    return [f"[{row.id}](#claim-{row.id})", mark(verdict.words),
+            f"{row.claim} [{row.figure} ({row.source})]{{.figure}}",
+            words(verdict.value_interval, row.unit) if verdict.value_interval else "",
+            verdict.best_control or ""]
 
 
 def claims_rows(book: Book, _: str) -> str:
@@ -171,11 +180,12 @@ def claim(row: claims.Row, book: Book) -> str:
     verdict, results = book.verdict(row), book.judged(row)
     facts = {
         "The paper says": row.claim,
-        "The paper's figure": f"{row.figure} ({row.source})",
+        "Its figure": f"{row.figure} ({row.source})",
+        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
         "Our measure": f"{row.measure} ({row.unit}, {row.better} is better)",
         "Rule": f"{row.rule.words(row.unit)}; margin against controls {row.margin:g} {row.unit}",
         "Controls": ", ".join(row.controls),
-        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
+        "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
         "Judged by": judged_by(row, results, book),
         "This build": beside(row, results, book),
@@ -188,6 +198,8 @@ def claim(row: claims.Row, book: Book) -> str:
 
 def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
     """Which run the verdict rests on, with a link to the cell that measured it."""
+    if row.notebook == claims.QUOTED:
+        return "no run; the book quotes this claim and does not test it"
     if not is_page(row, book):
         return f"no run yet; notebook {row.notebook} is still to come"
     link = f"[{row.notebook}]({page(row.notebook)})"

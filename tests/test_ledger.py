@@ -1,0 +1,217 @@
+"""The claims are complete and can be judged; the verdicts are right where the truth is known."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wlib import claims
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = claims.load(ROOT / "book" / "claims.yml")
+AS_WELL = "reproduced, but a control does as well"
+
+# Every claim of the four papers and the notebook that judges it, whether it exists yet or not.
+ANNOUNCED = {
+    "mge": {"11-mge-generate": "M4a M4b M5a M5b", "12-mge-evolve": "M1 M2 M3 M3b M6",
+            "13-mge-uses": "M7 M8 M9 M10"},
+    "mda": {"21-mda-disassemble": "C1a C1b C2 C3 C6 C12", "22-mda-assemble": "C4 C5 C7 C8",
+            "23-mda-uses": "C9 C10a C10b C11 C13 C14"},
+    "free": {"31-free-recover": "F1a F1b F5", "32-free-meta-learn": "F2a F2b F3a F3b F4a F4b F8",
+             "33-free-mixed-pools": "F6 F7a F7b"},
+    "d2nwg": {"42-d2nwg-diffusion": "D1 D2 D6 D9 D10a D10b",
+              "43-d2nwg-unseen": "D3a D3b D4a D4b D5a D5b D7a D7b D8 D11", claims.QUOTED: "D12"},
+}
+HIGHEST = {"M": 10, "C": 14, "F": 8, "D": 12}
+
+
+def load(name):
+    """A script of `benchmarks/` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+verdicts = load("verdicts")
+
+
+def each_row(test):
+    return pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)(test)
+
+
+# ---------------------------------------------------------------- the rows
+def test_the_ledger_has_every_claim_of_every_paper():
+    wanted = {name: (paper, notebook) for paper, notebooks in ANNOUNCED.items()
+              for notebook, names in notebooks.items() for name in names.split()}
+    assert {row.id: (row.paper, row.notebook) for row in ROWS} == wanted
+    for letter, highest in HIGHEST.items():
+        numbers = {int(re.sub(r"\D", "", name)) for name in wanted if name.startswith(letter)}
+        assert numbers == set(range(1, highest + 1))
+
+
+def test_rows_stand_in_order():
+    papers = [claims.PAPERS.index(row.paper) for row in ROWS]
+    assert papers == sorted(papers)
+    for paper in claims.PAPERS:
+        names = [row.id for row in ROWS if row.paper == paper]
+        assert names == sorted(names, key=lambda name: (int(re.sub(r"\D", "", name)), name))
+
+
+@each_row
+def test_a_row_reads_well(row):
+    assert row.claim[0].isupper() and row.claim.endswith(".")
+    assert row.remark == "" or row.remark.endswith(".")
+    assert not row.measure.endswith(".") and not row.figure.endswith(".")
+    rivals = row.controls + row.references
+    assert len(set(rivals)) == len(rivals), "an arm is a control or a reference, not both"
+    assert not re.search("[,'\"*_|]", "".join(rivals)), "names stand as they are in lists and pages"
+    assert row.unit != "points" or row.margin == 1.0
+
+
+@each_row
+def test_no_unverified_figure_is_a_threshold(row):
+    if row.source == "unverified":
+        figures = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", row.figure)}
+        assert abs(row.rule.threshold) not in figures
+        assert row.rule.threshold in (0.0, 1.0)
+
+
+def measured(row, rule_by, control_by, as_good=None):
+    """A measure without noise: the rule holds by so much, every control is so far behind."""
+    sign = 1.0 if row.better == "higher" else -1.0
+    upward = row.rule.comparison in ("above", "at_least")
+    at = row.rule.threshold + (rule_by if upward else -rule_by)
+    value = at if row.rule.quantity == "value" else 0.0
+    behind = dict.fromkeys(row.controls + row.references, control_by)
+    if row.rule.over:
+        behind[row.rule.over] = at
+    if as_good:
+        behind[as_good] = 0.0
+    values = {name: np.full(3, value - sign * by) for name, by in behind.items()}
+    entry = claims.summarize(row.id, np.full(3, value), {k: values[k] for k in row.controls},
+                             {k: values[k] for k in row.references}, 3)
+    return entry | {"unit": row.unit, "better": row.better}
+
+
+@each_row
+def test_a_rule_can_be_met_and_failed(row):
+    far = 10 * row.margin
+    assert claims.judge(row, measured(row, far, far)).words == "reproduced"
+    assert claims.judge(row, measured(row, -far, far)).words == "not reproduced"
+    assert claims.judge(row, None).words == "not measured"
+
+
+@each_row
+def test_every_control_can_win(row):
+    for control in row.controls:
+        if control != row.rule.over:
+            given = measured(row, 10 * row.margin, 10 * row.margin, as_good=control)
+            verdict = claims.judge(row, given)
+            assert (verdict.words, verdict.best_control) == (AS_WELL, control)
+
+
+def test_a_part_with_one_output_is_vacuous():
+    row = next(row for row in ROWS if row.id == "C1a")
+    always = np.full(3, 100.0)
+    given = claims.summarize("C1a", always, dict.fromkeys(row.controls, always),
+                             dict.fromkeys(row.references, always - 20), 3)
+    verdict = claims.judge(row, given | {"unit": row.unit, "better": row.better})
+    assert verdict.words == AS_WELL
+
+
+# ---------------------------------------------------------------- the verdicts
+@pytest.fixture(scope="module")
+def rates():
+    return verdicts.rates(4000, seed=1)
+
+
+def share(rates, word, concerned):
+    """The highest rate of a verdict over the cells and rules concerned, in percent."""
+    return max(by_rule[rule][word] for cell, by_rule in rates.items() if concerned(cell)
+               for rule in by_rule)
+
+
+def test_little_is_reproduced_where_the_best_control_is_as_good(rates):
+    assert share(rates, "reproduced", lambda cell: cell.effect == 0) <= 5
+
+
+def test_controls_seldom_do_as_well_where_the_method_leads_by_two_margins(rates):
+    assert share(rates, AS_WELL, lambda cell: cell.effect == 2) <= 3
+
+
+def test_true_rules_are_seldom_rejected(rates):
+    assert share(rates, "not reproduced", lambda cell: cell.effect > 0) <= 3
+
+
+def test_more_seeds_and_larger_effects_decide_more(rates):
+    for cell, by_rule in rates.items():
+        for rule, found in by_rule.items():
+            more = cell._replace(seeds={3: 5, 5: 10, 10: 10}[cell.seeds])
+            larger = cell._replace(effect={0: 0.5, 0.5: 1.0, 1: 2.0, 2: 2.0}[cell.effect])
+            assert rates[larger][rule]["reproduced"] >= found["reproduced"] - 1
+            if cell.effect == 2:
+                assert rates[more][rule]["reproduced"] >= found["reproduced"] - 1
+
+
+def test_too_narrow_intervals_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(claims, "_student", lambda freedom: 1.0)
+    narrow = verdicts.rates(1000)
+    assert share(narrow, "reproduced", lambda cell: cell.effect == 0) > 5
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+@pytest.mark.parametrize("rule", verdicts.RULES.values(), ids=verdicts.RULES)
+def test_the_simulation_judges_as_the_book_does(rule, better):
+    for cell in verdicts.cells()[::7]:
+        draws = verdicts.draw(cell, 20, seed=2)
+        names = [f"control {k}" for k in range(cell.controls)]
+        sign = 1 if better == "higher" else -1
+        mine = rule if better == "higher" or rule.over else claims.Rule(
+            "value", None, "at_most", 100.0)
+        row = claims.Row("M1", "mge", "It works.", "none", "unverified", "none", "accuracy",
+                         "points", better, tuple(names), verdicts.MARGIN, mine)
+        for repeat, words in enumerate(verdicts.verdicts(rule, draws)):
+            image_se = float(draws.difference_image_se[repeat])
+            rivals = {name: {"values": sign * draws.controls[k, repeat],
+                             "difference_image_se": image_se} for k, name in enumerate(names)}
+            given = {"unit": "points", "better": better, "controls": rivals, "references": {},
+                     "values": sign * draws.method[repeat],
+                     "image_se": float(draws.image_se[repeat])}
+            assert claims.judge(row, given).words == words
+
+
+@pytest.fixture(scope="module")
+def published():
+    return verdicts.rates(20_000)
+
+
+def test_the_recorded_rates_are_those_of_the_code(published):
+    recorded = json.loads((ROOT / "results" / "verdicts.json").read_text(encoding="utf-8"))
+    number = re.compile(r"\d+(?:\.\d+)?")
+    for old, new in zip(recorded["tables"], verdicts.tables(published, 20_000), strict=True):
+        assert old["title"] == new["title"]
+        texts = [json.dumps(one["rows"], ensure_ascii=False) for one in (old, new)]
+        assert number.sub("", texts[0]) == number.sub("", texts[1])
+        then, now = (np.array(number.findall(text), float) for text in texts)
+        assert np.abs(then - now).max() <= 1  # another processor may round elsewhere
+    false = recorded["tables"][0]["rows"][0]
+    assert false["wrong verdict"].startswith("✔") and float(false["rate, %"]) <= 5
+
+
+def test_the_page_says_what_the_table_says(published):
+    rule = next(iter(verdicts.RULES))
+
+    def rate(word, effect, seeds, spread, controls):
+        return published[verdicts.Cell(effect, seeds, spread, controls, 0.0)][rule][word]
+
+    assert rate("reproduced", 2.0, 3, 0.5, 1) == pytest.approx(90, abs=3)      # nine of ten
+    assert rate("reproduced", 2.0, 3, 1.0, 1) == pytest.approx(50, abs=4)      # every second
+    assert rate("reproduced", 2.0, 3, 1.0, 4) == pytest.approx(100 / 9, abs=2)
+    assert rate("reproduced", 2.0, 5, 1.0, 1) == pytest.approx(90, abs=3)
+    assert rate("reproduced", 2.0, 5, 1.0, 4) == pytest.approx(75, abs=3)
+    assert rate(AS_WELL, 0.0, 3, 1.0, 1) == pytest.approx(100 / 6, abs=2)
+    assert rate(AS_WELL, 0.0, 10, 1.0, 1) == pytest.approx(80, abs=3)
