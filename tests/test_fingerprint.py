@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from wlib import fingerprint as fp
+from wlib import seeds
 
 TOY = {
     "wlib": '"""The package."""\n',
     "wlib.nets": "import torch\ndef build(name):\n    '''Builds.'''\n    return name\n",
-    "wlib.mge": "from wlib import nets\nfrom wlib.check import require\nSIZE = 3\n",
+    "wlib.mge": "from wlib import nets, store\nfrom wlib.check import require\nSIZE = 3\n",
     "wlib.free": "def other():\n    from .nets import build\n    return build\n",
     "wlib.check": "def require():\n    pass\n",
+    "wlib.store": "from wlib import fingerprint, check\nFORMAT = 1\n",
+    "wlib.fingerprint": "from wlib.check import require\nLENGTH = 64\n",
     "wlib.alone": "x = 1\n",
     "wlib.plot": "from wlib import alone\n",
     "wlib.claims": "def judge():\n    return 1\ndef half(x):\n    return x / 2\n"
@@ -66,7 +69,7 @@ def test_magics_and_broken_code_are_tolerated():
 
 # ---------------------------------------------------------------- modules
 def test_imports_are_followed_in_every_form():
-    assert fp.reached("wlib.mge", TOY) == ["wlib", "wlib.check", "wlib.mge", "wlib.nets"]
+    assert fp.reached("wlib.mge", TOY) == ["wlib", "wlib.mge", "wlib.nets"]
     assert fp.reached("wlib.free", TOY) == ["wlib.free", "wlib.nets"]
     assert fp.reached("import wlib.alone as a", TOY) == ["wlib.alone"]
     assert "wlib.alone" in fp.reached("import wlib\nwlib.alone.x", TOY)
@@ -86,6 +89,37 @@ def test_a_module_counts_with_what_it_reaches_and_nothing_else():
     assert before != of(change(mge=TOY["wlib.mge"].replace("3", "4")))
 
 
+@pytest.mark.parametrize("module", ["store", "fingerprint", "check"])
+def test_how_results_are_kept_and_refused_changes_no_result(tmp_path, module):
+    path = notebook(tmp_path / "n.ipynb", "from wlib import mge, store\nstore.cached(f)")
+    other = change(**{module: TOY[f"wlib.{module}"] + "x = 1\n"})
+    assert module_and_notebook(path, other) == module_and_notebook(path, TOY)
+    other = change(nets=TOY["wlib.nets"] + "x = 1\n")
+    assert not set(module_and_notebook(path, other)) & set(module_and_notebook(path, TOY))
+
+
+def module_and_notebook(path, sources):
+    return (fp.module_fingerprint("wlib.mge", sources=sources),
+            fp.notebook_fingerprint(path, {}, sources))
+
+
+def test_every_uncounted_module_is_there_and_the_others_count():
+    sources = fp.read_sources()
+    assert fp.UNCOUNTED <= set(sources)
+    for name in set(sources) - fp.UNCOUNTED:
+        assert name in fp.reached(name, sources)
+    for module in ("wlib.store", "wlib.fingerprint", "wlib.check"):
+        for target in ("wlib.data", "wlib.train", "wlib.pool"):
+            other = sources | {module: sources[module] + "changed = 1\n"}
+            assert fp.module_fingerprint(target, sources=sources) == fp.module_fingerprint(
+                target, sources=other)
+
+
+def test_functions_whose_code_would_not_count_are_refused():
+    with pytest.raises(ValueError, match="function: got .*digest.*want one of a module whose"):
+        fp.function_fingerprint(fp.digest)
+
+
 def test_unknown_modules_are_refused():
     with pytest.raises(ValueError, match="module: got 'wlib.chek'.*did you mean 'wlib.check'"):
         fp.module_fingerprint("wlib.chek")
@@ -94,8 +128,8 @@ def test_unknown_modules_are_refused():
 
 
 def test_this_process_is_judged_by_the_code_it_loaded():
-    assert fp.module_fingerprint("wlib.check") == fp.module_fingerprint(
-        "wlib.check", sources=fp.read_sources())
+    assert fp.module_fingerprint("wlib.seeds") == fp.module_fingerprint(
+        "wlib.seeds", sources=fp.read_sources()) != fp.module_fingerprint("wlib.nets")
 
 
 # ---------------------------------------------------------------- notebooks
@@ -238,5 +272,5 @@ def test_what_cannot_be_hashed_must_be_an_argument():
 
 
 def test_functions_of_wlib_and_of_packages():
-    assert fp.function_fingerprint(fp.digest) != fp.function_fingerprint(fp.parse)
+    assert fp.function_fingerprint(seeds.generator) != fp.function_fingerprint(seeds.base)
     assert fp.function_fingerprint(np.mean) == fp.function_fingerprint(np.mean)

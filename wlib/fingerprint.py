@@ -1,8 +1,12 @@
 """One fingerprint for store, skipping and staleness: what can change a number, and nothing else.
 
 Counted: code (without comments and docstrings), parameters, package versions, and every `wlib`
-module reached by import. Not counted: prose, outputs, and the modules that only draw, judge or
-run (`UNCOUNTED`).
+module reached by import. Not counted: prose, outputs, and the modules that make no number
+(`UNCOUNTED`): they draw, judge, run, keep or refuse. To those belong the store, this module and
+`wlib.check`: a better message or another way to keep results must not throw away hours of
+results, and what they could get wrong is guarded elsewhere (an entry's FORMAT says how to decode
+it; what was refused has no result). A function of these modules cannot be kept in the store, as
+its code would not count.
 
 The source of `wlib` is read once, when this module is imported: a process is judged by the code
 that it runs, not by what an editor has saved since. Restart the kernel after editing `wlib`.
@@ -32,8 +36,8 @@ from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = frozenset(f"wlib.{name}" for name in (
-    "plot", "draw", "claims", "pages", "pageparts", "pagecheck", "parameters", "execute",
-    "progress", "runner", "cli"))
+    "check", "fingerprint", "store", "plot", "draw", "claims", "pages", "pageparts", "pagecheck",
+    "parameters", "execute", "progress", "runner", "cli"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
@@ -149,7 +153,7 @@ def _named(source: str) -> frozenset[str]:
 def module_fingerprint(*modules: str, sources: Sources | None = None) -> str:
     """Hash of the code of these modules and of every `wlib` module that they reach.
 
-    Modules that only draw, judge or run (`UNCOUNTED`) are left out. Unknown names: `ValueError`.
+    Modules that make no number (`UNCOUNTED`) are left out. Unknown names: `ValueError`.
     """
     require(len(modules) > 0, "modules", modules, "at least one name, such as 'wlib.mge'")
     if sources is None:
@@ -237,6 +241,8 @@ def function_fingerprint(function: Any) -> str:
     arguments: `ValueError`.
     """
     require(callable(function), "function", function, "a function")
+    require(getattr(function, "__module__", None) not in UNCOUNTED, "function", function,
+            "one of a module whose code is counted")
     return digest(_describe(function, getattr(function, "__name__", "function"), set()))
 
 
