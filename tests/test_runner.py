@@ -306,6 +306,7 @@ def test_what_takes_too_long_is_ended(tmp_path, option, message):
     root = project(tmp_path, {"01-slow": [SLEEP]})
     done = wlib(root, "run", "--profile", "smoke", option, "2" if "cell" in option else "9")
     assert message in done.stdout and done.returncode == 1
+    assert "    time.sleep(99)" in done.stderr, "the cell is shown"
     until(lambda: not is_alive(int((root / "notebooks" / "pid").read_text())), 5)
 
 

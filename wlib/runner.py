@@ -35,7 +35,7 @@ from filelock import FileLock, Timeout
 from wlib import claims, fingerprint, parameters
 from wlib.check import require, require_one_of
 from wlib.claims import write_atomic
-from wlib.progress import Display, duration
+from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
@@ -199,6 +199,7 @@ class Job:
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: float = field(default_factory=time.monotonic)  # no clock that can be set back
     starts: list[float] = field(default_factory=list)
+    source: str = ""  # of the cell that runs
     process: subprocess.Popen | None = None
     kernel: int | None = None
     exited: bool = False
@@ -251,6 +252,7 @@ class Job:
         """Whether the process has ended, or has had all the time that it may take."""
         if self.seconds() > self.limits[1] and not self.exited:
             self.end = {"kind": "time-out", "number": len(self.starts) or None,
+                        "source": self.source,
                         "message": f"the notebook took more than {self.limits[1]:g} s"}
             return True
         return self.exited
@@ -353,6 +355,7 @@ def _follow(job: Job, event: dict[str, Any], display: Display) -> None:
         display.cells(job.plan.name, event["total"])
     elif kind == "cell":
         job.starts.append(time.monotonic())
+        job.source = event["source"]
         display.cell(job.plan.name, event["number"])
     elif kind in ("done", "failed"):
         job.end = event if kind == "failed" else {}
@@ -367,7 +370,8 @@ def _conclude(job: Job, display: Display) -> Outcome:
         job.stop()
         if job.end is None:
             errors = (job.work / "stderr.txt").read_text(encoding="utf-8", errors="replace")
-            job.end = {"kind": "crash", "message": f"its process ended with status {job.status}",
+            how = killed(job.status) if job.status < 0 else f"ended with status {job.status}"
+            job.end = {"kind": "crash", "message": f"its process {how}", "source": job.source,
                        "number": len(job.starts) or None, "traceback": errors[-4000:]}
         try:
             outcome = _keep(job, seconds, cells)
