@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from small import Own, few, images
 from torch import nn
 
@@ -183,6 +184,38 @@ def test_a_failing_maker_leaves_nothing_and_is_asked_again(empty):
 
 def divide(x):
     return 1 / x
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"),
+                                     SafetensorError("I/O error: No space left on device")])
+def test_a_value_that_cannot_be_kept_is_returned_with_one_warning(failure, empty, monkeypatch):
+    def save_file(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise failure
+
+    monkeypatch.setattr(store, "_warned", set())
+    monkeypatch.setattr(store, "save_file", save_file)
+    with pytest.warns(RuntimeWarning, match="cannot keep results .*No space left") as told:
+        assert store.cached(square, 3) == 9 and store.cached(square, 4) == 16
+    assert len(told) == 1 and not entries(empty) and not list(empty.rglob("*.part"))
+    monkeypatch.undo()
+    monkeypatch.setenv("WLIB_STORE", str(empty))
+    assert store.cached(square, 3) == store.cached(square, 3) == 9 and CALLS == [3, 4, 3]
+
+
+def test_where_no_folder_can_be_made_values_are_returned(empty, monkeypatch):
+    (empty / "test_store.square").write_text("a file")
+    monkeypatch.setattr(store, "_warned", set())
+    with pytest.warns(RuntimeWarning, match="File exists.*wlib store prune.*WLIB_STORE"):
+        assert store.cached(square, 3) == 9
+    with pytest.raises(ValueError, match="result: got"):
+        store.cached(give, make_all)   # what cannot be kept anywhere is still refused
+
+
+def test_the_first_caller_gets_what_later_ones_get(empty):
+    for _ in range(2):
+        assert repr(store.cached(give, (1, [np.float64(0.5)]))) == "(1, [0.5])"
+    assert CALLS == ["give"]
 
 
 def test_threads_make_one_key_once():

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from wlib import cli
+
 PARAMETERS = "data = 'toy'\nseed = 0\nseeds = [0, 1, 2]\ndevice = 'auto'\nrate = 0.5"
 REPORT = """from wlib import claims
 report = claims.Report({name!r}, seeds=seeds, settings=dict(rate=rate))
@@ -60,6 +62,15 @@ def wlib(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedPro
     """The command `wlib`, run in a book's folder."""
     return subprocess.run([sys.executable, "-m", "wlib.cli", *arguments], cwd=root, text=True,
                           capture_output=True, timeout=300, **options)
+
+
+def call(*arguments: str) -> int:
+    """Exit status of the command, run in this process."""
+    try:
+        cli.main(list(arguments))
+    except SystemExit as ended:
+        return ended.code
+    raise AssertionError("the command did not end by SystemExit")
 
 
 def git(root: Path, *arguments: str) -> str:
