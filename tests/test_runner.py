@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import toybook
 from toyrun import PARAMETERS, cell, git, good, project, wlib, write_notebook
 
 from wlib import claims, fingerprint, runner
@@ -268,6 +269,21 @@ def test_only_runs_that_can_be_trusted_are_recorded(built):
     with pytest.raises(ValueError, match="working tree: got 'uncommitted changes'"):
         runner.record("laptop", root=built)
     assert not (built / "results").exists()
+
+
+def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
+    row = toybook.ROW | {"notebook": "01-one"}
+    claims.write_atomic(built / "book" / "claims.yml", json.dumps([row]))
+    git(built, "add", ".")
+    git(built, "commit", "-qm", "a claim")
+    path = make_outcome(built).results("01-one")
+    whole = claims.load_results(path) | {"measures": toybook.results()["measures"]}
+    path.write_text(claims.dumps(whole))
+    assert runner.record("laptop", root=built)
+    whole["measures"]["T1"]["controls"] = {}
+    path.write_text(claims.dumps(whole))
+    with pytest.raises(ValueError, match="01-one does not measure what the claims ask: T1: contr"):
+        runner.record("laptop", root=built)
 
 
 def test_cleaning_removes_what_was_built_and_nothing_else(built):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wlib import claims, entries, runner
+from wlib import claims, entries, ledger, runner
 from wlib.progress import duration
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -113,6 +113,21 @@ def record(names: Names = None, profile: Profile = "laptop") -> None:
     """Copy results of finished runs to results/, to be committed."""
     for path in runner.record(profile, names or []):
         typer.echo(path)
+
+
+@app.command()
+@guarded
+def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for recorded runs that "
+                                               "are older than the code.")] = False) -> None:
+    """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
+    found = ledger.check(claims.project_root())
+    for kind, lines in (("note", found.notes), ("stale", found.stale), ("WRONG", found.wrong)):
+        for line in lines:
+            typer.echo(f"{kind}: {line}")
+    counts = ", ".join(f"{found.verdicts[words]} {words}" for words in claims.MARKS)
+    typer.echo(f"recorded verdicts: {counts}\n{len(found.wrong)} wrong, {len(found.stale)} stale")
+    if found.wrong or strict and found.stale:
+        raise typer.Exit(1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

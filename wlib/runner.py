@@ -32,7 +32,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from wlib import claims, fingerprint, parameters
+from wlib import claims, fingerprint, ledger, parameters
 from wlib.check import require, require_one_of
 from wlib.claims import write_atomic
 from wlib.progress import Display, duration, killed
@@ -153,11 +153,15 @@ def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple
 
 def judging(path: Path, root: Path) -> str:
     """Fingerprint of the verdicts that a notebook shows; empty if it shows none."""
+    rows = rows_of(root) if ".verdicts(" in path.read_text(encoding="utf-8") else []
+    return claims.judging_fingerprint([row for row in rows if row.notebook == path.stem]
+                                      ) if rows else ""
+
+
+def rows_of(root: Path) -> list[claims.Row]:
+    """The claims of a book; none if it has no claims file."""
     file = root / "book" / "claims.yml"
-    if ".verdicts(" not in path.read_text(encoding="utf-8") or not file.exists():
-        return ""
-    return claims.judging_fingerprint([row for row in claims.load(file)
-                                       if row.notebook == path.stem])
+    return claims.load(file) if file.exists() else []
 
 
 def unchanged(one: Plan, folder: Folder) -> bool:
@@ -573,7 +577,7 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None) ->
             "no commit", "a clean one, so that the commit says what was run")
     folder = Folder(root, profile)
     wrong = problems(profile, [one.name for one in plans], root)
-    texts = {}
+    rows, texts = rows_of(root), {}
     for one in plans:
         if one.name in wrong:
             continue
@@ -582,6 +586,8 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None) ->
             wrong[one.name] = "ran with uncommitted changes; commit, then run it with --force"
         elif results["parameters"] != json.loads(json.dumps(one.values)):
             wrong[one.name] = "ran with other parameters than the profile's"
+        elif problems_found := ledger.measure_problems(results, rows):
+            wrong[one.name] = f"does not measure what the claims ask: {'; '.join(problems_found)}"
         texts[one.name] = claims.dumps(results)
     require(not wrong, "runs", "; ".join(f"{name} {why}" for name, why in wrong.items()),
             "none of these")
