@@ -10,7 +10,17 @@ import time
 
 import pytest
 import toybook
-from toyrun import PARAMETERS, cell, git, good, project, wlib, write_notebook
+from toyrun import (
+    PARAMETERS,
+    cell,
+    git,
+    good,
+    is_alive,
+    project,
+    until,
+    wlib,
+    write_notebook,
+)
 
 from wlib import claims, fingerprint, runner
 from wlib.progress import Display, Track, duration
@@ -297,21 +307,6 @@ def test_cleaning_removes_what_was_built_and_nothing_else(built):
 
 # ---------------------------------------------------------------- time-outs and Ctrl-C
 SLEEP = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(99)"
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:  # a zombie has ended
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.book

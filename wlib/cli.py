@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wlib import claims, entries, ledger, runner
+from wlib import claims, entries, ledger, runner, warming
 from wlib.progress import duration
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -67,9 +67,35 @@ Timeout = Annotated[float | None, typer.Option(help="Seconds that a notebook may
 def run(names: Names = None, profile: Profile = "laptop", given: Given = None, jobs: Jobs = None,
         force: Force = False, cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
     """Run the notebooks that have changed since they last ran."""
-    pairs = [tuple(text.partition("=")[::2]) for text in given or []]
-    if not execute(names or [], profile, pairs, jobs, force, cell_timeout, timeout):
+    if not execute(names or [], profile, pairs(given), jobs, force, cell_timeout, timeout):
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def warm(name: Annotated[str, typer.Argument(metavar="NOTEBOOK")],
+         seeds: Annotated[str, typer.Option(help="A:B, the seeds from A to B-1.")],
+         profile: Profile = "laptop", given: Given = None, jobs: Jobs = None,
+         dask: Annotated[str | None, typer.Option(
+             help="Address of a Dask scheduler whose workers share the store's folder.")] = None,
+         cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
+    """Fill the store: run a notebook once a seed, at many places, and keep no outputs."""
+    plans = warming.plan(name, profile, warming.read_seeds(seeds), pairs(given))
+    limits = runner.limits_of(profile, cell_timeout, timeout)
+    if dask is None:
+        outcomes = warming.run(plans, limits, min(2, cores()) if jobs is None else jobs)
+    elif jobs is not None:
+        raise ValueError("warm: got both --jobs and --dask, want one of them")
+    else:
+        outcomes = warming.run_on_cluster(plans, limits, dask)
+    typer.echo(runner.summary(outcomes, profile))
+    if any(one.status == "failed" for one in outcomes):
+        raise typer.Exit(1)
+
+
+def pairs(given: list[str] | None) -> list[tuple[str, str]]:
+    """Names and values of the options -p."""
+    return [tuple(text.partition("=")[::2]) for text in given or []]
 
 
 @app.command()

@@ -92,6 +92,12 @@ class Plan:
     fingerprint: str
     judging: str                # of the claims that its table of verdicts shows
     again: str                  # the line that runs it again
+    label: str = ""             # which of several runs of one notebook this is
+
+    @property
+    def title(self) -> str:
+        """What the run is called on the screen."""
+        return f"{self.name} {self.label}".strip()
 
 
 def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = (),
@@ -200,6 +206,8 @@ class Job:
     plan: Plan
     folder: Folder
     limits: tuple[float, float]  # seconds a cell, seconds a notebook
+    earlier: Sequence[float] = ()  # seconds of the cells in an earlier run
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the kernel's environment
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: float = field(default_factory=time.monotonic)  # no clock that can be set back
     starts: list[float] = field(default_factory=list)
@@ -239,14 +247,15 @@ class Job:
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
             "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile}
         # MPLBACKEND would keep figures out of the notebook.
-        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | own
+        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"
+                } | own | dict(self.variables)
 
     def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         with self.process.stdout as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):  # a line cut off by a kill
-                    report(self.plan.name, json.loads(line))
-        report(self.plan.name, {"event": "exit"})
+                    report(self.plan.title, json.loads(line))
+        report(self.plan.title, {"event": "exit"})
 
     def seconds(self) -> float:
         """Seconds since the start."""
@@ -304,22 +313,29 @@ def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
     require(len(plans) > 0, "plans", plans, "at least one notebook")
     display = Display() if display is None else display
     folder = Folder(plans[0].notebook.parents[1], plans[0].profile)
-    usual = LIMITS.get(plans[0].profile, LONGEST)
-    limits = (cell_limit or limit or usual[0], limit or max(usual[1], cell_limit or 0))
+    limits = limits_of(plans[0].profile, cell_limit, limit)
     with only_run(folder, display), interruptible():
         shutil.rmtree(folder.path / "work", ignore_errors=True)  # of a run that was killed
         entries = folder.runs()
         outcomes = {one.name: Outcome(one.name, "unchanged", entries[one.name]["seconds"])
                     for one in plans if not force and unchanged(one, folder)}
-        todo = [Job(one, folder, limits) for one in plans if one.name not in outcomes]
+        todo = [Job(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
+                for one in plans if one.name not in outcomes]
         if jobs > 1:  # the longest first, so that none is left alone at the end
             todo.sort(key=lambda job: -entries.get(job.plan.name, {}).get("seconds", 1e9))
-        with contextlib.closing(_run_jobs(todo, jobs, display)) as ended:
+        with contextlib.closing(run_jobs(todo, jobs, display)) as ended:
             outcomes |= {outcome.name: outcome for outcome in ended}
     return [outcomes[one.name] for one in plans]
 
 
-def _run_jobs(todo: list[Job], jobs: int, display: Display) -> Iterator[Outcome]:
+def limits_of(profile: str, cell: float | None, notebook: float | None) -> tuple[float, float]:
+    """Seconds that a cell and a notebook may take: those given, else the profile's."""
+    usual = LIMITS.get(profile, LONGEST)
+    return cell or notebook or usual[0], notebook or max(usual[1], cell or 0)
+
+
+def run_jobs(todo: Sequence[Job], jobs: int, display: Display) -> Iterator[Outcome]:
+    """Run jobs with different titles, `jobs` at once; closing the iterator ends what runs."""
     events: queue.Queue = queue.Queue()
     active: dict[str, Job] = {}
     waiting = list(todo)
@@ -327,9 +343,8 @@ def _run_jobs(todo: list[Job], jobs: int, display: Display) -> Iterator[Outcome]
         while waiting or active:
             while waiting and len(active) < jobs:
                 job = waiting.pop(0)
-                active[job.plan.name] = job
-                earlier = job.folder.runs().get(job.plan.name, {}).get("cells", [])
-                display.start(job.plan.name, earlier)
+                active[job.plan.title] = job
+                display.start(job.plan.title, job.earlier)
                 job.begun = time.monotonic()
                 job.start(lambda *event: events.put(event))
             with contextlib.suppress(queue.Empty):
@@ -356,11 +371,11 @@ def _follow(job: Job, event: dict[str, Any], display: Display) -> None:
     if kind == "kernel":
         job.kernel = event["pid"]
     elif kind == "cells":
-        display.cells(job.plan.name, event["total"])
+        display.cells(job.plan.title, event["total"])
     elif kind == "cell":
         job.starts.append(time.monotonic())
         job.source = event["source"]
-        display.cell(job.plan.name, event["number"])
+        display.cell(job.plan.title, event["number"])
     elif kind in ("done", "failed"):
         job.end = event if kind == "failed" else {}
     elif kind == "exit":
@@ -387,7 +402,7 @@ def _conclude(job: Job, display: Display) -> Outcome:
         job.clear()
     took = duration(seconds)
     text = f"done in {took}" if outcome.status == "done" else f"FAILED after {took}"
-    display.end(job.plan.name, text)
+    display.end(job.plan.title, text)
     if outcome.details:
         display.line(outcome.details)
     return outcome
@@ -413,7 +428,7 @@ def _keep(job: Job, seconds: float, cells: list[float]) -> Outcome:
                            "judging": one.judging, "seconds": round(seconds, 2),
                            "date": utc_now(), "cells": cells})
     folder.failed(one.name).unlink(missing_ok=True)
-    return Outcome(one.name, "done", seconds)
+    return Outcome(one.title, "done", seconds)
 
 
 def own_results(job: Job) -> dict[str, Any]:
@@ -431,7 +446,7 @@ def own_results(job: Job) -> dict[str, Any]:
 
 def failed(job: Job, seconds: float) -> Outcome:
     """The outcome of a failure: one line for the summary, and cell, traceback and what to do."""
-    end, name = job.end, job.plan.name
+    end, name = job.end, job.plan.title
     cell = f"code cell {end['number']}: " if end.get("number") else ""
     message = f"{cell}{end['message']}"
     if end.get("kind") not in ("error", "outcome"):
