@@ -1,6 +1,5 @@
 """The store: made once, read after, and never half."""
 
-import subprocess
 import sys
 import threading
 import time
@@ -232,49 +231,3 @@ def test_threads_make_one_key_once():
 def slow_one(x):
     time.sleep(0.2)
     return record("slow", x + 1)
-
-
-# The first maker never ends; the second is quick.
-MAKER = """
-import os, sys, time
-from pathlib import Path
-from wlib import store
-def make(log):
-    first = not Path(log).exists()
-    with open(log, "a") as file:
-        file.write(f"{os.getpid()} ")
-    time.sleep(600 if first else 0)
-    return {"value": 42}
-print(store.cached(make, sys.argv[1])["value"])
-"""
-
-
-def test_processes_make_one_key_once_and_a_killed_maker_is_replaced(empty):
-    script, log = empty / "maker.py", empty / "log"
-    script.write_text(MAKER)
-    makers = [subprocess.Popen([sys.executable, str(script), str(log)], text=True,
-                               stdout=subprocess.PIPE) for _ in range(2)]
-    try:
-        wait_for(lambda: log.exists() and log.read_text().endswith(" "))
-        time.sleep(0.3)
-        at_work = log.read_text().split()
-        assert len(at_work) == 1, "the other one waits"
-        lock, = empty.rglob("*.lock")
-        leftover = lock.with_name(f".{lock.stem}.{at_work[0]}.part")
-        leftover.write_bytes(b"half")
-        killed, waiting = sorted(makers, key=lambda m: str(m.pid) != at_work[0])
-        killed.kill()
-        assert waiting.communicate(timeout=60)[0] == "42\n"
-        assert len(log.read_text().split()) == 2
-        assert len(entries(empty)) == 1 and not leftover.exists()
-    finally:
-        for process in makers:
-            process.kill()
-            process.communicate()
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)

@@ -390,8 +390,7 @@ class Report:
     def results(self) -> dict[str, Any]:
         """What `save` writes; the runner adds commit, fingerprint, parameters and seconds."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        provenance = {"date": now, "device": _device(), "versions": fingerprint.versions(),
-                      "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+        provenance = {"date": now, "versions": fingerprint.versions()} | machine()
         return {"schema": SCHEMA, "notebook": self.notebook,
                 "profile": os.environ.get("WLIB_PROFILE", "interactive"),
                 "run": os.environ.get("WLIB_RUN", str(uuid.uuid4())), "seeds": self.seeds,
@@ -493,6 +492,11 @@ def _plain(value: Any, where: str) -> Any:
         raise ValueError(f"{where}: got {short(value)}, want what JSON can hold") from error
 
 
+def machine() -> dict[str, str]:
+    """Where this process runs, for a file's provenance."""
+    return {"device": _device(), "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+
+
 def _device() -> str:
     torch = sys.modules.get("torch")  # asked only if the notebook has imported it
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -543,8 +547,8 @@ def _check_entry(measure: Any, seeds: int, where: str) -> None:
         values = entry.get("values")
         fine = isinstance(values, list) and len(values) == seeds and all(map(_is_number, values))
         require(fine, f"{where}: {name}", values, f"{seeds} finite numbers, one a seed")
-        for key in ("image_se", "difference_image_se"):
-            error = entry.get(key, 0.0)
+        for key in ("image_se", "difference_image_se")[:1 if entry is measure else 2]:
+            error = entry.get(key)
             require(_is_number(error) and error >= 0, f"{where}: {name}: {key}", error,
                     "a number ≥ 0")
 
