@@ -153,7 +153,10 @@ def _missing(rows: list[claims.Row], judged: dict[str, claims.Verdict], root: Pa
     notes, missing = [], [row for row in rows if row.id not in judged]
     for name in sorted({row.notebook for row in missing}):
         names = ", ".join(row.id for row in missing if row.notebook == name)
-        there = (root / "notebooks" / f"{name}.ipynb").exists()
-        notes.append(f"{name}: {names}: " + ("no recorded run has measured it" if there
-                                             else "the notebook is still to come"))
+        if name == claims.QUOTED:
+            notes.append(f"{names}: the book quotes it and does not test it")
+        elif (root / "notebooks" / f"{name}.ipynb").exists():
+            notes.append(f"{name}: {names}: no recorded run has measured it")
+        else:
+            notes.append(f"{name}: {names}: the notebook is still to come")
     return notes
