@@ -154,6 +154,20 @@ def test_what_has_not_changed_is_not_run_again(faults):
     assert runner.problems("smoke", ["01-good"], root) == {}
 
 
+@pytest.mark.book
+def test_the_process_of_a_notebook_ends_without_a_fatal_error(tmp_path, monkeypatch):
+    seen, clear = [], runner.Job.clear
+
+    def note(job):
+        seen.append((job.status, "Fatal" in (job.work / "stderr.txt").read_text()))
+        clear(job)
+
+    monkeypatch.setattr(runner.Job, "clear", note)
+    root = project(tmp_path, {"01-one": good("01-one")})
+    done, = runner.run(runner.plan([], "smoke", root=root), display=Display(io.StringIO()))
+    assert done.status == "done" and seen == [(0, False)]
+
+
 # ---------------------------------------------------------------- what counts as unchanged
 @pytest.fixture
 def built(tmp_path):

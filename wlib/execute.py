@@ -181,7 +181,8 @@ def tidy(notebook: Any, job: dict[str, Any]) -> Any:
 
 def end_with_parent() -> None:
     """Wait until the parent is gone, then end the kernel and this process at once."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin, whose lock would abort this process at its end
+        pass
     if running["kernel"]:
         try:
             os.killpg(running["kernel"], signal.SIGKILL)
