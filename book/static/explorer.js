@@ -1,5 +1,5 @@
 /* What a page with widgets needs besides the widget manager, which knows neither MathJax 3 nor names
-   for the handles of its sliders. */
+   for the handles of its sliders, and brings styles for icons whose fonts it does not bring. */
 (function () {
   "use strict";
 
@@ -14,6 +14,15 @@
       },
     };
   });
+
+  /* Its icons would take the place of the page's own and ask for fonts that are not there. */
+  new MutationObserver(function (changes) {
+    changes.forEach(function (change) {
+      change.addedNodes.forEach(function (node) {
+        if (node.nodeName === "STYLE" && node.textContent.includes("Font Awesome 5")) node.remove();
+      });
+    });
+  }).observe(document.head, { childList: true });
 
   /* A slider's handle takes its name from the label before it and its value from the one behind. */
   function nameHandles() {
