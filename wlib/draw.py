@@ -177,7 +177,7 @@ def mge_picture() -> Figure:
     axes[4].bar(places, child, color=REDRAWN)
     axes[4].step(np.append(places, places[-1] + 1) - 0.5, np.append(weights, weights[-1]),
                  where="post", color=METHOD, linewidth=1.3)
-    notes = ("weights in order", "frequency, low → high", "blue kept, grey not",
+    notes = ("weights in order", "frequency, low → high", "blue kept, gray not",
              "orange: drawn from a normal", "orange new, blue line the seed")
     for axis, note in zip(axes, notes, strict=False):
         axis.text(0.5, -0.06, note, transform=axis.transAxes, ha="center", va="top", fontsize=9)
