@@ -54,5 +54,5 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "installing the pinned packages into .venv (several minutes the first time)"
 	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[book,test]'
+		-e '.[book,cluster,test]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)

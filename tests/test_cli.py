@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from toyrun import good, project
+from toyrun import call, good, project
 
 from wlib import claims, cli, runner
 
@@ -15,13 +15,6 @@ def toy(tmp_path, monkeypatch):
                    laptop={"01-one": {}})
     monkeypatch.chdir(root / "notebooks")  # any folder of the book will do
     return root
-
-
-def call(*arguments):
-    """Exit status of the command."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(arguments))
-    return ended.value.code
 
 
 @pytest.fixture
@@ -124,5 +117,5 @@ def test_help_names_every_command():
     done = subprocess.run([sys.executable, "-m", "wlib.cli", "--help"], capture_output=True,
                           text=True)
     assert done.returncode == 0
-    for command in ("run", "build", "book", "record", "bench", "clean"):
+    for command in ("run", "build", "book", "record", "bench", "clean", "store"):
         assert command in done.stdout

@@ -26,8 +26,8 @@ def test_defaults_are_read_from_the_tagged_cell(tmp_path):
 
 
 @pytest.mark.parametrize("sources, message", [
-    ([], r"n.ipynb: cells tagged 'parameters': got 0, want exactly one"),
-    (["a = 1", "b = 1"], "got 2, want exactly one"),
+    ([], r"n.ipynb: cells tagged 'parameters': got \[\], want exactly one, of code"),
+    (["a = 1", "b = 1"], r"got \['code', 'code'\], want exactly one"),
     (["a = 1 +"], "not Python"), (["a = f()"], r"got 'a = f\(\)', want a literal"),
     (["import os"], "only lines such as"), (["a = b = 1"], "only lines such as"),
     (["a: int"], "only lines such as"), (["a = 1\na += 1"], "only lines such as"),
@@ -36,6 +36,25 @@ def test_defaults_are_read_from_the_tagged_cell(tmp_path):
 def test_a_wrong_parameters_cell_is_refused(tmp_path, sources, message):
     with pytest.raises(ValueError, match=message):
         parameters.defaults(notebook(tmp_path / "n.ipynb", *sources))
+
+
+@pytest.mark.parametrize("extra, message", [
+    ({"cell_type": "markdown", "metadata": {"tags": ["parameters"]}}, "'code', 'markdown'"),
+    ({"metadata": {"tags": ["injected-parameters"]}}, "'injected-parameters': got 1, want none"),
+    ({"source": "if True:\n    a, b = 2, 3"}, "parameter a: got 'if True.*only read it"),
+    ({"source": "a += 1"}, "parameter a: got 'a .= 1"),
+    ({"source": "a: int = 1"}, "parameter a"),
+])
+def test_what_would_let_other_values_count_is_refused(tmp_path, extra, message):
+    path = notebook(tmp_path / "n.ipynb", "a = 1")
+    cells = json.loads(path.read_text())["cells"]
+    fine = {"cell_type": "code", "source": "for a in b:\n    f(a)\ndef g(a):\n    a = 2",
+            "metadata": {}}
+    path.write_text(json.dumps({"cells": [*cells, fine]}))
+    assert parameters.defaults(path) == {"a": 1}
+    path.write_text(json.dumps({"cells": [*cells, fine | extra]}))
+    with pytest.raises(ValueError, match=message):
+        parameters.defaults(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"cells": [{}]}'])

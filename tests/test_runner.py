@@ -9,7 +9,19 @@ import sys
 import time
 
 import pytest
-from toyrun import PARAMETERS, cell, git, good, project, wlib, write_notebook
+import toybook
+from faults_runner import TRAPS, trapped
+from toyrun import (
+    PARAMETERS,
+    cell,
+    git,
+    good,
+    is_alive,
+    project,
+    until,
+    wlib,
+    write_notebook,
+)
 
 from wlib import claims, fingerprint, runner
 from wlib.progress import Display, Track, duration
@@ -78,45 +90,20 @@ def test_wrong_options_are_refused(toy, options, message):
 
 
 # ---------------------------------------------------------------- runs
-BAD = {
-    "01-good": good("01-good", "import os; os.environ['OMP_NUM_THREADS']",
-                    "import sys; print('kernel', sys.executable)"),
-    "02-error": ["before = 1\n1 / 0", "print('never')"],
-    "03-exit": ["raise SystemExit(0)", *good("03-exit")],
-    "04-allowed": [cell("1 / 0", "raises-exception"), *good("04-allowed")],
-    "05-skipped": [cell("x = 1", "skip-execution"), *good("05-skipped")],
-    "06-silent": ["1"],
-    "07-foreign": [*good("07-foreign"),
-                   "import os, json, pathlib\np = pathlib.Path(os.environ['WLIB_RESULTS'])\n"
-                   "p.write_text(p.read_text().replace(os.environ['WLIB_RUN'], 'other'))"],
-    "08-killed": ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
-    "09-good": good("09-good", "print('end')"),
-}
-MESSAGES = {
-    "02-error": "code cell 2: ZeroDivisionError: division by zero",
-    "03-exit": "code cell 2: SystemExit: 0",
-    "04-allowed": "code cell 2: ZeroDivisionError",
-    "05-skipped": "code cell 2: not run",
-    "06-silent": "results file: got 'none'",
-    "07-foreign": "run of the results file: got 'other'",
-    "08-killed": "code cell 2: kernel died: the kernel was killed (signal 9)",
-}
-
-
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory):
-    root = project(tmp_path_factory.mktemp("a book"), BAD)  # a folder's name may have a space
-    return root, wlib(root, "run", "--profile", "smoke", "--jobs", "2")
+def faults():
+    """A folder in which two good notebooks and every trap of the fault suite ran, and the command.
+    """
+    return trapped()
 
 
 @pytest.mark.book
-def test_every_fault_is_told_and_the_others_run(faults):
-    root, done = faults
+def test_the_summary_tells_what_failed_and_the_others_run(faults):
+    done = faults[1]
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    for name, message in MESSAGES.items():
-        assert "FAILED" in lines[name] and message in lines[name], done.stdout
+    assert all("FAILED" in lines[name] for name in TRAPS), done.stdout
     assert " done " in lines["01-good"] and " done " in lines["09-good"]
-    assert done.stdout.splitlines()[-1] == "profile smoke: 2 done, 7 failed"
+    assert done.stdout.splitlines()[-1] == f"profile smoke: 2 done, {len(TRAPS)} failed"
     assert done.returncode == 1
 
 
@@ -133,7 +120,7 @@ def test_a_failing_notebook_prints_cell_traceback_and_the_line_to_run_it_again(f
 def test_only_whole_outcomes_are_kept(faults):
     built = faults[0] / "_build" / "smoke"
     kept = sorted(str(path.relative_to(built)) for path in built.rglob("*") if path.is_file())
-    failed = [f"failed/{name}.ipynb" for name in MESSAGES]
+    failed = [f"failed/{name}.ipynb" for name in TRAPS]
     assert [path for path in kept if not path.endswith(".lock")] == sorted(
         ["executed/01-good.ipynb", "executed/09-good.ipynb", "results/01-good.json",
          "results/09-good.json", "runs.json", *failed])
@@ -165,6 +152,20 @@ def test_what_has_not_changed_is_not_run_again(faults):
     assert done.stdout.count("unchanged") == 3 and done.returncode == 0
     assert time.monotonic() - begun < 5
     assert runner.problems("smoke", ["01-good"], root) == {}
+
+
+@pytest.mark.book
+def test_the_process_of_a_notebook_ends_without_a_fatal_error(tmp_path, monkeypatch):
+    seen, clear = [], runner.Job.clear
+
+    def note(job):
+        seen.append((job.status, "Fatal" in (job.work / "stderr.txt").read_text()))
+        clear(job)
+
+    monkeypatch.setattr(runner.Job, "clear", note)
+    root = project(tmp_path, {"01-one": good("01-one")})
+    done, = runner.run(runner.plan([], "smoke", root=root), display=Display(io.StringIO()))
+    assert done.status == "done" and seen == [(0, False)]
 
 
 # ---------------------------------------------------------------- what counts as unchanged
@@ -270,6 +271,21 @@ def test_only_runs_that_can_be_trusted_are_recorded(built):
     assert not (built / "results").exists()
 
 
+def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
+    row = toybook.ROW | {"notebook": "01-one"}
+    claims.write_atomic(built / "book" / "claims.yml", json.dumps([row]))
+    git(built, "add", ".")
+    git(built, "commit", "-qm", "a claim")
+    path = make_outcome(built).results("01-one")
+    whole = claims.load_results(path) | {"measures": toybook.results()["measures"]}
+    path.write_text(claims.dumps(whole))
+    assert runner.record("laptop", root=built)
+    whole["measures"]["T1"]["controls"] = {}
+    path.write_text(claims.dumps(whole))
+    with pytest.raises(ValueError, match="01-one does not measure what the claims ask: T1: contr"):
+        runner.record("laptop", root=built)
+
+
 def test_cleaning_removes_what_was_built_and_nothing_else(built):
     with pytest.raises(ValueError, match="profile: got '../x'"):
         runner.clean("../x", built)
@@ -283,21 +299,6 @@ def test_cleaning_removes_what_was_built_and_nothing_else(built):
 SLEEP = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(99)"
 
 
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:  # a zombie has ended
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 @pytest.mark.book
 @pytest.mark.parametrize("option, message", [
     ("--cell-timeout", "code cell 2: time-out: the cell took more than 2 s"),
@@ -306,6 +307,7 @@ def test_what_takes_too_long_is_ended(tmp_path, option, message):
     root = project(tmp_path, {"01-slow": [SLEEP]})
     done = wlib(root, "run", "--profile", "smoke", option, "2" if "cell" in option else "9")
     assert message in done.stdout and done.returncode == 1
+    assert "    time.sleep(99)" in done.stderr, "the cell is shown"
     until(lambda: not is_alive(int((root / "notebooks" / "pid").read_text())), 5)
 
 

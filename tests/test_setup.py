@@ -45,7 +45,7 @@ def test_set_up_is_done_once_and_again_when_the_pins_change(folder):
     done, log = make(folder)
     assert done.returncode == 0, done.stderr
     assert log.index("-m venv") < log.index("-m pip install") < log.index("wlib.cli book")
-    assert "-c constraints.txt -e .[book,test]" in log
+    assert "-c constraints.txt -e .[book,cluster,test]" in log
     assert "pip install" not in make(folder)[1]
     (folder / "constraints.txt").touch()
     log = make(folder)[1]

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from wlib import cli
 
 PARAMETERS = "data = 'toy'\nseed = 0\nseeds = [0, 1, 2]\ndevice = 'auto'\nrate = 0.5"
 REPORT = """from wlib import claims
@@ -60,6 +64,32 @@ def wlib(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedPro
     """The command `wlib`, run in a book's folder."""
     return subprocess.run([sys.executable, "-m", "wlib.cli", *arguments], cwd=root, text=True,
                           capture_output=True, timeout=300, **options)
+
+
+def call(*arguments: str) -> int:
+    """Exit status of the command, run in this process."""
+    try:
+        cli.main(list(arguments))
+    except SystemExit as ended:
+        return ended.code
+    raise AssertionError("the command did not end by SystemExit")
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -139,16 +139,22 @@ class Row:
 def load(path: Path | str | None = None) -> list[Row]:
     """All rows of the claims file (default: `book/claims.yml`), each checked to be complete.
 
-    `ValueError` names the row and the key that is missing, unknown or wrong.
+    `ValueError` names every row and the key that is missing, unknown or wrong.
     """
     path = project_root() / "book" / "claims.yml" if path is None else Path(path)
     entries = read_yaml(path)
     require(isinstance(entries, list), str(path), entries, "a list of rows")
-    rows = [_row(entry, f"{path.name}, row {number}")
-            for number, entry in enumerate(entries, start=1)]
-    names = [row.id for row in rows]
-    for name in names:
-        require(names.count(name) == 1, f"{path.name}, row {name}: id", name, "an id used once")
+    rows, defects = [], []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            rows.append(_row(entry, f"{path.name}, row {number}"))
+            names = [row.id for row in rows]
+            require(names.count(names[-1]) == 1, f"{path.name}, row {number}: id", names[-1],
+                    "an id used once")
+        except ValueError as error:
+            defects.append(str(error))
+    if defects:
+        raise ValueError("\n".join(defects))
     return rows
 
 
@@ -413,8 +419,7 @@ class Report:
     def results(self) -> dict[str, Any]:
         """What `save` writes; the runner adds commit, fingerprint, parameters and seconds."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        provenance = {"date": now, "device": _device(), "versions": fingerprint.versions(),
-                      "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+        provenance = {"date": now, "versions": fingerprint.versions()} | machine()
         return {"schema": SCHEMA, "notebook": self.notebook,
                 "profile": os.environ.get("WLIB_PROFILE", "interactive"),
                 "run": os.environ.get("WLIB_RUN", str(uuid.uuid4())), "seeds": self.seeds,
@@ -516,6 +521,11 @@ def _plain(value: Any, where: str) -> Any:
         raise ValueError(f"{where}: got {short(value)}, want what JSON can hold") from error
 
 
+def machine() -> dict[str, str]:
+    """Where this process runs, for a file's provenance."""
+    return {"device": _device(), "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+
+
 def _device() -> str:
     torch = sys.modules.get("torch")  # asked only if the notebook has imported it
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -544,6 +554,9 @@ def load_results(path: Path | str) -> dict[str, Any]:
                       ("settings", dict), ("provenance", dict), ("measures", dict)):
         require(isinstance(results.get(key), kind), f"{path}: {key}", results.get(key),
                 f"a {kind.__name__}")
+    seeds = results["seeds"]
+    fine = all(isinstance(seed, int) for seed in seeds) and 0 < len(set(seeds)) == len(seeds)
+    require(fine, f"{path}: seeds", seeds, "at least one whole number, none twice")
     for name, measure in results["measures"].items():
         _check_entry(measure, len(results["seeds"]), f"{path}: {name}")
     return results
@@ -553,11 +566,20 @@ def _check_entry(measure: Any, seeds: int, where: str) -> None:
     require(isinstance(measure, dict), where, measure, "a measure")
     for key in ("unit", "better", "controls", "references"):
         require(key in measure, f"{where}: {key}", "nothing", "a value")
+    require(isinstance(measure["unit"], str), f"{where}: unit", measure["unit"], "a text")
+    require_one_of(f"{where}: better", measure["better"], ("higher", "lower"))
+    for kind in ("controls", "references"):
+        require(isinstance(measure[kind], dict), f"{where}: {kind}", measure[kind], "a mapping")
     rivals = list((measure["controls"] | measure["references"]).items())
     for name, entry in [("values", measure), *rivals]:
+        require(isinstance(entry, dict), f"{where}: {name}", entry, "a mapping")
         values = entry.get("values")
         fine = isinstance(values, list) and len(values) == seeds and all(map(_is_number, values))
         require(fine, f"{where}: {name}", values, f"{seeds} finite numbers, one a seed")
+        for key in ("image_se", "difference_image_se")[:1 if entry is measure else 2]:
+            error = entry.get(key)
+            require(_is_number(error) and error >= 0, f"{where}: {name}: {key}", error,
+                    "a number ≥ 0")
 
 
 def records(notebook: str, root: Path | None = None) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wlib import claims, runner
+from wlib import claims, entries, ledger, runner, warming
 from wlib.progress import duration
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -67,9 +67,35 @@ Timeout = Annotated[float | None, typer.Option(help="Seconds that a notebook may
 def run(names: Names = None, profile: Profile = "laptop", given: Given = None, jobs: Jobs = None,
         force: Force = False, cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
     """Run the notebooks that have changed since they last ran."""
-    pairs = [tuple(text.partition("=")[::2]) for text in given or []]
-    if not execute(names or [], profile, pairs, jobs, force, cell_timeout, timeout):
+    if not execute(names or [], profile, pairs(given), jobs, force, cell_timeout, timeout):
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def warm(name: Annotated[str, typer.Argument(metavar="NOTEBOOK")],
+         seeds: Annotated[str, typer.Option(help="A:B, the seeds from A to B-1.")],
+         profile: Profile = "laptop", given: Given = None, jobs: Jobs = None,
+         dask: Annotated[str | None, typer.Option(
+             help="Address of a Dask scheduler whose workers share the store's folder.")] = None,
+         cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
+    """Fill the store: run a notebook once a seed, at many places, and keep no outputs."""
+    plans = warming.plan(name, profile, warming.read_seeds(seeds), pairs(given))
+    limits = runner.limits_of(profile, cell_timeout, timeout)
+    if dask is None:
+        outcomes = warming.run(plans, limits, min(2, cores()) if jobs is None else jobs)
+    elif jobs is not None:
+        raise ValueError("warm: got both --jobs and --dask, want one of them")
+    else:
+        outcomes = warming.run_on_cluster(plans, limits, dask)
+    typer.echo(runner.summary(outcomes, profile))
+    if any(one.status == "failed" for one in outcomes):
+        raise typer.Exit(1)
+
+
+def pairs(given: list[str] | None) -> list[tuple[str, str]]:
+    """Names and values of the options -p."""
+    return [tuple(text.partition("=")[::2]) for text in given or []]
 
 
 @app.command()
@@ -115,6 +141,21 @@ def record(names: Names = None, profile: Profile = "laptop") -> None:
         typer.echo(path)
 
 
+@app.command()
+@guarded
+def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for recorded runs that "
+                                               "are older than the code.")] = False) -> None:
+    """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
+    found = ledger.check(claims.project_root())
+    for kind, lines in (("note", found.notes), ("stale", found.stale), ("WRONG", found.wrong)):
+        for line in lines:
+            typer.echo(f"{kind}: {line}")
+    counts = ", ".join(f"{found.verdicts[words]} {words}" for words in claims.MARKS)
+    typer.echo(f"recorded verdicts: {counts}\n{len(found.wrong)} wrong, {len(found.stale)} stale")
+    if found.wrong or strict and found.stale:
+        raise typer.Exit(1)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @guarded
 def bench(context: typer.Context) -> None:
@@ -132,6 +173,79 @@ def clean(profile: Annotated[str | None, typer.Option(help="Only this one.")] = 
     typer.echo(f"removed {runner.clean(profile)}")
 
 
+# ---------------------------------------------------------------- the store
+shelf = typer.Typer(help="What is kept of costly results, and what of it may go.")
+app.add_typer(shelf, name="store")
+Function = Annotated[str | None, typer.Option(
+    help="Only what this function made, such as train._fit_one.")]
+
+
+@shelf.callback(invoke_without_command=True)
+@guarded
+def store(context: typer.Context) -> None:
+    """Without a command: the folder, its size, and each function's share."""
+    if context.invoked_subcommand is None:
+        found = entries.entries()
+        by_name: dict[str, list[entries.Entry]] = {}
+        for entry in found:
+            by_name.setdefault(entry.function, []).append(entry)
+        for name, own in sorted(by_name.items()):
+            typer.echo(f"{total(own):>24}  {name}")
+        typer.echo(f"{total(found):>24}  in {entries.root()}")
+
+
+def total(found: Sequence[entries.Entry]) -> str:
+    """'3 entries, 1.5 MB'."""
+    word = "entry" if len(found) == 1 else "entries"
+    return f"{len(found)} {word}, {entries.size_words(sum(entry.size for entry in found))}"
+
+
+def tell(found: Sequence[entries.Entry]) -> None:
+    """A line an entry: size, days since it was used, what it took to make, what made it."""
+    for entry in found:
+        took = duration(entry.made["seconds"]) if entry.made else "–"
+        typer.echo(f"{entries.size_words(entry.size):>9}  used {entry.days:.0f} days ago"
+                   f"  made in {took:>8}  {entry.words()}")
+
+
+@shelf.command("list")
+@guarded
+def list_entries(function: Function = None) -> None:
+    """What lies in the store, and what made each entry; the last used first."""
+    found = entries.entries(function)
+    tell(found)
+    typer.echo(f"{total(found)} in {entries.root()}")
+
+
+@shelf.command()
+@guarded
+def prune(function: Function = None,
+          older_than: Annotated[float | None, typer.Option(
+              help="Only what was last used so many days ago.")] = None,
+          unreachable: Annotated[bool, typer.Option("--unreachable", help="Only what the code and "
+                                 "the packages of today could never ask for again.")] = False,
+          keep: Annotated[str | None, typer.Option(help="Delete the longest unused until no more "
+                                                   "than this is left, such as 2GB.")] = None,
+          dry_run: Annotated[bool, typer.Option("--dry-run",
+                                                help="Only say what would go.")] = False) -> None:
+    """Delete what meets every condition given; it will be made again when it is needed."""
+    if function is None and older_than is None and keep is None and not unreachable:
+        raise ValueError("prune: got no condition, want at least one of --function, --older-than, "
+                         "--unreachable, --keep (--keep 0B deletes everything)")
+    going = entries.choose(entries.entries(function), older_than=older_than,
+                           unreachable=unreachable,
+                           keep=None if keep is None else entries.read_size(keep))
+    if dry_run:
+        tell(going)
+        typer.echo(f"would delete {total(going)}")
+        return
+    gone = entries.delete(going)
+    kept = f"; {total([e for e in going if e not in gone])} in use or protected stay" * (
+        len(gone) < len(going))
+    typer.echo(f"deleted {total(gone)}{kept}")
+
+
+# ---------------------------------------------------------------- the command line
 def joined(arguments: Sequence[str]) -> list[str]:
     """`-p name value` as `-p name=value`, because typer's options take one word each."""
     words, result = list(arguments), []

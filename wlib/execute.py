@@ -26,7 +26,10 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
+from wlib.check import require, short
 from wlib.claims import write_atomic
+from wlib.parameters import assignments
+from wlib.progress import killed
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 KERNEL_ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
@@ -66,10 +69,22 @@ class StrictEngine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
         running["notebook"] = nb_man.nb
+        check_injected(nb_man.nb, options.pop("injected"))
         code = [index for index, cell in enumerate(nb_man.nb.cells) if runs(cell)]
         running["numbers"] = {index: number for number, index in enumerate(code, start=1)}
         emit("cells", total=len(code))
         return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+def check_injected(notebook: Any, parameters: dict[str, Any]) -> None:
+    """Refuse to run unless papermill wrote just these parameters, right after the defaults."""
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    places = [place for place, own in enumerate(tags) if "injected-parameters" in own]
+    wanted = [place + 1 for place, own in enumerate(tags) if "parameters" in own and parameters]
+    require(places == wanted, "places of injected parameters", places, wanted)
+    for place in places:
+        found = assignments(notebook.cells[place].source, "injected parameters")
+        require(found == parameters, "injected parameters", found, short(parameters))
 
 
 def runs(cell: Any) -> bool:
@@ -87,7 +102,7 @@ def on_start(cell: Any, cell_index: int) -> None:
     """Say which cell begins."""
     if runs(cell):
         running.update(number=running["numbers"][cell_index], source=cell.source)
-        emit("cell", number=running["number"])
+        emit("cell", number=running["number"], source=cell.source)
 
 
 def main(job: dict[str, Any]) -> None:
@@ -96,10 +111,11 @@ def main(job: dict[str, Any]) -> None:
         notebook = nbformat.read(job["notebook"], as_version=4)
         executed = papermill.execute_notebook(
             notebook, None, parameters=job["parameters"], engine_name="strict",
-            kernel_name=KERNEL["name"], language="python", progress_bar=False,
-            request_save_on_cell_execute=False, autosave_cell_every=0, cwd=job["folder"],
-            execution_timeout=job["cell_timeout"], start_timeout=120, record_timing=False,
-            force_raise_errors=True, kernel_manager_class=OwnKernel,
+            injected=job["parameters"], kernel_name=KERNEL["name"], language="python",
+            progress_bar=False, request_save_on_cell_execute=False, autosave_cell_every=0,
+            cwd=job["folder"], execution_timeout=job["cell_timeout"], start_timeout=120,
+            iopub_timeout=60, raise_on_iopub_timeout=True,  # else a slow cell loses its outputs
+            record_timing=False, force_raise_errors=True, kernel_manager_class=OwnKernel,
             shutdown_kernel="immediate", on_cell_start=on_start)
         wrong = not_run(executed)
     except Exception as error:
@@ -126,10 +142,8 @@ def failure(error: Exception, job: dict[str, Any]) -> dict[str, Any]:
 
 def death(code: int | None) -> str:
     """Words for a kernel's exit status."""
-    if code is not None and code == -signal.SIGKILL:
-        return "the kernel was killed (signal 9): most often the machine ran out of memory"
     if code is not None and code < 0:
-        return f"the kernel was ended by {signal.Signals(-code).name}"
+        return f"the kernel {killed(code)}"
     return (f"the kernel ended by itself (exit status {code}): did this cell, or the one before, "
             "call exit()?")
 
@@ -167,7 +181,8 @@ def tidy(notebook: Any, job: dict[str, Any]) -> Any:
 
 def end_with_parent() -> None:
     """Wait until the parent is gone, then end the kernel and this process at once."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin, whose lock would abort this process at its end
+        pass
     if running["kernel"]:
         try:
             os.killpg(running["kernel"], signal.SIGKILL)

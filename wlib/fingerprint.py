@@ -36,8 +36,9 @@ from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = frozenset(f"wlib.{name}" for name in (
-    "check", "fingerprint", "store", "plot", "draw", "claims", "pages", "pageparts", "pagecheck",
-    "parameters", "execute", "progress", "runner", "cli"))
+    "check", "fingerprint", "entries", "store", "plot", "draw", "claims", "ledger", "pages",
+    "pageparts", "pagecheck", "explore", "parameters", "execute", "progress", "runner", "warming",
+    "cli"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
@@ -244,6 +245,12 @@ def function_fingerprint(function: Any) -> str:
     require(getattr(function, "__module__", None) not in UNCOUNTED, "function", function,
             "one of a module whose code is counted")
     return digest(_describe(function, getattr(function, "__name__", "function"), set()))
+
+
+def named_fingerprint(module: str, name: str) -> str | None:
+    """`function_fingerprint` of a function of `wlib`, by its name; None if there is no such module.
+    """
+    return digest([name, module_fingerprint(module)]) if module in _LOADED else None
 
 
 def _describe(value: Any, name: str, seen: set[int]) -> Any:

@@ -15,29 +15,62 @@ from typing import Any
 
 import yaml
 
+from wlib import fingerprint
 from wlib.check import require, require_one_of
+
+NAMESPACES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def defaults(path: Path) -> dict[str, Any]:
     """The names and default values in a notebook's one cell tagged `parameters`.
 
-    The cell may hold only lines `name = literal`: it is read, not run. `ValueError` otherwise.
+    The cell may hold only lines `name = literal`: it is read, not run. `ValueError` otherwise,
+    and for what would let other values count than those given: a tag on a cell of prose (papermill
+    injects after it), a cell injected in an earlier run, a parameter that another cell sets again.
     """
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        tagged = ["".join(cell["source"]) for cell in cells
-                  if "parameters" in cell.get("metadata", {}).get("tags", [])]
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        tags = [cell.get("metadata", {}).get("tags", []) for cell in cells]
+        tagged = [cell for cell, own in zip(cells, tags, strict=True) if "parameters" in own]
+        injected = sum("injected-parameters" in own for own in tags)
+        kinds = [cell["cell_type"] for cell in tagged]
+        sources = ["".join(cell["source"]) for cell in tagged]
+        others = ["".join(cell["source"]) for cell in cells
+                  if cell["cell_type"] == "code" and cell not in tagged]
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a notebook: {error!r}") from error
-    require(len(tagged) == 1, f"{path.name}: cells tagged 'parameters'", len(tagged),
-            "exactly one")
-    return _assignments(tagged[0], path.name)
+    require(kinds == ["code"], f"{path.name}: cells tagged 'parameters'", kinds,
+            "exactly one, of code")
+    require(injected == 0, f"{path.name}: cells tagged 'injected-parameters'", injected,
+            "none: this is the output of an earlier run")
+    found = assignments(sources[0], path.name)
+    for source in others:
+        for name in sorted(_assigned(source) & set(found)):
+            require(False, f"{path.name}: parameter {name}", source, "cells that only read it, "
+                    "so that the results tell the value that counted")
+    return found
 
 
-def _assignments(source: str, where: str) -> dict[str, Any]:
+def _assigned(source: str) -> set[str]:
+    """The names that a cell's own statements (not its loops or functions) assign to."""
+    todo = list((fingerprint.parse(source) or ast.Module([], [])).body)
+    names: set[str] = set()
+    while todo:
+        node = todo.pop()
+        todo += [part for block in ("body", "orelse", "finalbody") for part in
+                 getattr(node, block, []) if not isinstance(node, NAMESPACES)]
+        targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+            names |= {one.id for target in targets if target is not None
+                      for one in ast.walk(target)
+                      if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return names
+
+
+def assignments(source: str, where: str) -> dict[str, Any]:
+    """Names and values of lines `name = literal`; `ValueError` for any other line."""
     try:
         statements = ast.parse(source).body
     except SyntaxError as error:

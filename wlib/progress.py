@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,13 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def killed(status: int) -> str:
+    """Words for the negative exit status of a process that a signal ended."""
+    if status == -signal.SIGKILL:
+        return "was killed (signal 9): most often the machine ran out of memory"
+    return f"was ended by {signal.Signals(-status).name}"
 
 
 @dataclass

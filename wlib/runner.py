@@ -32,10 +32,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from wlib import claims, fingerprint, parameters
+from wlib import claims, fingerprint, ledger, parameters
 from wlib.check import require, require_one_of
 from wlib.claims import write_atomic
-from wlib.progress import Display, duration
+from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
@@ -92,6 +92,12 @@ class Plan:
     fingerprint: str
     judging: str                # of the claims that its table of verdicts shows
     again: str                  # the line that runs it again
+    label: str = ""             # which of several runs of one notebook this is
+
+    @property
+    def title(self) -> str:
+        """What the run is called on the screen."""
+        return f"{self.name} {self.label}".strip()
 
 
 def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = (),
@@ -153,11 +159,15 @@ def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple
 
 def judging(path: Path, root: Path) -> str:
     """Fingerprint of the verdicts that a notebook shows; empty if it shows none."""
+    rows = rows_of(root) if ".verdicts(" in path.read_text(encoding="utf-8") else []
+    return claims.judging_fingerprint([row for row in rows if row.notebook == path.stem]
+                                      ) if rows else ""
+
+
+def rows_of(root: Path) -> list[claims.Row]:
+    """The claims of a book; none if it has no claims file."""
     file = root / "book" / "claims.yml"
-    if ".verdicts(" not in path.read_text(encoding="utf-8") or not file.exists():
-        return ""
-    return claims.judging_fingerprint([row for row in claims.load(file)
-                                       if row.notebook == path.stem])
+    return claims.load(file) if file.exists() else []
 
 
 def unchanged(one: Plan, folder: Folder) -> bool:
@@ -196,9 +206,12 @@ class Job:
     plan: Plan
     folder: Folder
     limits: tuple[float, float]  # seconds a cell, seconds a notebook
+    earlier: Sequence[float] = ()  # seconds of the cells in an earlier run
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the kernel's environment
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: float = field(default_factory=time.monotonic)  # no clock that can be set back
     starts: list[float] = field(default_factory=list)
+    source: str = ""  # of the cell that runs
     process: subprocess.Popen | None = None
     kernel: int | None = None
     exited: bool = False
@@ -234,14 +247,15 @@ class Job:
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
             "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile}
         # MPLBACKEND would keep figures out of the notebook.
-        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | own
+        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"
+                } | own | dict(self.variables)
 
     def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         with self.process.stdout as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):  # a line cut off by a kill
-                    report(self.plan.name, json.loads(line))
-        report(self.plan.name, {"event": "exit"})
+                    report(self.plan.title, json.loads(line))
+        report(self.plan.title, {"event": "exit"})
 
     def seconds(self) -> float:
         """Seconds since the start."""
@@ -251,6 +265,7 @@ class Job:
         """Whether the process has ended, or has had all the time that it may take."""
         if self.seconds() > self.limits[1] and not self.exited:
             self.end = {"kind": "time-out", "number": len(self.starts) or None,
+                        "source": self.source,
                         "message": f"the notebook took more than {self.limits[1]:g} s"}
             return True
         return self.exited
@@ -298,22 +313,29 @@ def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
     require(len(plans) > 0, "plans", plans, "at least one notebook")
     display = Display() if display is None else display
     folder = Folder(plans[0].notebook.parents[1], plans[0].profile)
-    usual = LIMITS.get(plans[0].profile, LONGEST)
-    limits = (cell_limit or limit or usual[0], limit or max(usual[1], cell_limit or 0))
+    limits = limits_of(plans[0].profile, cell_limit, limit)
     with only_run(folder, display), interruptible():
         shutil.rmtree(folder.path / "work", ignore_errors=True)  # of a run that was killed
         entries = folder.runs()
         outcomes = {one.name: Outcome(one.name, "unchanged", entries[one.name]["seconds"])
                     for one in plans if not force and unchanged(one, folder)}
-        todo = [Job(one, folder, limits) for one in plans if one.name not in outcomes]
+        todo = [Job(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
+                for one in plans if one.name not in outcomes]
         if jobs > 1:  # the longest first, so that none is left alone at the end
             todo.sort(key=lambda job: -entries.get(job.plan.name, {}).get("seconds", 1e9))
-        with contextlib.closing(_run_jobs(todo, jobs, display)) as ended:
+        with contextlib.closing(run_jobs(todo, jobs, display)) as ended:
             outcomes |= {outcome.name: outcome for outcome in ended}
     return [outcomes[one.name] for one in plans]
 
 
-def _run_jobs(todo: list[Job], jobs: int, display: Display) -> Iterator[Outcome]:
+def limits_of(profile: str, cell: float | None, notebook: float | None) -> tuple[float, float]:
+    """Seconds that a cell and a notebook may take: those given, else the profile's."""
+    usual = LIMITS.get(profile, LONGEST)
+    return cell or notebook or usual[0], notebook or max(usual[1], cell or 0)
+
+
+def run_jobs(todo: Sequence[Job], jobs: int, display: Display) -> Iterator[Outcome]:
+    """Run jobs with different titles, `jobs` at once; closing the iterator ends what runs."""
     events: queue.Queue = queue.Queue()
     active: dict[str, Job] = {}
     waiting = list(todo)
@@ -321,9 +343,8 @@ def _run_jobs(todo: list[Job], jobs: int, display: Display) -> Iterator[Outcome]
         while waiting or active:
             while waiting and len(active) < jobs:
                 job = waiting.pop(0)
-                active[job.plan.name] = job
-                earlier = job.folder.runs().get(job.plan.name, {}).get("cells", [])
-                display.start(job.plan.name, earlier)
+                active[job.plan.title] = job
+                display.start(job.plan.title, job.earlier)
                 job.begun = time.monotonic()
                 job.start(lambda *event: events.put(event))
             with contextlib.suppress(queue.Empty):
@@ -350,10 +371,11 @@ def _follow(job: Job, event: dict[str, Any], display: Display) -> None:
     if kind == "kernel":
         job.kernel = event["pid"]
     elif kind == "cells":
-        display.cells(job.plan.name, event["total"])
+        display.cells(job.plan.title, event["total"])
     elif kind == "cell":
         job.starts.append(time.monotonic())
-        display.cell(job.plan.name, event["number"])
+        job.source = event["source"]
+        display.cell(job.plan.title, event["number"])
     elif kind in ("done", "failed"):
         job.end = event if kind == "failed" else {}
     elif kind == "exit":
@@ -367,7 +389,8 @@ def _conclude(job: Job, display: Display) -> Outcome:
         job.stop()
         if job.end is None:
             errors = (job.work / "stderr.txt").read_text(encoding="utf-8", errors="replace")
-            job.end = {"kind": "crash", "message": f"its process ended with status {job.status}",
+            how = killed(job.status) if job.status < 0 else f"ended with status {job.status}"
+            job.end = {"kind": "crash", "message": f"its process {how}", "source": job.source,
                        "number": len(job.starts) or None, "traceback": errors[-4000:]}
         try:
             outcome = _keep(job, seconds, cells)
@@ -379,7 +402,7 @@ def _conclude(job: Job, display: Display) -> Outcome:
         job.clear()
     took = duration(seconds)
     text = f"done in {took}" if outcome.status == "done" else f"FAILED after {took}"
-    display.end(job.plan.name, text)
+    display.end(job.plan.title, text)
     if outcome.details:
         display.line(outcome.details)
     return outcome
@@ -405,7 +428,7 @@ def _keep(job: Job, seconds: float, cells: list[float]) -> Outcome:
                            "judging": one.judging, "seconds": round(seconds, 2),
                            "date": utc_now(), "cells": cells})
     folder.failed(one.name).unlink(missing_ok=True)
-    return Outcome(one.name, "done", seconds)
+    return Outcome(one.title, "done", seconds)
 
 
 def own_results(job: Job) -> dict[str, Any]:
@@ -423,7 +446,7 @@ def own_results(job: Job) -> dict[str, Any]:
 
 def failed(job: Job, seconds: float) -> Outcome:
     """The outcome of a failure: one line for the summary, and cell, traceback and what to do."""
-    end, name = job.end, job.plan.name
+    end, name = job.end, job.plan.title
     cell = f"code cell {end['number']}: " if end.get("number") else ""
     message = f"{cell}{end['message']}"
     if end.get("kind") not in ("error", "outcome"):
@@ -569,7 +592,7 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None) ->
             "no commit", "a clean one, so that the commit says what was run")
     folder = Folder(root, profile)
     wrong = problems(profile, [one.name for one in plans], root)
-    texts = {}
+    rows, texts = rows_of(root), {}
     for one in plans:
         if one.name in wrong:
             continue
@@ -578,6 +601,8 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None) ->
             wrong[one.name] = "ran with uncommitted changes; commit, then run it with --force"
         elif results["parameters"] != json.loads(json.dumps(one.values)):
             wrong[one.name] = "ran with other parameters than the profile's"
+        elif problems_found := ledger.measure_problems(results, rows):
+            wrong[one.name] = f"does not measure what the claims ask: {'; '.join(problems_found)}"
         texts[one.name] = claims.dumps(results)
     require(not wrong, "runs", "; ".join(f"{name} {why}" for name, why in wrong.items()),
             "none of these")

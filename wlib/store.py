@@ -7,7 +7,9 @@ and of every `wlib` module it reaches, of the arguments, and of the packages' ve
 changed line gives a new key and a changed comment does not. Two processes that want one thing make
 it once: the first takes a lock, the second waits and reads. An entry is written under a temporary
 name and renamed; its checksum is tested on every reading, and a damaged one is made again. The
-lock belongs to the operating system, which takes it back from a process that died.
+lock belongs to the operating system, which takes it back from a process that died. Where nothing
+can be written (a full disc, a folder that is read-only), the value is returned all the same, and a
+warning says once that it will have to be made again.
 
 Results may be tensors, numbers, strings, lists, tuples and dicts of them, and pandas DataFrames.
 Nothing is pickled: tensors lie in a safetensors file whose header holds the rest as JSON.
@@ -15,34 +17,29 @@ Nothing is pickled: tensors lie in a safetensors file whose header holds the res
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import inspect
 import json
 import os
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import platformdirs
 import torch
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wlib import fingerprint
 from wlib.check import require, short
-
-FORMAT = "wlib store 1"
-
-
-def root() -> Path:
-    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache."""
-    return Path(os.environ.get("WLIB_STORE") or platformdirs.user_cache_dir("weights-as-data"))
+from wlib.entries import FORMAT, root
 
 
 def cached(function: Callable, *args, **kwargs) -> Any:
@@ -59,26 +56,27 @@ def cached(function: Callable, *args, **kwargs) -> Any:
               "arguments": {k: describe(v, k) for k, v in bound.arguments.items()},
               "versions": fingerprint.versions()}
     key = _sha(json.dumps(recipe, sort_keys=True).encode())
-    folder = root() / name.replace("<", "").replace(">", "")
-    path = folder / f"{key}.safetensors"
+    path = root() / name.replace("<", "").replace(">", "") / f"{key}.safetensors"
     hit, value = _read(path, key)
     if hit:
         return value
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
+    with _locked(path):
         hit, value = _read(path, key)          # made by another process while this one waited
         if hit:
             return value
         start = time.perf_counter()
-        value = function(*args, **kwargs)
-        seconds = time.perf_counter() - start
-        made = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3), "recipe": recipe}
-        for stale in folder.glob(f".{key}.*.part"):      # left by a maker that was killed
-            stale.unlink(missing_ok=True)
-        _write(path, key, value, made)
-    hit, stored = _read(path, key)             # so that the first caller gets what later ones get
-    return stored if hit else value
+        tensors: dict[str, Tensor] = {}
+        tree = json.dumps(_encode(function(*args, **kwargs), tensors))
+        made = {"recipe": recipe, "seconds": round(time.perf_counter() - start, 3)}
+        _write(path, key, tree, tensors, made | _circumstances(function))
+    return _decode(json.loads(tree), tensors)  # the first caller gets what later ones get
+
+
+def _circumstances(function: Callable) -> dict[str, Any]:
+    """When and where an entry is made; no part of its key."""
+    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "module": function.__module__, "notebook": os.environ.get("WLIB_NOTEBOOK"),
+            "profile": os.environ.get("WLIB_PROFILE")}
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -130,32 +128,65 @@ def architecture(net: nn.Module) -> str:
 
 
 # ---- one entry ----------------------------------------------------------------------------------
-def _write(path: Path, key: str, value: Any, made: dict) -> None:
-    tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_encode(value, tensors))
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an entry; where there can be none, warn and go on without."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        _warn(error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(path: Path, key: str, tree: str, tensors: dict[str, Tensor], made: dict) -> None:
+    """Keep an entry, whole or not at all; a disc that cannot take it costs only a warning."""
     header = {"format": FORMAT, "key": key, "value": tree, "made": json.dumps(made),
               "checksum": _sha(digest(tensors).encode() + tree.encode())}
     temporary = path.with_name(f".{key}.{os.getpid()}.part")
     try:
+        for stale in path.parent.glob(f".{key}.*.part"):  # left by a maker that was killed
+            stale.unlink(missing_ok=True)
         save_file(tensors, temporary, metadata=header)
         os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        _warn(error)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+_warned: set[Path] = set()
+
+
+def _warn(error: Exception) -> None:
+    """Say once that this store keeps nothing."""
+    if root() not in _warned:
+        _warned.add(root())
+        warnings.warn(f"the store in {root()} cannot keep results ({error}): they are right, but "
+                      "have to be made again next time; free some space (wlib store prune) or name "
+                      "another folder with the variable WLIB_STORE", RuntimeWarning, stacklevel=4)
 
 
 def _read(path: Path, key: str) -> tuple[bool, Any]:
     """(found, value); an entry that is damaged or belongs to another key counts as missing."""
-    if not path.exists():
-        return False, None
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except Exception:     # unreadable, truncated or foreign: safetensors raises its own classes
+    except Exception:     # not there, unreadable, truncated or foreign: of several classes
         return False, None
     good = (header.get("format") == FORMAT and header.get("key") == key and header.get("checksum")
             == _sha(digest(tensors).encode() + header.get("value", "").encode()))
-    return (True, _decode(json.loads(header["value"]), tensors)) if good else (False, None)
+    if not good:
+        return False, None
+    with contextlib.suppress(OSError):         # a store may be read-only
+        os.utime(path)                         # so that pruning knows what is used
+    return True, _decode(json.loads(header["value"]), tensors)
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:

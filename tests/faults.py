@@ -1,0 +1,135 @@
+"""The fault suite: every way of being wrong that we thought of, tried, and what happened.
+
+A fault is a function that does the damage in a folder, holds the outcome against the promise with
+`promised`, and returns what happened in words. `tests/test_faults.py` runs them all;
+
+    python tests/faults.py
+
+runs them too and writes `results/faults.json`, which the page *Benchmarks and limits* shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wlib import claims, fingerprint, runner
+
+COMMAND = "python tests/faults.py"
+
+
+class NotHere(Exception):
+    """The fault cannot be made on this machine, and why."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: what is done, what is promised, and the function that tries it."""
+
+    area: str
+    name: str
+    promise: str
+    attempt: Callable[[Path], str]
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(area: str, name: str, promise: str) -> Callable[[Callable[[Path], str]], Any]:
+    """Put a function on the list."""
+    def listed(attempt: Callable[[Path], str]) -> Callable[[Path], str]:
+        FAULTS.append(Fault(area, name, promise, attempt))
+        return attempt
+    return listed
+
+
+def promised(kept: bool, what: str) -> None:
+    """The promise is broken unless `kept`."""
+    if not kept:
+        raise AssertionError(what)
+
+
+def refused(function: Callable[..., Any], *arguments: Any, names: str = "") -> str:
+    """The message of the `ValueError` or `OSError` by which a function refuses, naming a thing."""
+    try:
+        value = function(*arguments)
+    except (ValueError, OSError) as error:
+        promised(names in str(error), f"{names!r} is not named in: {error}")
+        return str(error)
+    raise AssertionError(f"not refused: {arguments!r:.200} gave {value!r:.200}")
+
+
+@contextlib.contextmanager
+def small_disc(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own under `folder`, as large as `size` ('64k')."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+                             capture_output=True, text=True) if os.geteuid() == 0 else None
+    if mounted is None or mounted.returncode != 0:
+        raise NotHere("a small file system can be mounted only by root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remount(folder: Path, how: str) -> None:
+    """Make a small disc read-only ('ro') or writable again ('rw')."""
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+
+# ---------------------------------------------------------------- the table
+def attempt(one: Fault) -> dict[str, str]:
+    """Try one fault: a row of the table."""
+    with tempfile.TemporaryDirectory(prefix="a fault ") as folder:
+        try:
+            happened, kept = one.attempt(Path(folder)), "yes"
+        except NotHere as reason:
+            happened, kept = f"not tried: {reason}", "–"
+        except Exception as error:  # whatever it is, the table must tell
+            happened, kept = f"{type(error).__name__}: {error}"[:500], "NO"
+    return {"where": one.area, "fault": one.name, "promise": one.promise,
+            "what happened": happened, "kept": kept}
+
+
+def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    """The rows as a file of tables, with where they were made."""
+    commit, dirty = runner.commit_of(Path(__file__).resolve().parents[1])
+    made = claims.machine() | {"date": runner.utc_now(), "commit": commit, "dirty": dirty,
+                               "versions": fingerprint.versions()}
+    table = {"title": "Faults that were tried", "command": COMMAND, "rows": list(rows)}
+    claims.write_atomic(path, json.dumps({"provenance": made, "tables": [table]}, indent=1,
+                                         ensure_ascii=False) + "\n")
+
+
+def main() -> int:
+    """Try every fault, print a line each, write the table; 1 if a promise was broken."""
+    import faults  # this very module, under the name that they know
+    import faults_files  # noqa: F401  each fills the list
+    import faults_runner  # noqa: F401
+    import faults_store  # noqa: F401
+
+    rows = []
+    for one in faults.FAULTS:
+        rows.append(attempt(one))
+        print(f"{rows[-1]['kept']:>4}  {one.name}: {rows[-1]['what happened']}", flush=True)
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else (
+        Path(__file__).resolve().parents[1] / "results" / "faults.json")
+    write(out, rows)
+    broken = sum(row["kept"] == "NO" for row in rows)
+    print(f"{len(rows)} faults, {broken} promises broken; written to {out}")
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    import faults
+
+    sys.exit(faults.main())

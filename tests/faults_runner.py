@@ -1,0 +1,311 @@
+"""Faults that befall a run: papermill's traps, kills at any moment, full discs, clocks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+from faults import NotHere, fault, promised, refused, remount, small_disc
+from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
+
+from wlib import claims, runner
+
+KILLS = 20
+
+
+# ---------------------------------------------------------------- papermill's traps
+class Trap(NamedTuple):
+    """A notebook that must fail, and the words that say why; what bare papermill makes of it."""
+
+    fault: str
+    cells: list[Any]
+    message: str
+    silent: bool  # whether bare papermill ends well
+
+
+TRAPS = {
+    "02-error": Trap("an error in a cell", ["before = 1\n1 / 0", "print('never')"],
+                     "code cell 2: ZeroDivisionError: division by zero", False),
+    "03-exit": Trap("SystemExit(0) in a cell", ["raise SystemExit(0)", *good("03-exit")],
+                    "code cell 2: SystemExit: 0", True),
+    "04-allowed": Trap("an error in a cell tagged raises-exception",
+                       [cell("1 / 0", "raises-exception"), *good("04-allowed")],
+                       "code cell 2: ZeroDivisionError", False),
+    "05-skipped": Trap("a cell tagged skip-execution",
+                       [cell("x = 1", "skip-execution"), *good("05-skipped")],
+                       "code cell 2: not run", True),
+    "06-silent": Trap("a notebook that reports no results", ["1"],
+                      "results file: got 'none'", True),
+    "07-foreign": Trap("a results file from another run", [
+        *good("07-foreign"), "import os, pathlib\np = pathlib.Path(os.environ['WLIB_RESULTS'])\n"
+        "p.write_text(p.read_text().replace(os.environ['WLIB_RUN'], 'other'))"],
+        "run of the results file: got 'other'", False),
+    "08-killed": Trap("a kernel killed, as when memory runs out",
+                      ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
+                      "code cell 2: kernel died: the kernel was killed (signal 9)", False),
+    "10-quit": Trap("exit() in a cell", ["exit()", *good("10-quit")],
+                    "kernel died: the kernel ended by itself", False),
+    "11-memory": Trap("memory that the system refuses", [
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+        "all_of_it = bytearray(2**33)"], "code cell 2: MemoryError", False),
+}
+GOOD = {"01-good": good("01-good", "import os; os.environ['OMP_NUM_THREADS']",
+                        "import sys; print('kernel', sys.executable)"),
+        "09-good": good("09-good", "print('end')")}
+
+
+@functools.cache
+def trapped() -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """All traps and two good notebooks, run once: the project's folder and the finished command."""
+    folder = Path(tempfile.mkdtemp(prefix="a book "))  # a folder's name may have a space
+    notebooks = GOOD | {name: trap.cells for name, trap in TRAPS.items()}
+    root = project(folder, dict(sorted(notebooks.items())))
+    return root, wlib(root, "run", "--profile", "smoke", "--jobs", "2")
+
+
+def _trap(name: str) -> None:
+    trap = TRAPS[name]
+
+    @fault("run", trap.fault, "the notebook fails by name, the others run")
+    def attempt(_: Path) -> str:
+        root, done = trapped()
+        line = next(line for line in done.stdout.splitlines() if line.startswith(name))
+        promised("FAILED" in line and trap.message in line, line)
+        promised(done.returncode == 1 and " done " in done.stdout, "status or the good notebooks")
+        promised(not (root / "_build/smoke/results" / f"{name}.json").exists(), "results are there")
+        bare = "; bare papermill ends well" if trap.silent else ""
+        return trap.message.removesuffix(": got 'none'") + bare
+
+
+for _name in TRAPS:
+    _trap(_name)
+
+BARE = """
+import sys, papermill, warnings
+warnings.simplefilter("ignore")
+for path in sys.argv[1:]:
+    try:
+        papermill.execute_notebook(path, path + ".out", kernel_name="python3", progress_bar=False,
+                                   parameters=dict(sede=1, device=5))
+        print(path, "ended well")
+    except Exception as error:
+        print(path, type(error).__name__)
+"""
+
+
+@fault("run", "the same traps, a misspelt parameter and a wrong type under bare papermill",
+       "they are traps: papermill ends well")
+def bare_papermill(folder: Path) -> str:
+    root, _ = trapped()
+    names = [name for name, trap in TRAPS.items() if trap.silent]
+    paths = [str(root / "notebooks" / f"{name}.ipynb") for name in names]
+    done = subprocess.run([sys.executable, "-c", BARE, *paths], capture_output=True, text=True,
+                          cwd=folder, env=os.environ | {"WLIB_RESULTS": str(folder / "r.json")})
+    for path in paths:
+        promised(f"{path} ended well" in done.stdout, done.stdout + done.stderr[-500:])
+    return f"{len(paths)} notebooks ended well that wlib run refuses"
+
+
+@fault("run", "a cell that never ends", "ended, with the cell named and shown")
+def endless(folder: Path) -> str:
+    root = project(folder, {"01-slow": ["import time\ntime.sleep(600)"]})
+    done = wlib(root, "run", "--profile", "smoke", "--cell-timeout", "1")
+    message = "code cell 2: time-out: the cell took more than 1 s"
+    promised(message in done.stdout and done.returncode == 1, done.stdout)
+    promised("    time.sleep(600)" in done.stderr, done.stderr)
+    return message
+
+
+WRONG_CELLS = {
+    "no parameters cell": lambda root: _untag(root),
+    "a tag on prose (papermill injects after it)": lambda root: write_notebook(
+        root, "01-toy", cell("text", "parameters", kind="markdown"), *good("01-toy")),
+    "parameters injected in an earlier run": lambda root: write_notebook(
+        root, "01-toy", cell("seed = 5", "injected-parameters"), *good("01-toy")),
+    "a parameter set again": lambda root: write_notebook(root, "01-toy", "seed = 5"),
+    "a computed default": lambda root: write_notebook(root, "01-toy", parameters="seed = 1 + f()"),
+}
+
+
+def _untag(root: Path) -> None:
+    path = write_notebook(root, "01-toy", *good("01-toy"))
+    path.write_text(path.read_text().replace('"parameters"', '"other"'))
+
+
+@fault("run", "; ".join(WRONG_CELLS), "refused before anything runs")
+def wrong_cells(folder: Path) -> str:
+    root = project(folder, {"01-toy": good("01-toy")})
+    runner.plan([], "smoke", root=root)
+    for damage in WRONG_CELLS.values():
+        damage(root)
+        refused(runner.plan, [], "smoke", (), root, names="01-toy.ipynb: ")
+    return f"{len(WRONG_CELLS)} refused, each naming the notebook and the cell"
+
+
+# ---------------------------------------------------------------- killed at any moment
+COUNTING = ["import random\nnumbers = random.Random(seed)\nvalues = [numbers.random() + rate for _ "
+            "in seeds]\nprint(values)", "from wlib import claims\nreport = claims.Report('01-toy', "
+            "seeds=seeds)\nreport.measure('x', values, unit='points')\nreport.save()"]
+
+
+def outcome(root: Path) -> dict[str, Any]:
+    """What a reader would see of the toy's run: outputs and measures; None where there is none."""
+    folder = runner.Folder(root, "smoke")
+    try:
+        executed = json.loads(folder.executed("01-toy").read_text())
+        outputs = [one["outputs"] for one in executed["cells"] if one["cell_type"] == "code"]
+    except FileNotFoundError:
+        outputs = None
+    there = folder.results("01-toy").exists()
+    results = claims.load_results(folder.results("01-toy")) if there else None
+    return {"outputs": outputs, "measures": results and results["measures"]}
+
+
+def family(process: subprocess.Popen) -> list[psutil.Process]:
+    """A process and all that it started, as far as they still run."""
+    try:
+        return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kills(seed: int, longest: float) -> Iterator[tuple[float, float]]:
+    """Moments (seconds after the start) and which process of those that run, as a fraction."""
+    draw = random.Random(seed)
+    for number in range(KILLS):  # one moment in each slice of the run, so that all of it is tried
+        yield (number + draw.random()) / KILLS * longest, draw.random()
+
+
+@fault("run", f"kill -9 of command, executor or kernel at {KILLS} random moments",
+       "nothing half-written; the same command then gives what an unbroken run gives")
+def killed(folder: Path) -> str:
+    root = project(folder, {"01-toy": COUNTING})
+    begun = time.monotonic()
+    promised(wlib(root, "run", "--profile", "smoke").returncode == 0, "the unbroken run")
+    longest, unbroken = time.monotonic() - begun, outcome(root)
+    ended_early, names = 0, set()
+    for moment, which in kills(0, longest):
+        runner.clean("smoke", root)
+        process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+                                   cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moment)
+        running = family(process)
+        if running:
+            target = running[int(which * len(running))]
+            names.add(running.index(target))
+            os.kill(target.pid, signal.SIGKILL)
+        status = process.wait(60)
+        ended_early += status != 0
+        _nothing_half_written(root, unbroken)
+        again = wlib(root, "run", "--profile", "smoke")
+        promised(again.returncode == 0, again.stdout + again.stderr)
+        promised(outcome(root) == unbroken, f"after {moment:.2f} s: {outcome(root)}")
+    promised(ended_early >= KILLS // 2 and len(names) >= 2, "too few kills hit a run")
+    return f"{ended_early} of {KILLS} runs were broken; every second run equaled the unbroken one"
+
+
+def _nothing_half_written(root: Path, unbroken: dict[str, Any]) -> None:
+    """What has its final name is whole, and what is called unchanged is all there."""
+    seen = outcome(root)
+    for key, value in seen.items():
+        promised(value in (None, unbroken[key]), f"half-written: {key}: {value}")
+    one, = runner.plan([], "smoke", root=root)
+    if runner.unchanged(one, runner.Folder(root, "smoke")):
+        promised(seen == unbroken, "called unchanged, but it is not there")
+
+
+# ---------------------------------------------------------------- discs and clocks
+@fault("run", "a disc that is full", "the notebook fails by name, nothing half-written")
+def full_disc(folder: Path) -> str:
+    noise = "import random; print(random.Random(0).randbytes(400_000).hex())"
+    with small_disc(folder / "disc", "600k") as disc:
+        root = project(disc / "book", {"01-toy": good("01-toy", noise)})
+        done = wlib(root, "run", "--profile", "smoke")
+        promised(done.returncode == 1, done.stdout + done.stderr)
+        promised("No space left on device" in done.stdout + done.stderr, done.stderr)
+        promised(outcome(root) == {"outputs": None, "measures": None}, "half-written")
+    return "FAILED, No space left on device; no outcome was kept"
+
+
+@fault("run", "a file-size limit (as a quota gives)", "the notebook fails by name, nothing kept")
+def quota(folder: Path) -> str:
+    root = project(folder, {"01-toy": good("01-toy", "print('x' * 200_000)")})
+    limit = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); "
+             "sys.argv[1:] = ['run', '--profile', 'smoke']; from wlib.cli import main; main()")
+    done = subprocess.run([sys.executable, "-c", limit], cwd=root, capture_output=True, text=True)
+    promised(done.returncode == 1 and "File too large" in done.stdout + done.stderr, done.stderr)
+    promised(outcome(root) == {"outputs": None, "measures": None}, "half-written")
+    return "FAILED, File too large; no outcome was kept"
+
+
+@fault("run", "an output folder that is read-only", "one clear line before anything runs")
+def read_only(folder: Path) -> str:
+    with small_disc(folder / "disc", "1m") as disc:
+        root = project(disc / "book", {"01-toy": good("01-toy")})
+        remount(disc, "ro")
+        done = wlib(root, "run", "--profile", "smoke")
+    promised(done.returncode == 2 and "started" not in done.stderr, done.stderr)
+    promised(done.stderr.startswith("wlib: ") and "Read-only file system" in done.stderr and
+             "Traceback" not in done.stderr, done.stderr)
+    return "refused: Read-only file system, with the path"
+
+
+BACKWARDS = """
+import time
+real, begun = time.time, time.time()
+time.time = lambda: begun - 1000 * (real() - begun)
+time.time_ns = lambda: int(1e9 * time.time())
+"""
+
+
+@fault("run", "a clock that runs backwards a thousand times too fast",
+       "same result; what changed is run again, what did not is not")
+def clock(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": COUNTING})
+    (folder / "sitecustomize.py").write_text(BACKWARDS)
+    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    backwards = os.environ | {"PYTHONPATH": paths}
+    proof = subprocess.run([sys.executable, "-c", "import time; a = time.time(); time.sleep(.01); "
+                            "print(time.time() < a)"], env=backwards, capture_output=True)
+    if b"True" not in proof.stdout:
+        raise NotHere("this Python has a sitecustomize of its own")
+    words = []
+    for change in ("", "", "x = 1"):
+        if change:
+            write_notebook(root, "01-toy", change, *COUNTING)
+        done = wlib(root, "run", "--profile", "smoke", env=backwards)
+        promised(done.returncode == 0, done.stdout + done.stderr)
+        words.append(done.stdout.split()[1])
+        seen = outcome(root)["measures"]
+        for path in (root / "_build").rglob("*.*"):
+            os.utime(path, (time.time() + 1e8,) * 2)   # files from the future
+    promised(words == ["done", "unchanged", "done"], str(words))
+    expected = random.Random(0)
+    promised(seen["x"]["values"] == [expected.random() + 0.5 for _ in range(3)], str(seen))
+    return "run, unchanged, run again after a change; same numbers"
+
+
+@fault("run", "Ctrl-C", "kernels end, nothing half-written, status 130")
+def interrupted(folder: Path) -> str:
+    sleep = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    root = project(folder, {"01-toy": [sleep + "time.sleep(99)"]})
+    process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+                               cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid = root / "notebooks" / "pid"
+    until(lambda: pid.exists() and pid.read_text())
+    process.send_signal(signal.SIGINT)
+    promised(process.wait(30) == 130, "status")
+    until(lambda: not is_alive(int(pid.read_text())), 10)
+    promised(outcome(root) == {"outputs": None, "measures": None}, "half-written")
+    return "status 130, no kernel left, no outcome kept"
