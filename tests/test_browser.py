@@ -15,7 +15,7 @@ import pytest
 import yaml
 from browser import NARROW, THEMES, WIDE, Tab, Visit
 
-from wlib import pages
+from wlib import claims, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = pages.toc_pages(ROOT / "_toc.yml")
@@ -30,6 +30,7 @@ TERMS = {
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate"]
 NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
+EXPLORERS = ["notebooks/11-mge-generate"]
 # What a browser forbids a page that was opened from disc, and the book says so.
 FROM_DISC = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
 
@@ -174,6 +175,65 @@ def test_mathematics_is_drawn_and_says_itself(tab):
     formulas = tab.page.locator("mjx-container")
     assert formulas.count() > 5 and formulas.first.locator("svg").count() == 1
     assert formulas.first.locator("mjx-assistive-mml math").count() == 1
+
+
+@pytest.mark.parametrize("page", EXPLORERS)
+@pytest.mark.parametrize("hand", ["mouse", "keyboard"])
+def test_sliders_move_the_picture_without_a_kernel(page, hand, tab):
+    assert tab.visit(f"{page}.html") == []
+    explorer = tab.page.locator(".explorer").first
+    for slider in explorer.locator(".noUi-target").all():
+        handle = slider.locator("[role=slider]")
+        assert handle.get_attribute("aria-label") and handle.get_attribute("aria-valuetext")
+        for _ in range(2):  # there and back: each time the value and the picture change
+            value, shown = handle.get_attribute("aria-valuenow"), picture(explorer)
+            right = float(value) == float(handle.get_attribute("aria-valuemin"))
+            if hand == "mouse":
+                box = slider.bounding_box()
+                slider.click(position={"x": (0.98 if right else 0.02) * box["width"],
+                                       "y": box["height"] / 2})
+            else:
+                handle.press("End" if right else "Home")
+            assert handle.get_attribute("aria-valuenow") != value
+            assert picture(explorer) != shown
+        if hand == "keyboard":
+            before = handle.get_attribute("aria-valuetext")
+            handle.press("ArrowLeft"), handle.press("ArrowRight"), handle.press("ArrowLeft")
+            assert handle.get_attribute("aria-valuetext") != before
+    assert tab.noise == []
+
+
+def picture(explorer):
+    """What an explorer shows, and says to those who do not see it."""
+    shown = [one for one in explorer.locator(".widget-html-content").all() if one.is_visible()]
+    labels = [one.get_attribute("aria-label") or one.get_attribute("alt")
+              for frame in shown for one in frame.locator("svg[role=img], img").all()]
+    assert labels and all(labels)
+    return [frame.inner_html() for frame in shown]
+
+
+def test_claims_are_filtered_by_paper_and_verdict(tab):
+    tab.visit("book/claims.html")
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    status = tab.page.locator(".claims-filter [role=status]")
+    shown = "table.claims tbody tr:visible"
+    assert tab.page.locator(shown).count() == len(rows)
+    paper = tab.page.locator(".claims-filter select[name=paper]")
+    mine = [row for row in rows if row.paper == "mge"]
+    paper.select_option("paper-mge")
+    assert tab.page.locator(shown).count() == len(mine)
+    assert status.text_content() == f"{len(mine)} of {len(rows)} claims"
+    verdict = tab.page.locator(".claims-filter select[name=verdict]")
+    for words in verdict.locator("option:not([value=''])").all_text_contents():
+        verdict.select_option(words)
+        marks = tab.page.locator(f"{shown} .verdict").all_text_contents()
+        assert set(marks) <= {words}
+        assert status.text_content() == f"{len(marks)} of {len(rows)} claims"
+    tab.page.locator(".claims-filter button").focus()
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_function(f"document.querySelector('.claims-filter [role=status]').textContent"
+                               f" === '{len(rows)} of {len(rows)} claims'")
+    assert tab.page.locator(shown).count() == len(rows) and tab.noise == []
 
 
 @pytest.mark.parametrize("page", [page for page in CONTENTS if page.startswith("notebooks/")])
