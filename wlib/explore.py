@@ -179,8 +179,9 @@ class Chart:
         width, data = self.RIGHT - self.LEFT, base64.b64encode(file.getvalue()).decode()
         height = width * strip.shape[0] / strip.shape[1]
         self.text(self.LEFT - 6, top + height / 2 + 4, name, "text-anchor='end'")
-        self.parts.append(f"<image x='{self.LEFT}' y='{top}' width='{width}' height='{height:.1f}' "
-                          f"style='image-rendering:pixelated' href='data:image/png;base64,{data}'/>")
+        self.parts.append(
+            f"<image x='{self.LEFT}' y='{top}' width='{width}' height='{height:.1f}' "
+            f"style='image-rendering:pixelated' href='data:image/png;base64,{data}'/>")
 
     def svg(self, alt: str) -> str:
         """The chart with its text for readers who do not see it."""

@@ -82,11 +82,12 @@ def fill(text: str, book: Book) -> str:
     return PART.sub(part, text)
 
 
-def drawings() -> dict[str, bytes]:
-    """Every drawing of an idea, as SVG by name."""
+def drawings(book: Book) -> dict[str, bytes]:
+    """Every drawing of an idea and the picture of the verdicts, as SVG by name."""
     from wlib import draw  # late: a build that only checks something need not load matplotlib
 
-    return {name: draw.svg(name) for name in draw.DRAWINGS}
+    return ({name: draw.svg(name) for name in draw.DRAWINGS}
+            | {"verdicts": draw.verdicts(counts(book))})
 
 
 # ---------------------------------------------------------------- pieces of Markdown
@@ -133,15 +134,41 @@ def page(name: str) -> str:
 
 
 # ---------------------------------------------------------------- claims
-def verdict_summary(book: Book, _: str) -> str:
-    """How many claims of each paper came to which verdict."""
+def counts(book: Book) -> dict[str, dict[str, int]]:
+    """How many claims of each paper came to which verdict, both in the book's order."""
     found = {paper: [book.verdict(row).words for row in book.rows if row.paper == paper]
              for paper in PAPERS}
-    found = {paper: verdicts for paper, verdicts in found.items() if verdicts}
-    head = ["verdict", *(f"[{PAPERS[paper]}](#claims-{paper})" for paper in found)]
-    lines = [[mark(verdict), *(verdicts.count(verdict) for verdicts in found.values())]
-             for verdict in claims.MARKS]
+    return {PAPERS[paper]: {words: verdicts.count(words) for words in claims.MARKS}
+            for paper, verdicts in found.items() if verdicts}
+
+
+def verdict_summary(book: Book, _: str) -> str:
+    """The same counts as a table."""
+    found = counts(book)
+    head = ["verdict", *(f"[{paper}](#claims-{paper.lower()})" for paper in found)]
+    lines = [[mark(words), *(paper[words] for paper in found.values())] for words in claims.MARKS]
     return table(head, lines if found else [])
+
+
+def map_links(book: Book, _: str) -> str:
+    """Links that lie on the drawn map of the parts: to a part's chapter where it exists, else to
+    its claims. They stand in the page's HTML, because a picture's own links are lost in an <img>.
+    """
+    from wlib import draw
+
+    links = []
+    for paper, name in PAPERS.items():
+        here = (book.root / "book" / f"{paper}.md").is_file()
+        target, words = ((f"{paper}.html", f"{name}, the chapter") if here
+                         else (f"claims.html#claims-{paper}", f"{name}, to come: its claims"))
+        if here or any(row.paper == paper for row in book.rows):
+            links.append((draw.MAP_AREAS[name], target, words))
+    links.append((draw.MAP_AREAS["verdict"], "claims.html", "Compared to what? All claims"))
+    lines = [f'<a href="{target}" aria-label="{words}" title="{words}" style="left:{x:.2%};'
+             f'top:{y:.2%};width:{width:.2%};height:{height:.2%}"></a>'
+             for (x, y, width, height), target, words in links]
+    return "\n".join(["```{raw} html", '<nav class="map-links" aria-label="The parts, on the map">',
+                      *lines, "</nav>", "```"])
 
 
 def claims_table(book: Book, _: str) -> str:
@@ -152,7 +179,7 @@ def claims_table(book: Book, _: str) -> str:
     for paper, title in PAPERS.items():
         lines = [claim_line(row, book) for row in book.rows if row.paper == paper]
         if lines:
-            parts += [f"```{{rubric}} {title}\n```", table(head, lines, "claims")]
+            parts += [f"```{{rubric}} {title}\n```", table(head, lines, f"claims paper-{paper}")]
     return "\n\n".join(parts)
 
 
@@ -395,11 +422,11 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def alt(_: Book, name: str) -> str:
-    """The alt text of a drawing."""
+def alt(book: Book, name: str) -> str:
+    """The alt text of a drawing, computed for the picture of the verdicts."""
     from wlib import draw
 
-    return draw.alt(name)
+    return draw.verdicts_alt(counts(book)) if name == "verdicts" else draw.alt(name)
 
 
 def read_json(path: Path) -> Any:
@@ -414,5 +441,5 @@ def read_json(path: Path) -> Any:
 
 PARTS: dict[str, Callable[[Book, str], str]] = {
     "alt": alt, "benchmarks": benchmarks, "claims-rows": claims_rows, "claims-table": claims_table,
-    "times": times, "verdict-summary": verdict_summary,
+    "map-links": map_links, "times": times, "verdict-summary": verdict_summary,
 }

@@ -235,7 +235,7 @@ def mge_caption(glance: Mapping, *, images: int, draws: int) -> str:
     """All numbers of one position in a sentence."""
     kept, right = np.asarray(glance["kept"], bool), glance["accuracy"]
     return (f"Energy kept {glance['energy']:g}: {kept.sum()} of {kept.size} coefficients of the "
-            f"first layer stay. Of {images} validation images the children ({draws} draws) get "
+            f"first layer stay. Of {images} validation images MGE's children (draws: {draws}) get "
             f"{right['energy']:.1%} right, noise of the same distance {right['noise']:.1%}, noise "
             f"that also keeps the norm {right['noise-norm']:.1%}. The distribution of all weights "
             f"differs by {glance['ks']:.3f} (Kolmogorov–Smirnov).")
@@ -280,8 +280,8 @@ def _glance_accuracy(glances, at):
                   (low - 0.03, high + 0.03), xlabel="energy kept t", percent=True)
     here = chart.across(energies[at])
     chart.path(f"M{here:.1f} {chart.TOP}V{chart.BOTTOM}", "currentColor", "stroke-opacity='.6'")
-    for (arm, values), name, color, width, dashes in zip(
-            right.items(), ("MGE", "noise", "noise, same norm"),
+    for values, name, color, width, dashes in zip(
+            right.values(), ("MGE", "noise", "noise, same norm"),
             (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"), strict=True):
         chart.line(energies, values, color, name, width=width, dashes=dashes)
         chart.dot(energies[at], values[at], color)
