@@ -16,6 +16,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from wlib import claims, draw, pagecheck, pageparts, pages
+from wlib.fingerprint import notebook_fingerprint
 from wlib.pagecheck import PageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -187,6 +188,68 @@ def test_recorded_run_is_judged_and_the_built_one_shown_beside(toy):
     text = pageparts.claim(row, book)
     assert "profile study" in text and "at profile laptop, by itself [✔ reproduced]" in text
     assert "has changed since this run" in text
+
+
+def with_recorded(root, profile="study", fingerprint=None, **changes):
+    """The toy book with one more recorded run; its fingerprint is today's unless one is given."""
+    recorded = toybook.results(profile, **changes) | {"run": f"recorded at {profile}"}
+    path = root / "notebooks/01-toy.ipynb"
+    recorded["fingerprint"] = fingerprint or notebook_fingerprint(
+        path, {}, installed=recorded["provenance"]["versions"])
+    path = root / f"results/{profile}/01-toy.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(claims.dumps(recorded))
+    return pageparts.Book.read(root, "laptop")
+
+
+def test_recorded_runs_stand_beside_this_build_on_the_notebook_s_page(toy):
+    with_recorded(toy, "laptop", shift=0.5)
+    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-0.5))
+    assert "| measure | this build, laptop | recorded, study | recorded, laptop |" in box
+    row = next(line for line in box.splitlines() if line.startswith("| T1"))
+    assert row.count("±") == 3 and "≠" not in row
+    assert "profile study" in box and "do not overlap" in box
+    assert "older" not in box and "changed since" not in box and "dropdown" in box
+
+
+def test_a_build_outside_a_recorded_interval_is_flagged_in_the_title(toy):
+    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-9.0))
+    assert "outside a recorded interval: T1" in box.splitlines()[0] and "dropdown" not in box
+    assert re.search(r"\| T1 \| 93\.6 ± [\d.]+ points \| ≠ 84\.6 ± ", box)
+
+
+def test_the_flag_goes_up_exactly_where_the_intervals_part(toy):
+    half = [pageparts.span(toybook.results()["measures"]["T1"])]
+    widths = half[0].high - half[0].low  # both runs have this interval, one of them shifted
+    for shift, parted in ((widths - 0.01, False), (widths + 0.01, True), (-widths - 0.01, True)):
+        book = with_recorded(toy, shift=shift)
+        assert bool(pageparts.differing("01-toy", book.records["01-toy"][0], book)) is parted
+
+
+def test_a_recorded_run_older_than_the_code_says_so_in_the_title(toy):
+    box = pageparts.provenance("01-toy", with_recorded(toy, fingerprint="of yesterday"))
+    assert "a recorded run is older than the code" in box.splitlines()[0]
+    assert "has changed since this run" in box
+    book = with_recorded(toy)
+    assert "older" not in pageparts.provenance("01-toy", book)
+    edit(toy / "notebooks/01-toy.ipynb", "print(42)", "print(43)")
+    assert "older" in pageparts.provenance("01-toy", pageparts.Book.read(toy, "laptop"))
+
+
+def test_smoke_one_seed_and_the_recorded_run_itself_are_not_flagged(tmp_path):
+    smoke = toybook.make(tmp_path / "smoke", profile="smoke")
+    with_recorded(smoke, shift=-9.0)
+    box = pageparts.provenance("01-toy", pageparts.Book.read(smoke, "smoke"))
+    assert "≠" not in box and "not compared" in box and "outside" not in box
+    one = toybook.results()
+    one["measures"]["T1"] |= {"values": [1.0]}
+    book = with_recorded(smoke, shift=-9.0)
+    book.built["01-toy"] = one
+    assert pageparts.differing("01-toy", book.records["01-toy"][0], book) == []
+    same = toybook.results("laptop")
+    book.built["01-toy"], book.records["01-toy"] = same, [same]
+    assert "≠" not in pageparts.provenance("01-toy", book)
+    assert "recorded, laptop" not in pageparts.provenance("01-toy", book)
 
 
 def test_claim_without_a_run_is_not_measured(toy):
