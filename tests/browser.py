@@ -149,11 +149,16 @@ class Tab:
         shared = sum(size for name, size in fetched.items() if "/_static/" in urlsplit(name).path)
         return sum(fetched.values()) - shared, shared
 
-    def axe(self) -> list[dict[str, Any]]:
-        """Everything that axe finds on the present page, the slight things too."""
-        from axe_playwright_python.sync_playwright import Axe
+    def start_axe(self) -> None:
+        """Let axe look at the present page; `axe` waits for it, so that tabs look side by side."""
+        from axe_playwright_python.base import AXE_SCRIPT
 
-        return Axe().run(self.page).response["violations"]
+        self.page.evaluate(AXE_SCRIPT)
+        self.page.evaluate("() => { window.looked = axe.run({resultTypes: ['violations']}); }")
+
+    def axe(self) -> list[dict[str, Any]]:
+        """Everything that axe has found since `start_axe`, the slight things too."""
+        return self.page.evaluate("() => window.looked")["violations"]
 
     def too_wide(self, size: dict[str, int]) -> list[str]:
         """What makes the page scroll sideways in a window of a size."""
@@ -175,12 +180,16 @@ class Tab:
         self.page.screenshot(path=path)
         self.page.set_viewport_size(WIDE)
 
-    def read(self, path: str) -> Visit:
-        """Go to a page and look at everything that is looked at on each page."""
-        noise = self.visit(path)
-        own, shared = self.weight()
-        wide = [one for size in (NARROW, ZOOMED, WIDE) for one in self.too_wide(size)]
-        return Visit(noise, own, shared, wide, self.axe())
+
+def read(path: str, *tabs: Tab) -> list[Visit]:
+    """Go to a page in each tab and look at everything that is looked at on each page."""
+    visits = []
+    for tab in tabs:
+        noise = tab.visit(path)
+        wide = [one for size in (NARROW, ZOOMED, WIDE) for one in tab.too_wide(size)]
+        visits.append((noise, *tab.weight(), wide))
+        tab.start_axe()
+    return [Visit(*visit, tab.axe()) for visit, tab in zip(visits, tabs, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -307,9 +308,8 @@ def stale_note(results: Mapping[str, Any], book: Book) -> str:
 
 def provenance(name: str, book: Book) -> str:
     """The box that says when, where and from what the numbers of a notebook's page came."""
-    results, run = book.built.get(name), book.runs.get(name, {})
-    seconds = results["provenance"].get("seconds") if results else run.get("seconds")
-    took = f" in {duration(seconds)}" if seconds is not None else ""
+    results, spent = book.built.get(name), seconds(name, book)
+    took = f" in {duration(spent)}" if spent is not None else ""
     alarm = alarms(name, book)
     lines = [f":::{{admonition}} Executed at profile {book.profile}{took}{alarm}",
              f":class: provenance{'' if alarm else ' dropdown'}", ""]
@@ -437,15 +437,32 @@ def markdown(name: str, text: str) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- times and benchmarks
+def seconds(name: str, book: Book) -> float | None:
+    """How long a notebook took in this build; None if nothing says."""
+    built = book.built.get(name)
+    return (built["provenance"].get("seconds") if built
+            else book.runs.get(name, {}).get("seconds"))
+
+
+def timed_title(name: str, book: Book) -> str | None:
+    """A notebook's title as the contents show it, '01 · Points (1 min)', rounded up to minutes."""
+    notebook = read_json(book.root / "notebooks" / f"{name}.ipynb") or {"cells": []}
+    head = "".join(notebook["cells"][0]["source"]) if notebook["cells"] else ""
+    found, took = re.match(r"# +(.+)", head), seconds(name, book)
+    if found is None or took is None:
+        return None
+    title = re.sub(r"[*_`$]", "", found[1]).strip()
+    return f"{title} ({max(1, math.ceil(took / 60))} min)"
+
+
 def times(book: Book, _: str) -> str:
     """How long each notebook took in this build and in its recorded run."""
     lines = []
     for path in sorted((book.root / "notebooks").glob("*.ipynb")):
         built, recorded = book.built.get(path.stem), book.recorded.get(path.stem)
-        seconds = (built["provenance"].get("seconds") if built
-                   else book.runs.get(path.stem, {}).get("seconds"))
+        took = seconds(path.stem, book)
         lines.append([f"[{path.stem}]({page(path.stem)})",
-                      "–" if seconds is None else duration(seconds),
+                      "–" if took is None else duration(took),
                       built["provenance"].get("device", "–") if built else "–",
                       run_words(recorded) if recorded else "–"])
     head = ["notebook", f"this build, profile {book.profile}", "device", "recorded run"]

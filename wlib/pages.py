@@ -34,6 +34,8 @@ BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme"
             "sphinx-exercise", "sphinxcontrib-bibtex", "matplotlib")
 # The package has no __main__; its script may belong to another environment on the PATH.
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+REPOSITORY_BUTTONS = ("use_edit_page_button", "use_repository_button", "use_issues_button")
+BINDER = "https://mybinder.org"  # builds environment.yml; asked for nothing until it is clicked
 SMOKE = ("This book was built at profile <b>smoke</b>, which only proves that every cell runs: "
          "<b>its numbers mean nothing</b>.")
 
@@ -71,7 +73,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     pages = toc_pages(root / "_toc.yml")
     wrong = pagecheck.source_problems(root, pages)
     book = pageparts.Book.read(root, profile)
-    files: dict[str, bytes] = {"_toc.yml": (root / "_toc.yml").read_bytes(),
+    files: dict[str, bytes] = {"_toc.yml": contents(root, book),
                                "_config.yml": config(root, profile)}
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and not SKIPPED & set(path.parts):
@@ -103,11 +105,38 @@ def toc_pages(path: Path) -> list[str]:
     return [re.sub(r"\.(md|ipynb)$", "", page) for page in walk(toc)]
 
 
+def contents(root: Path, book: pageparts.Book) -> bytes:
+    """The table of contents as staged: behind each notebook's title, how long it takes."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))
+
+    def walk(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                walk(item)
+        elif isinstance(node, dict):
+            name = re.sub(r"\.ipynb$", "", str(node.get("file", "")))
+            if name.startswith("notebooks/"):
+                title = pageparts.timed_title(Path(name).name, book)
+                node |= {"title": title} if title else {}
+            walk(list(node.values()))
+
+    walk(toc)
+    return yaml.safe_dump(toc, sort_keys=False, allow_unicode=True).encode()
+
+
 def config(root: Path, profile: str) -> bytes:
-    """The book's configuration for a profile: a smoke build says on every page what it is."""
+    """The book's configuration for a profile: a smoke build says on every page what it is.
+
+    Where `repository: url` is set, every page gets links to edit it, to the repository and its
+    issues, and each notebook one that launches it.
+    """
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf8"))
+    html = settings.setdefault("html", {})
     if profile == "smoke":
-        settings.setdefault("html", {})["announcement"] = SMOKE
+        html["announcement"] = SMOKE
+    if (settings.get("repository") or {}).get("url"):
+        html |= dict.fromkeys(REPOSITORY_BUTTONS, True)
+        settings.setdefault("launch_buttons", {})["binderhub_url"] = BINDER
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -151,9 +180,9 @@ def digest(files: dict[str, bytes]) -> str:
 
 
 def machinery(files: dict[str, bytes]) -> str:
-    """One hash of what changes how *any* page is read: settings, contents, extensions, versions."""
+    """One hash of what changes how *any* page is read: settings, extensions, versions."""
     how = {name: content for name, content in files.items()
-           if name in ("_config.yml", "_toc.yml") or name.startswith("book/extensions/")}
+           if name == "_config.yml" or name.startswith("book/extensions/")}
     return digest(how)
 
 
