@@ -357,6 +357,25 @@ def test_smoke_pages_say_that_their_numbers_mean_nothing(tmp_path):
     assert "mean nothing" in pageparts.provenance("01-toy", pageparts.Book.read(root, "smoke"))
 
 
+def test_links_on_the_map_lead_to_what_exists(toy):
+    book = pageparts.Book.read(toy, "laptop")
+    to = dict(re.findall(r'<a href="([^"]+)" aria-label="([^"]+)"', pageparts.map_links(book, "")))
+    assert to == {"claims.html#claims-mge": "MGE, to come: its claims",
+                  "claims.html": "Compared to what? All claims"}
+    (toy / "book/mge.md").write_text("# MGE\n")
+    assert '<a href="mge.html" aria-label="MGE, the chapter"' in pageparts.map_links(book, "")
+
+
+def test_the_picture_of_the_verdicts_says_its_counts(toy):
+    counts = pageparts.counts(pageparts.Book.read(toy, "laptop"))
+    assert counts["MGE"]["reproduced"] == 1 and sum(counts["MGE"].values()) == 1
+    assert list(counts["MGE"]) == list(draw.VERDICTS) == list(claims.MARKS)
+    assert {words: mark for words, (mark, _) in draw.VERDICTS.items()} == claims.MARKS
+    assert draw.verdicts_alt(counts) == "The verdicts on 1 claims. MGE: 1 reproduced."
+    assert draw.verdicts(counts) == draw.verdicts(counts)
+    assert draw.verdicts({}).count(b"<svg") == 1
+
+
 @pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
                                            (4320, "1 h 12 min")])
 def test_durations(seconds, text):
@@ -398,7 +417,7 @@ def test_chapter_asks_only_for_known_parts(path):
     found = pageparts.PART.findall(text)
     assert text.count("<!-- wlib:") == len(found)
     assert {name for name, _ in found} <= set(pageparts.PARTS)
-    assert {name for part, name in found if part == "alt"} <= set(draw.DRAWINGS)
+    assert {name for part, name in found if part == "alt"} <= {*draw.DRAWINGS, "verdicts"}
 
 
 def test_toy_numbers_of_the_mge_chapter_are_right():
@@ -621,3 +640,58 @@ def test_mathematics_comes_from_the_book_itself(site, smoke_book):
     sources = [tag["src"] for tag in site["book/mge.html"].select("script[src]")]
     assert any(source.split("?")[0] == "../_static/tex-svg.js" for source in sources)
     assert (smoke_book.parent / "_static" / "tex-svg.js").is_file()
+
+
+@pytest.mark.book
+def test_landing_page_leads_from_the_map_and_shows_the_verdicts(content):
+    soup = content["book/index"]
+    links = [a["href"] for a in soup.select(".book-map .map-links a")]
+    assert links[0] == "mge.html" and links[-1] == "claims.html" and len(links) == 5
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    image = soup.select_one("#fig-verdicts img")
+    assert image["alt"].startswith(f"The verdicts on {len(rows)} claims. MGE: ")
+
+
+@pytest.mark.book
+def test_only_the_claims_page_loads_its_filter(content):
+    loading = [page for page, soup in content.items()
+               if soup.find("script", src=re.compile("claims-filter"))]
+    assert loading == ["book/claims"]
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    for paper in pageparts.PAPERS:
+        lines = content["book/claims"].select(f"table.claims.paper-{paper} tbody tr")
+        assert len(lines) == sum(row.paper == paper for row in rows)
+
+
+@pytest.mark.book
+def test_widgets_come_from_the_book_itself_and_only_where_there_are_any(content):
+    scripts = ("explorer.js", "require.js", "embed-amd.js")
+    for page, soup in content.items():
+        sources = [tag["src"].split("?")[0] for tag in soup.select("script[src]")]
+        has_widget = bool(soup.find("script", type="application/vnd.jupyter.widget-view+json"))
+        loaded = [one for one in sources if one.endswith(scripts)]
+        assert loaded == ([f"../_static/{one}" for one in scripts] if has_widget else []), page
+    view = content["notebooks/11-mge-generate"].find(
+        "script", type="application/vnd.jupyter.widget-view+json")
+    state = content["notebooks/11-mge-generate"].find(
+        "script", type="application/vnd.jupyter.widget-state+json")
+    assert json.loads(view.string)["model_id"] in json.loads(state.string)["state"]
+
+
+@pytest.mark.book
+def test_a_page_with_its_pictures_weighs_less_than_a_megabyte(content, smoke_book):
+    for page, soup in content.items():
+        path = smoke_book.parent / f"{page}.html"
+        pictures = {(path.parent / image["src"]).resolve() for image in soup.select("article img")}
+        weight = path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+        assert weight <= 2**20, (page, weight)
+
+
+@pytest.mark.book
+def test_exercises_have_folded_solutions_that_were_executed(content):
+    for page, soup in content.items():
+        if page.startswith("notebooks/"):
+            exercises, solutions = soup.select("div.exercise"), soup.select("div.solution")
+            assert len(exercises) >= 3 and len(solutions) == len(exercises) - 1, page   # one open
+            for solution in solutions:
+                assert "dropdown" in solution["class"] and solution.select(".cell_output"), page
