@@ -29,6 +29,11 @@ ZOOMED = {"width": 640, "height": 450}  # what a window of 1280 x 900 shows at 2
 # What a page fetched, in bytes after unpacking; the page itself is the first.
 FETCHED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
     .map(one => [one.name, one.decodedBodySize])"""
+# All rules but the contrast of colors, then that alone where it is to be looked at.
+LOOK = """exclude => { window.looked = (async () => [
+    await axe.run({resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}}),
+    await axe.run({exclude: [exclude]}, {resultTypes: ['violations'], runOnly: ['color-contrast']})
+])(); }"""
 WIDGET = "script[type='application/vnd.jupyter.widget-view+json']"
 # Elements that reach beyond the window while nothing around them scrolls or clips.
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
@@ -152,16 +157,21 @@ class Tab:
         shared = sum(size for name, size in fetched.items() if "/_static/" in urlsplit(name).path)
         return sum(fetched.values()) - shared, shared
 
-    def start_axe(self) -> None:
-        """Let axe look at the present page; `axe` waits for it, so that tabs look side by side."""
+    def start_axe(self, code: bool = True) -> None:
+        """Let axe look at the present page; `axe` waits for it, so that tabs look side by side.
+
+        Without `code` the contrast of the words in code is left out: they are thousands, and all
+        pages color them by the same style sheet.
+        """
         from axe_playwright_python.base import AXE_SCRIPT
 
         self.page.evaluate(AXE_SCRIPT)
-        self.page.evaluate("() => { window.looked = axe.run({resultTypes: ['violations']}); }")
+        self.page.evaluate(LOOK, [".no-such"] if code else [".highlight pre"])
 
     def axe(self) -> list[dict[str, Any]]:
         """Everything that axe has found since `start_axe`, the slight things too."""
-        return self.page.evaluate("() => window.looked")["violations"]
+        return [one for result in self.page.evaluate("() => window.looked")
+                for one in result["violations"]]
 
     def too_wide(self, size: dict[str, int]) -> list[str]:
         """What makes the page scroll sideways in a window of a size."""
@@ -184,14 +194,14 @@ class Tab:
         self.page.set_viewport_size(WIDE)
 
 
-def read(path: str, *tabs: Tab) -> list[Visit]:
+def read(path: str, *tabs: Tab, code: bool = True) -> list[Visit]:
     """Go to a page in each tab and look at everything that is looked at on each page."""
     visits = []
     for tab in tabs:
         noise = tab.visit(path)
         wide = [one for size in (NARROW, ZOOMED, WIDE) for one in tab.too_wide(size)]
         visits.append((noise, *tab.weight(), wide))
-        tab.start_axe()
+        tab.start_axe(code)
     return [Visit(*visit, tab.axe()) for visit, tab in zip(visits, tabs, strict=True)]
 
 

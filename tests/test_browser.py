@@ -79,7 +79,7 @@ def read(tabs, smoke_book):
 
     def look(page: str, theme: str) -> Visit:
         if (page, theme) not in seen:
-            visits = chrome.read(f"{page}.html", *tabs.values())
+            visits = chrome.read(f"{page}.html", *tabs.values(), code=page in KEY_PAGES)
             seen.update({(page, one): visit for one, visit in zip(tabs, visits, strict=True)})
             for one in tabs if page in KEY_PAGES else ():
                 for size in (WIDE, NARROW):
@@ -272,7 +272,8 @@ def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
         box = tab.page.locator(".admonition.provenance li").first
         assert tab.page.evaluate(THEME) == "light" and box.is_visible()
         paper = tab.page.pdf(path=smoke_book.parent.parent / "screenshots" / "chapter.pdf",
-                             format="A4", print_background=True)
+                             format="A4", print_background=True,
+                             margin=dict.fromkeys(("top", "right", "bottom", "left"), "15mm"))
         assert paper.startswith(b"%PDF") and len(paper) > 20_000
     finally:
         tab.page.emulate_media(media="screen")
