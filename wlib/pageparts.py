@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
 CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
            "not reproduced": "not-reproduced", "undecided": "undecided",
            "not measured": "not-measured"}
+OUTSIDE = "≠ "  # this build's interval and a recorded one do not overlap
 SHOWN_VERSIONS = ("python", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
 
 
@@ -35,6 +37,7 @@ class Book:
     rows: list[claims.Row]
     built: dict[str, dict[str, Any]] = field(default_factory=dict)     # notebook -> results
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)  # notebook -> results
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # best first
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)      # notebook -> run record
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)    # results/NAME.json
 
@@ -49,11 +52,11 @@ class Book:
         rows = claims.load(root / "book" / "claims.yml")
         names = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
         built = {name: claims.built(name, profile, root) for name in sorted(names)}
-        recorded = {name: claims.recorded(name, root) for name in sorted(names)}
+        records = {name: claims.records(name, root) for name in sorted(names)}
         runs = read_json(root / "_build" / profile / "runs.json") or {}
         return cls(root, profile, rows,
                    {name: results for name, results in built.items() if results},
-                   {name: results for name, results in recorded.items() if results},
+                   {name: found[0] for name, found in records.items() if found}, records,
                    {name: run for name, run in runs.get("notebooks", runs).items()
                     if isinstance(run, dict)},
                    {path.stem: read_json(path) for path in (root / "results").glob("*.json")})
@@ -305,25 +308,76 @@ def stale_note(results: Mapping[str, Any], book: Book) -> str:
 
 def provenance(name: str, book: Book) -> str:
     """The box that says when, where and from what the numbers of a notebook's page came."""
-    results, run = book.built.get(name), book.runs.get(name, {})
-    seconds = results["provenance"].get("seconds") if results else run.get("seconds")
-    took = f" in {duration(seconds)}" if seconds is not None else ""
-    lines = [f":::{{admonition}} Executed at profile {book.profile}{took}",
-             ":class: provenance dropdown", ""]
+    results, spent = book.built.get(name), seconds(name, book)
+    took = f" in {duration(spent)}" if spent is not None else ""
+    alarm = alarms(name, book)
+    lines = [f":::{{admonition}} Executed at profile {book.profile}{took}{alarm}",
+             f":class: provenance{'' if alarm else ' dropdown'}", ""]
     if results:
         versions = results["provenance"].get("versions", {})
         shown = ", ".join(f"{package} {versions[package]}" for package in SHOWN_VERSIONS
                           if package in versions)
         lines += [f"- This page's run: {run_words(results)}.",
                   f"- Seeds: {', '.join(map(str, results['seeds']))}.", f"- Versions: {shown}."]
-    recorded = book.recorded.get(name)
-    if recorded:
-        lines.append(f"- Recorded run, which the [claims](../book/claims.md) are judged by: "
-                     f"{run_words(recorded)}.{stale_note(recorded, book)}")
+    for index, recorded in enumerate(book.records.get(name, [])):
+        judged = ", which the [claims](../book/claims.md) are judged by" if index == 0 else ""
+        lines.append(f"- Recorded run{judged}: {run_words(recorded)}.{stale_note(recorded, book)}")
     if book.profile == "smoke":
         lines.append("- **Profile smoke only proves that every cell runs: its numbers mean "
                      "nothing.**")
-    return "\n".join([*lines, ":::"])
+    return "\n".join([*lines, "", beside_recorded(name, book), ":::"])
+
+
+def alarms(name: str, book: Book) -> str:
+    """What the title of the box must not hide: recorded runs that are stale or do not agree."""
+    records, parts = book.records.get(name, []), []
+    if any(stale_note(recorded, book) for recorded in records):
+        parts.append("a recorded run is older than the code")
+    differ = {measure for recorded in records for measure in differing(name, recorded, book)}
+    if differ:
+        parts.append(f"outside a recorded interval: {', '.join(sorted(differ))}")
+    return "".join(f" · {part}" for part in parts)
+
+
+def differing(name: str, recorded: Mapping[str, Any], book: Book) -> list[str]:
+    """Measures of this build whose interval does not overlap that of a recorded run.
+
+    A single seed has no bounds and contradicts nothing; neither do the numbers of profile smoke.
+    """
+    built = book.built.get(name)
+    if built is None or book.profile == "smoke" or built["run"] == recorded["run"]:
+        return []
+    both = [key for key in built["measures"] if key in recorded["measures"]]
+    pairs = [(key, span(built["measures"][key]), span(recorded["measures"][key])) for key in both]
+    return [key for key, mine, theirs in pairs if mine.high < theirs.low or theirs.high < mine.low]
+
+
+def span(measure: Mapping[str, Any]) -> claims.Interval:
+    """The interval of a measure's own value."""
+    return claims.interval(measure["values"], measure.get("image_se", 0.0))
+
+
+def beside_recorded(name: str, book: Book) -> str:
+    """Each measure of this build beside the same of every recorded run, and the rule that flags."""
+    built = book.built.get(name)
+    records = [one for one in book.records.get(name, []) if built and one["run"] != built["run"]]
+    if not built or not records or not built["measures"]:
+        return ""
+    flagged = [set(differing(name, recorded, book)) for recorded in records]
+    lines = []
+    for key, measure in built["measures"].items():
+        cells = [OUTSIDE * (key in out) + words(span(recorded["measures"][key]), measure["unit"])
+                 if key in recorded["measures"] else "–"
+                 for recorded, out in zip(records, flagged, strict=True)]
+        lines.append([key, words(span(measure), measure["unit"]), *cells])
+    head = ["measure", f"this build, {book.profile}",
+            *(f"recorded, {recorded['profile']}" for recorded in records)]
+    rule = ("Numbers of profile smoke are not compared." if book.profile == "smoke" else
+            f"{OUTSIDE}stands where the intervals of this build and of the recorded run do not "
+            "overlap: the built mean lies outside the recorded interval by more than its own "
+            "half-width. One seed has no interval and is never marked. Profiles differ in sizes "
+            "and seeds, so a difference is a reason to look, not by itself an error.")
+    return f"{table(head, lines)}\n\n{rule}\n"
 
 
 # ---------------------------------------------------------------- notebooks
@@ -383,15 +437,32 @@ def markdown(name: str, text: str) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- times and benchmarks
+def seconds(name: str, book: Book) -> float | None:
+    """How long a notebook took in this build; None if nothing says."""
+    built = book.built.get(name)
+    return (built["provenance"].get("seconds") if built
+            else book.runs.get(name, {}).get("seconds"))
+
+
+def timed_title(name: str, book: Book) -> str | None:
+    """A notebook's title as the contents show it, '01 · Points (1 min)', rounded up to minutes."""
+    notebook = read_json(book.root / "notebooks" / f"{name}.ipynb") or {"cells": []}
+    head = "".join(notebook["cells"][0]["source"]) if notebook["cells"] else ""
+    found, took = re.match(r"# +(.+)", head), seconds(name, book)
+    if found is None or took is None:
+        return None
+    title = re.sub(r"[*_`$]", "", found[1]).strip()
+    return f"{title} ({max(1, math.ceil(took / 60))} min)"
+
+
 def times(book: Book, _: str) -> str:
     """How long each notebook took in this build and in its recorded run."""
     lines = []
     for path in sorted((book.root / "notebooks").glob("*.ipynb")):
         built, recorded = book.built.get(path.stem), book.recorded.get(path.stem)
-        seconds = (built["provenance"].get("seconds") if built
-                   else book.runs.get(path.stem, {}).get("seconds"))
+        took = seconds(path.stem, book)
         lines.append([f"[{path.stem}]({page(path.stem)})",
-                      "–" if seconds is None else duration(seconds),
+                      "–" if took is None else duration(took),
                       built["provenance"].get("device", "–") if built else "–",
                       run_words(recorded) if recorded else "–"])
     head = ["notebook", f"this build, profile {book.profile}", "device", "recorded run"]
