@@ -152,6 +152,22 @@ def test_image_without_alt_text_is_found(html, tmp_path):
     assert any("without" in found for found in findings(html, tmp_path))
 
 
+def test_what_is_known_of_unchanged_pages_is_used_and_nothing_else(tmp_path, monkeypatch):
+    known = {"of a page that is gone": [[], [], []]}
+    (tmp_path / "a.html").write_text('<p id="here">x</p><img src="x.png">')
+    (tmp_path / "b.html").write_text('<a href="a.html#here">x</a>')
+    first = pagecheck.html_problems(tmp_path, known)
+    assert first == ["a.html: image without alt text: x.png"] and len(known) == 2
+    read = []
+    parse = pagecheck.parse
+    monkeypatch.setattr(pagecheck, "parse", lambda path: read.append(path.name) or parse(path))
+    known = json.loads(json.dumps(known))
+    assert pagecheck.html_problems(tmp_path, known) == first and read == []
+    (tmp_path / "a.html").write_text('<p id="there">x</p>')  # what b links to is gone
+    assert pagecheck.html_problems(tmp_path, known) == ["b.html: dead anchor: a.html#here"]
+    assert read == ["a.html"]
+
+
 def test_dead_link_and_dead_anchor_are_found(tmp_path):
     body = ('<a href="gone.html">x</a> <a href="#gone">x</a> <a href="page.html#here">x</a>'
             '<a href="../outside.html">x</a> <p id="here">x</p> <a href="#">x</a>')

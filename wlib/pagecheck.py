@@ -5,6 +5,7 @@ Each check returns its findings as sentences, so that one build reports everythi
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import re
 import socket
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -66,20 +67,47 @@ def notebook_problems(name: str, notebook: dict[str, Any]) -> list[str]:
                     if output.get("output_type") == "error"]
 
 
-def html_problems(folder: Path) -> list[str]:
-    """What is unfit in a folder of built pages: foreign addresses, alt text, dead inner links."""
-    pages = {path: parse(path) for path in sorted(folder.rglob("*.html"))}
-    anchors = {path: {tag.get("id") or tag.get("name") for tag in soup.find_all(True)
-                      if tag.get("id") or tag.get("name")} for path, soup in pages.items()}
+class Facts(NamedTuple):
+    """What the checks need to know of one page."""
+
+    wrong: list[str]     # findings that concern this page alone
+    anchors: list[str]   # what can be linked to
+    links: list[str]     # where its own links lead
+
+
+def html_problems(folder: Path, known: dict[str, Any] | None = None) -> list[str]:
+    """What is unfit in a folder of built pages: foreign addresses, alt text, dead inner links.
+
+    `known` keeps the facts of pages by the hash of their content, and is brought up to date: most
+    pages of a book are the same as when it was last built.
+    """
+    known, own = {} if known is None else known, Path(__file__).read_bytes()
+    facts, seen = {}, {}
+    for path in sorted(folder.rglob("*.html")):
+        content = path.read_bytes()
+        key = hashlib.sha256(own + content).hexdigest()
+        seen[key] = known.get(key) or list(page_facts(parse(path)))
+        facts[path] = Facts(*seen[key])
+    known.clear()
+    known |= seen
+    anchors = {path: set(one.anchors) for path, one in facts.items()}
     wrong = []
-    for path, soup in pages.items():
+    for path, one in facts.items():
         name = path.relative_to(folder).as_posix()
-        findings = [*foreign(soup), *without_alt(soup), *dead_links(path, soup, folder, anchors)]
+        findings = [*one.wrong, *dead_links(path, one.links, folder, anchors)]
         wrong += [f"{name}: {finding}" for finding in dict.fromkeys(findings)]
     for path in sorted(folder.rglob("*.css")):
         for address in foreign_in_css(path.read_text(encoding="utf8", errors="replace")):
             wrong.append(f"{path.relative_to(folder).as_posix()}: style fetches {address}")
     return wrong
+
+
+def page_facts(soup: BeautifulSoup) -> Facts:
+    """What can be said of a page without looking at the others."""
+    anchors = [str(tag.get("id") or tag.get("name")) for tag in soup.find_all(True)
+               if tag.get("id") or tag.get("name")]
+    return Facts([*foreign(soup), *without_alt(soup)], anchors,
+                 list(dict.fromkeys(str(tag["href"]) for tag in soup.find_all("a", href=True))))
 
 
 def parse(path: Path) -> BeautifulSoup:
@@ -140,20 +168,20 @@ def without_alt(soup: BeautifulSoup) -> Iterator[str]:
             yield f"object without a text: {str(embedded.get('data'))[:90]}"
 
 
-def dead_links(path: Path, soup: BeautifulSoup, folder: Path, anchors: dict[Path, set[str]]
+def dead_links(path: Path, links: list[str], folder: Path, anchors: dict[Path, set[str]]
                ) -> Iterator[str]:
     """Links to pages, files or anchors that the built folder does not have."""
-    for tag in soup.find_all("a", href=True):
-        link = urlsplit(str(tag["href"]))
+    for address in links:
+        link = urlsplit(address)
         if link.scheme or link.netloc or (not link.path and not link.fragment):
             continue
         target = path if not link.path else (path.parent / unquote(link.path)).resolve()
         if target.is_dir():
             target /= "index.html"
         if not target.is_file() or folder.resolve() not in target.resolve().parents:
-            yield f"dead link: {tag['href']}"
+            yield f"dead link: {address}"
         elif link.fragment and target in anchors and unquote(link.fragment) not in anchors[target]:
-            yield f"dead anchor: {tag['href']}"
+            yield f"dead anchor: {address}"
 
 
 # ---------------------------------------------------------------- links to other hosts

@@ -500,13 +500,18 @@ def alt(book: Book, name: str) -> str:
     return draw.verdicts_alt(counts(book)) if name == "verdicts" else draw.alt(name)
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content, None where there is no such file; `ValueError` if it is not JSON."""
+def read_json(path: Path, damaged: Any = None) -> Any:
+    """A JSON file's content, None where there is no such file.
+
+    `ValueError` if it is not JSON, unless there is a value for `damaged` files.
+    """
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
+        if damaged is not None:
+            return damaged
         raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 

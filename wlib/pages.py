@@ -28,6 +28,7 @@ from wlib import pagecheck, pageparts
 from wlib.check import require_one_of
 from wlib.pagecheck import PageError
 
+CHECKED = "checked.json"  # what the checks found out about pages, by the hash of their content
 FINISHED = "finished"  # in Sphinx's folder: which machinery made it, if it came to its end
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb",
@@ -57,7 +58,9 @@ def build(profile: str, open: bool = False, root: str | os.PathLike[str] = ".") 
         if not (html / "index.html").is_file() or built_from(folder) != made_of:
             write_stage(folder / "stage", files)
             made = make_html(folder, machinery(files))
-            wrong = pagecheck.html_problems(made)
+            known = pageparts.read_json(folder / CHECKED, damaged={}) or {}
+            wrong = pagecheck.html_problems(made, known)
+            write(folder / CHECKED, json.dumps(known).encode())
             if wrong:
                 raise PageError(f"the pages of profile {profile} are not fit to read", wrong)
             swap(made, html)
