@@ -1,10 +1,14 @@
 """The Makefile's set-up with stub interpreters: nothing is installed here."""
 
+import re
 import shutil
 import subprocess
 
 import pytest
+import yaml
 from conftest import REPOSITORY
+
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 
 STUB = """#!/bin/sh
 echo "$@" >> log
@@ -65,6 +69,41 @@ def test_a_moved_folder_is_set_up_again(folder):
     make(folder)
     moved = folder.rename(folder.with_name("moved book"))
     assert "pip install" in make(moved)[1]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_are_pinned_and_may_only_read(path):
+    """Actions by commit, with their release behind; rights to write only to publish."""
+    text = path.read_text()
+    flow = yaml.safe_load(text)
+    assert flow["permissions"] == {"contents": "read"}
+    assert len(re.findall(r"uses: ", text)) == len(
+        re.findall(r"uses: actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", text, re.M))
+    for name, job in flow["jobs"].items():
+        assert job["timeout-minutes"] <= 90
+        rights = {"pages": "write", "id-token": "write"} if name == "publish" else None
+        assert job.get("permissions") == rights
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("given, made", [((), ["test", "book"]), (("test",), ["test"])])
+def test_ci_runs_both_commands_or_those_that_are_named(given, made, tmp_path):
+    """Nothing is missing here, so nothing is installed; a failing target ends it."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / ".ci" / "run")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("git", "python3", "chromium"):
+        (tools / name).write_text("#!/bin/sh\n")
+    (tools / "make").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/log"\n[ "$1" != book ]\n')
+    for path in tools.iterdir():
+        path.chmod(0o755)
+    done = subprocess.run(["bash", str(tmp_path / ".ci" / "run"), *given], capture_output=True,
+                          env={"PATH": f"{tools}:/usr/bin:/bin"})
+    assert (tmp_path / "log").read_text().split() == made
+    assert done.returncode == (1 if "book" in made else 0)
 
 
 def test_an_old_python_is_refused_clearly(folder):
