@@ -17,9 +17,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from wlib import claims, fingerprint  # noqa: E402
+from run import provenance  # noqa: E402
+
+from wlib import claims  # noqa: E402
 
 STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
          ("make book", "all notebooks at profile laptop from an empty store, and the pages"),
@@ -54,14 +56,10 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder))
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.strip()
-    provenance = claims.Report("commands", seeds=[0]).results()["provenance"]
     table = {"title": "The two commands, from a fresh clone",
              "command": "python benchmarks/commands.py", "rows": rows}
-    result = {"provenance": {**provenance, "commit": commit, "versions": fingerprint.versions()},
-              "tables": [table]}
-    claims.write_atomic(ROOT / "results" / "commands.json", json.dumps(result, indent=1) + "\n")
+    claims.write_atomic(ROOT / "results" / "commands.json", json.dumps(
+        {"provenance": provenance(ROOT), "tables": [table]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,3 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
                   "noise of equal norm", "wlib ÷ scipy"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
-
-
-@pytest.mark.book
-def test_the_rehearsal_of_the_overhead_runs_both_and_writes_nothing():
-    recorded = ROOT / "results" / "overhead.json"
-    before = recorded.read_bytes() if recorded.exists() else None
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "overhead.py"), "--quick"],
-                          capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "wlib run ÷ papermill" in done.stdout, done.stderr
-    assert (recorded.read_bytes() if recorded.exists() else None) == before

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import re
 import subprocess
 import sys
+import threading
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,12 @@ import pytest
 import toybook
 import yaml
 from bs4 import BeautifulSoup
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from typer.testing import CliRunner
 
-from wlib import claims, draw, pagecheck, pageparts, pages
+from wlib import claims, cli, draw, pagecheck, pageparts, pages
+from wlib.fingerprint import notebook_fingerprint
 from wlib.pagecheck import PageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +160,84 @@ def test_dead_link_and_dead_anchor_are_found(tmp_path):
         "page.html: dead link: ../outside.html"]
 
 
+class Host(http.server.BaseHTTPRequestHandler):
+    """A host whose paths are the statuses it answers with; it knows no HEAD for /get."""
+
+    def do_GET(self):
+        head = self.command == "HEAD"
+        status = 405 if head else 200
+        if self.path != "/get":
+            status = int(self.path.strip("/"))
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_outer_links_are_followed_and_only_dead_ones_refused(tmp_path, monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    site = f"http://127.0.0.1:{server.server_port}"
+    names = ("200", "get", "404#part", "410", "403", "503")
+    body = "".join(f'<a href="{site}/{name}">x</a>' for name in names)
+    body += '<a href="inner.html">x</a><a href="#here">x</a><a href="mailto:a@b.org">x</a>'
+    body += '<a href="http://nowhere.invalid/">x</a><a href="http://127.0.0.1:1/">x</a>'
+    (tmp_path / "page.html").write_text(f"<html><body>{body}</body></html>")
+    try:
+        dead, unsure = pagecheck.dead_outer_links(tmp_path, limit=5)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert dead == [f"page.html: {site}/404: status 404", f"page.html: {site}/410: status 410",
+                    f"page.html: http://nowhere.invalid/: {pagecheck.NO_HOST}"]
+    assert unsure[:2] == [f"page.html: {site}/{code}: status {code}" for code in (403, 503)]
+    assert len(unsure) == 3 and "127.0.0.1:1/: no answer" in unsure[2]
+
+
+def test_check_links_fails_for_a_dead_link_and_notes_the_rest(toy, monkeypatch):
+    monkeypatch.setattr(claims, "project_root", lambda: toy)
+    runner = CliRunner()
+    refusal = runner.invoke(cli.app, ["check", "--links"])
+    assert refusal.exit_code == 2 and "run: wlib build" in refusal.stderr
+    index = toy / "_build/laptop/html/index.html"
+    index.parent.mkdir(parents=True)
+    index.write_text("<p>none</p>")
+    found = ["a dead one"], ["a shy one"]
+    monkeypatch.setattr(pagecheck, "dead_outer_links", lambda folder: found)
+    said = runner.invoke(cli.app, ["check", "--links"])
+    assert said.exit_code == 1
+    assert "WRONG: a dead one" in said.stdout and "note: a shy one: look" in said.stdout
+
+
+# ---------------------------------------------------------------- one setting for the repository
+def test_no_repository_no_links_to_one(toy):
+    settings = yaml.safe_load(pages.config(toy, "laptop"))
+    assert settings["repository"]["url"] == "" and "binderhub_url" not in settings["launch_buttons"]
+    assert not any(settings["html"][button] for button in pages.REPOSITORY_BUTTONS)
+
+
+def test_a_repository_s_address_brings_links_to_edit_and_launch(toy):
+    edit(toy / "_config.yml", 'url: ""', 'url: "https://github.com/someone/weights"')
+    settings = yaml.safe_load(pages.config(toy, "laptop"))
+    assert all(settings["html"][button] is True for button in pages.REPOSITORY_BUTTONS)
+    assert settings["launch_buttons"]["binderhub_url"] == pages.BINDER
+
+
+# ---------------------------------------------------------------- times in the contents
+def test_contents_say_how_long_a_notebook_takes(toy):
+    toc = yaml.safe_load(pages.contents(toy, pageparts.Book.read(toy, "laptop")))
+    chapters = toc["parts"][0]["chapters"]
+    assert chapters == [{"file": "notebooks/01-toy", "title": "A toy notebook (2 min)"},
+                        {"file": "book/claims"}]
+    (toy / "_build/laptop/results/01-toy.json").unlink()
+    toc = yaml.safe_load(pages.contents(toy, pageparts.Book.read(toy, "laptop")))
+    assert toc["parts"][0]["chapters"][0] == {"file": "notebooks/01-toy"}
+
+
 # ---------------------------------------------------------------- what is generated
 def test_prose_changed_since_execution_is_shown_without_a_new_run():
     executed, source = toybook.notebook(), toybook.notebook()
@@ -189,6 +274,68 @@ def test_recorded_run_is_judged_and_the_built_one_shown_beside(toy):
     assert "has changed since this run" in text
 
 
+def with_recorded(root, profile="study", fingerprint=None, **changes):
+    """The toy book with one more recorded run; its fingerprint is today's unless one is given."""
+    recorded = toybook.results(profile, **changes) | {"run": f"recorded at {profile}"}
+    path = root / "notebooks/01-toy.ipynb"
+    recorded["fingerprint"] = fingerprint or notebook_fingerprint(
+        path, {}, installed=recorded["provenance"]["versions"])
+    path = root / f"results/{profile}/01-toy.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(claims.dumps(recorded))
+    return pageparts.Book.read(root, "laptop")
+
+
+def test_recorded_runs_stand_beside_this_build_on_the_notebook_s_page(toy):
+    with_recorded(toy, "laptop", shift=0.5)
+    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-0.5))
+    assert "| measure | this build, laptop | recorded, study | recorded, laptop |" in box
+    row = next(line for line in box.splitlines() if line.startswith("| T1"))
+    assert row.count("±") == 3 and "≠" not in row
+    assert "profile study" in box and "do not overlap" in box
+    assert "older" not in box and "changed since" not in box and "dropdown" in box
+
+
+def test_a_build_outside_a_recorded_interval_is_flagged_in_the_title(toy):
+    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-9.0))
+    assert "outside a recorded interval: T1" in box.splitlines()[0] and "dropdown" not in box
+    assert re.search(r"\| T1 \| 93\.6 ± [\d.]+ points \| ≠ 84\.6 ± ", box)
+
+
+def test_the_flag_goes_up_exactly_where_the_intervals_part(toy):
+    half = [pageparts.span(toybook.results()["measures"]["T1"])]
+    widths = half[0].high - half[0].low  # both runs have this interval, one of them shifted
+    for shift, parted in ((widths - 0.01, False), (widths + 0.01, True), (-widths - 0.01, True)):
+        book = with_recorded(toy, shift=shift)
+        assert bool(pageparts.differing("01-toy", book.records["01-toy"][0], book)) is parted
+
+
+def test_a_recorded_run_older_than_the_code_says_so_in_the_title(toy):
+    box = pageparts.provenance("01-toy", with_recorded(toy, fingerprint="of yesterday"))
+    assert "a recorded run is older than the code" in box.splitlines()[0]
+    assert "has changed since this run" in box
+    book = with_recorded(toy)
+    assert "older" not in pageparts.provenance("01-toy", book)
+    edit(toy / "notebooks/01-toy.ipynb", "print(42)", "print(43)")
+    assert "older" in pageparts.provenance("01-toy", pageparts.Book.read(toy, "laptop"))
+
+
+def test_smoke_one_seed_and_the_recorded_run_itself_are_not_flagged(tmp_path):
+    smoke = toybook.make(tmp_path / "smoke", profile="smoke")
+    with_recorded(smoke, shift=-9.0)
+    box = pageparts.provenance("01-toy", pageparts.Book.read(smoke, "smoke"))
+    assert "≠" not in box and "not compared" in box and "outside" not in box
+    one = toybook.results()
+    one["measures"]["T1"] |= {"values": [1.0]}
+    book = with_recorded(smoke, shift=-9.0)
+    book.built["01-toy"] = one
+    assert pageparts.differing("01-toy", book.records["01-toy"][0], book) == []
+    same = toybook.results("laptop")
+    book.built["01-toy"], book.records["01-toy"] = same, [same]
+    assert "≠" not in pageparts.provenance("01-toy", book)
+    assert "recorded, laptop" not in pageparts.provenance("01-toy", book)
+
+
 def test_claim_without_a_run_is_not_measured(toy):
     (toy / "_build/laptop/results/01-toy.json").unlink()
     book = pageparts.Book.read(toy, "laptop")
@@ -208,6 +355,25 @@ def test_smoke_pages_say_that_their_numbers_mean_nothing(tmp_path):
     assert "numbers mean nothing" in settings["html"]["announcement"]
     assert "announcement" not in yaml.safe_load(pages.config(root, "laptop"))["html"]
     assert "mean nothing" in pageparts.provenance("01-toy", pageparts.Book.read(root, "smoke"))
+
+
+def test_links_on_the_map_lead_to_what_exists(toy):
+    book = pageparts.Book.read(toy, "laptop")
+    to = dict(re.findall(r'<a href="([^"]+)" aria-label="([^"]+)"', pageparts.map_links(book, "")))
+    assert to == {"claims.html#claims-mge": "MGE, to come: its claims",
+                  "claims.html": "Compared to what? All claims"}
+    (toy / "book/mge.md").write_text("# MGE\n")
+    assert '<a href="mge.html" aria-label="MGE, the chapter"' in pageparts.map_links(book, "")
+
+
+def test_the_picture_of_the_verdicts_says_its_counts(toy):
+    counts = pageparts.counts(pageparts.Book.read(toy, "laptop"))
+    assert counts["MGE"]["reproduced"] == 1 and sum(counts["MGE"].values()) == 1
+    assert list(counts["MGE"]) == list(draw.VERDICTS) == list(claims.MARKS)
+    assert {words: mark for words, (mark, _) in draw.VERDICTS.items()} == claims.MARKS
+    assert draw.verdicts_alt(counts) == "The verdicts on 1 claims. MGE: 1 reproduced."
+    assert draw.verdicts(counts) == draw.verdicts(counts)
+    assert draw.verdicts({}).count(b"<svg") == 1
 
 
 @pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
@@ -235,7 +401,7 @@ def test_vendored_files_are_the_recorded_ones():
     for source in sources:
         content = (static / source["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == source["sha256"], source["file"]
-    own = {"book.css", "favicon.svg", "SOURCES.yml"}
+    own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "SOURCES.yml"}
     own |= {path.name for path in static.glob("LICENSE*")}
     assert {path.name for path in static.iterdir()} == own | {one["file"] for one in sources}
 
@@ -251,7 +417,7 @@ def test_chapter_asks_only_for_known_parts(path):
     found = pageparts.PART.findall(text)
     assert text.count("<!-- wlib:") == len(found)
     assert {name for name, _ in found} <= set(pageparts.PARTS)
-    assert {name for part, name in found if part == "alt"} <= set(draw.DRAWINGS)
+    assert {name for part, name in found if part == "alt"} <= {*draw.DRAWINGS, "verdicts"}
 
 
 def test_toy_numbers_of_the_mge_chapter_are_right():
@@ -303,8 +469,25 @@ def test_pages_are_imported_without_torch():
 
 
 def test_environment_takes_the_same_stack():
-    pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
-    assert pip == ["-c constraints.txt", "-e .[book,test]"]
+    """Conda's list names Python and pip alone; pip then installs just what the Makefile does."""
+    python, pip, rest = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    asked = re.search(r"-e '(\.\[[\w,]+\])'", (ROOT / "Makefile").read_text())[1]
+    assert rest["pip"] == ["-c constraints.txt", f"-e {asked}"] and pip == "pip"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert python.split("=")[1] == project["requires-python"].removeprefix(">=")
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = re.search(r"-e '\.\[([\w,]+)\]'", (ROOT / "Makefile").read_text())[1].split(",")
+    wanted = [Requirement(one) for extra in [project["dependencies"],
+              *(project["optional-dependencies"][name] for name in asked)] for one in extra]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(name): version for name, _, version in
+            (line.partition("==") for line in lines if not line.startswith("#"))}
+    for one in wanted:
+        name = canonicalize_name(one.name)
+        assert name in pins and one.specifier.contains(pins[name]), one
 
 
 # ---------------------------------------------------------------- whole builds
@@ -321,6 +504,17 @@ def test_toy_book_is_built_checked_kept_and_not_built_again(toy):
     pages.build("laptop", root=toy)
     assert (index.parent / "book/index.html").stat().st_mtime_ns == first
 
+    read = {path.name: path.stat().st_mtime_ns
+            for path in (toy / "_build/laptop/sphinx").rglob("*.doctree")}
+    edit(toy / "book/claims.md", "# Claims", "# All claims")
+    pages.build("laptop", root=toy)
+    again = {path.name: path.stat().st_mtime_ns
+             for path in (toy / "_build/laptop/sphinx").rglob("*.doctree")}
+    assert {name for name in read if read[name] != again[name]} == {"claims.doctree"}  # one is read
+    assert "All claims" in (index.parent / "book/index.html").read_text()      # and all are written
+    assert "A toy notebook (2 min)" in (index.parent / "book/claims.html").read_text()
+    first = (index.parent / "book/index.html").stat().st_mtime_ns
+
     edit(toy / "book/index.md", "# A toy book", "# A toy book\n\n{ref}`nowhere`")
     for _ in range(2):  # a second try must not take the warning's page from the cache
         with pytest.raises(PageError, match="nowhere"):
@@ -331,6 +525,37 @@ def test_toy_book_is_built_checked_kept_and_not_built_again(toy):
     assert (index.parent / "book/index.html").stat().st_mtime_ns == first  # the last good pages
     edit(toy / "book/index.md", "![](figures/data-flow.svg)", "Mended.")
     assert "Mended." in (pages.build("laptop", root=toy).parent / "book/index.html").read_text()
+
+
+@pytest.mark.book
+def test_a_repository_s_address_puts_links_on_the_pages(toy):
+    edit(toy / "_config.yml", 'url: ""', 'url: "https://github.com/someone/weights"')
+    folder = pages.build("laptop", root=toy).parent  # links to other hosts, but nothing fetched
+    links = {tag["href"] for tag in BeautifulSoup(
+        (folder / "notebooks/01-toy.html").read_text(), "html.parser").find_all("a", href=True)}
+    for start in ("https://github.com/someone/weights/edit/main/notebooks/01-toy.ipynb",
+                  "https://github.com/someone/weights/issues/new",
+                  "https://mybinder.org/v2/gh/someone/weights/main?"):
+        assert any(link.startswith(start) for link in links), (start, links)
+    text = (folder / "book/claims.html").read_text()
+    assert "https://github.com/someone/weights/edit/main/book/claims.md" in text
+
+
+@pytest.mark.book
+def test_a_build_that_broke_off_is_not_built_upon(toy, monkeypatch):
+    """Nor is one made by other settings; both begin with an empty folder."""
+    work = toy / "work"
+    (work / "_build/html").mkdir(parents=True)
+    (work / "_build/.doctrees").mkdir()
+    (work / pages.FINISHED).write_text("one way")
+    pages.begin(work, "one way")
+    assert not (work / "_build/html").exists() and (work / "_build/.doctrees").exists()
+    pages.begin(work, "one way")  # the build did not come to its end
+    assert not work.exists()
+    (work / "_build/.doctrees").mkdir(parents=True)
+    (work / pages.FINISHED).write_text("one way")
+    pages.begin(work, "another way")
+    assert not work.exists()
 
 
 @pytest.fixture(scope="module")
@@ -415,3 +640,58 @@ def test_mathematics_comes_from_the_book_itself(site, smoke_book):
     sources = [tag["src"] for tag in site["book/mge.html"].select("script[src]")]
     assert any(source.split("?")[0] == "../_static/tex-svg.js" for source in sources)
     assert (smoke_book.parent / "_static" / "tex-svg.js").is_file()
+
+
+@pytest.mark.book
+def test_landing_page_leads_from_the_map_and_shows_the_verdicts(content):
+    soup = content["book/index"]
+    links = [a["href"] for a in soup.select(".book-map .map-links a")]
+    assert links[0] == "mge.html" and links[-1] == "claims.html" and len(links) == 5
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    image = soup.select_one("#fig-verdicts img")
+    assert image["alt"].startswith(f"The verdicts on {len(rows)} claims. MGE: ")
+
+
+@pytest.mark.book
+def test_only_the_claims_page_loads_its_filter(content):
+    loading = [page for page, soup in content.items()
+               if soup.find("script", src=re.compile("claims-filter"))]
+    assert loading == ["book/claims"]
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    for paper in pageparts.PAPERS:
+        lines = content["book/claims"].select(f"table.claims.paper-{paper} tbody tr")
+        assert len(lines) == sum(row.paper == paper for row in rows)
+
+
+@pytest.mark.book
+def test_widgets_come_from_the_book_itself_and_only_where_there_are_any(content):
+    scripts = ("explorer.js", "require.js", "embed-amd.js")
+    for page, soup in content.items():
+        sources = [tag["src"].split("?")[0] for tag in soup.select("script[src]")]
+        has_widget = bool(soup.find("script", type="application/vnd.jupyter.widget-view+json"))
+        loaded = [one for one in sources if one.endswith(scripts)]
+        assert loaded == ([f"../_static/{one}" for one in scripts] if has_widget else []), page
+    view = content["notebooks/11-mge-generate"].find(
+        "script", type="application/vnd.jupyter.widget-view+json")
+    state = content["notebooks/11-mge-generate"].find(
+        "script", type="application/vnd.jupyter.widget-state+json")
+    assert json.loads(view.string)["model_id"] in json.loads(state.string)["state"]
+
+
+@pytest.mark.book
+def test_a_page_with_its_pictures_weighs_less_than_a_megabyte(content, smoke_book):
+    for page, soup in content.items():
+        path = smoke_book.parent / f"{page}.html"
+        pictures = {(path.parent / image["src"]).resolve() for image in soup.select("article img")}
+        weight = path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+        assert weight <= 2**20, (page, weight)
+
+
+@pytest.mark.book
+def test_exercises_have_folded_solutions_that_were_executed(content):
+    for page, soup in content.items():
+        if page.startswith("notebooks/"):
+            exercises, solutions = soup.select("div.exercise"), soup.select("div.solution")
+            assert len(exercises) >= 3 and len(solutions) == len(exercises) - 1, page   # one open
+            for solution in solutions:
+                assert "dropdown" in solution["class"] and solution.select(".cell_output"), page

@@ -571,13 +571,16 @@ def _check_entry(measure: Any, seeds: int, where: str) -> None:
                     "a number ≥ 0")
 
 
+def records(notebook: str, root: Path | None = None) -> list[dict[str, Any]]:
+    """All recorded runs of a notebook, the best first (gpu, then study, then laptop)."""
+    folder = (root or project_root()) / "results"
+    paths = [folder / profile / f"{notebook}.json" for profile in RECORDED]
+    return [load_results(path) for path in paths if path.exists()]
+
+
 def recorded(notebook: str, root: Path | None = None) -> dict[str, Any] | None:
-    """The best recorded run of a notebook (gpu, then study, then laptop), or None."""
-    for profile in RECORDED:
-        path = (root or project_root()) / "results" / profile / f"{notebook}.json"
-        if path.exists():
-            return load_results(path)
-    return None
+    """The best recorded run of a notebook, or None."""
+    return next(iter(records(notebook, root)), None)
 
 
 def built(notebook: str, profile: str, root: Path | None = None) -> dict[str, Any] | None:

@@ -144,9 +144,16 @@ def record(names: Names = None, profile: Profile = "laptop") -> None:
 @app.command()
 @guarded
 def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for recorded runs that "
-                                               "are older than the code.")] = False) -> None:
+                                               "are older than the code.")] = False,
+          links: Annotated[bool, typer.Option("--links", help="Ask the network for every link of "
+                                              "the built pages to another host.")] = False
+          ) -> None:
     """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
     found = ledger.check(claims.project_root())
+    if links:
+        dead, unsure = outer_links()
+        found.wrong += dead
+        found.notes += [f"{one}: look at it in a browser" for one in unsure]
     for kind, lines in (("note", found.notes), ("stale", found.stale), ("WRONG", found.wrong)):
         for line in lines:
             typer.echo(f"{kind}: {line}")
@@ -154,6 +161,17 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
     typer.echo(f"recorded verdicts: {counts}\n{len(found.wrong)} wrong, {len(found.stale)} stale")
     if found.wrong or strict and found.stale:
         raise typer.Exit(1)
+
+
+def outer_links() -> tuple[list[str], list[str]]:
+    """Dead links of the pages built last, and links that a program cannot judge."""
+    from wlib import pagecheck
+
+    built = sorted(claims.project_root().glob("_build/*/html/index.html"),
+                   key=lambda path: path.stat().st_mtime)
+    if not built:
+        raise ValueError("check: --links: got no built pages, want some; run: wlib build")
+    return pagecheck.dead_outer_links(built[-1].parent)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -7,7 +7,7 @@ and the same bytes from the same versions: a build sees no change where there is
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
@@ -38,8 +38,13 @@ PARTS = (
 def svg(name: str) -> bytes:
     """A drawing as SVG."""
     require_one_of("name", name, DRAWINGS)
+    return rendered(DRAWINGS[name][0])
+
+
+def rendered(make: Callable[[], Figure]) -> bytes:
+    """A figure drawn in the book's style, as SVG."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}):
-        figure = DRAWINGS[name][0]()
+        figure = make()
         file = io.BytesIO()
         figure.savefig(file, format="svg", facecolor=PAPER, metadata={"Date": None})
     return file.getvalue()
@@ -114,6 +119,12 @@ def map_of_parts() -> Figure:
               ha="center", va="center")
     axis.text(6.37, 1.28, "→ a verdict", ha="center", va="center", weight="bold")
     return figure
+
+
+# Where the boxes lie, for links on the picture: left, top, width, height as shares of it.
+MAP_AREAS = {name: (0.08 / WIDTH, 1 - (3.12 - row + 0.88) / 4.15, 5.15 / WIDTH, 0.88 / 4.15)
+             for row, (_, name, _, _) in enumerate(PARTS)}
+MAP_AREAS["verdict"] = (5.64 / WIDTH, 1 - (1.12 + 1.9) / 4.15, 1.46 / WIDTH, 1.9 / 4.15)
 
 
 def icon_mge(axis: Any, x: float, y: float, color: str) -> None:
@@ -221,6 +232,51 @@ def link_panels(figure: Figure) -> None:
         for x in (0.306, 0.643):
             figure.add_artist(FancyArrowPatch((x, y), (x + 0.024, y), arrowstyle="-|>", color=INK,
                                               mutation_scale=11, transform=figure.transFigure))
+
+
+# ---------------------------------------------------------------- the verdicts, one square a claim
+VERDICTS = {"reproduced": ("✔", GOOD), "reproduced, but a control does as well": ("≈", REDRAWN),
+            "not reproduced": ("✘", "#d55e00"), "undecided": ("?", METHOD),
+            "not measured": ("–", CONTROL)}
+
+
+def verdicts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
+    """How many claims of each paper came to which verdict, as SVG: a square with a mark a claim."""
+    return rendered(lambda: verdict_squares(counts))
+
+
+def verdicts_alt(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """The same counts as a sentence a paper."""
+    papers = [f"{paper}: " + ", ".join(f"{n} {words}" for words, n in found.items() if n)
+              for paper, found in counts.items()]
+    total = sum(sum(found.values()) for found in counts.values())
+    return f"The verdicts on {total} claims. " + "; ".join(papers) + "."
+
+
+def verdict_squares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """A row of squares a paper, in the order of the verdicts; below, what the marks mean."""
+    most = max([sum(found.values()) for found in counts.values()], default=1)
+    side, high = min(0.4, (WIDTH - 1.1) / max(most, 1)), 0.46 * len(counts)
+    figure, axis = canvas(high + 0.75)
+    for row, (paper, found) in enumerate(counts.items()):
+        y = high + 0.75 - 0.46 * (row + 1)
+        axis.text(0.08, y + side / 2, paper, weight="bold", va="center", fontsize=11)
+        marks = [words for words, n in found.items() for _ in range(n)]
+        for column, words in enumerate(marks):
+            verdict_square(axis, 1.0 + side * column, y, side * 0.88, words)
+    totals = {words: sum(found[words] for found in counts.values()) for words in VERDICTS}
+    places = ((0.08, 0.4), (2.1, 0.4), (0.08, 0.08), (2.1, 0.08), (4.1, 0.08))
+    for (words, total), (x, y) in zip(totals.items(), places, strict=True):
+        verdict_square(axis, x, y, 0.22, words)
+        axis.text(x + 0.3, y + 0.11, f"{words}: {total}", va="center")
+    return figure
+
+
+def verdict_square(axis: Any, x: float, y: float, side: float, words: str) -> None:
+    """A tinted square with the verdict's mark; mark and color say the same."""
+    mark, color = VERDICTS[words]
+    axis.add_patch(Rectangle((x, y), side, side, facecolor=(color, 0.22), edgecolor=color))
+    axis.text(x + side / 2, y + side / 2, mark, ha="center", va="center")
 
 
 # ---------------------------------------------------------------- how the book is made

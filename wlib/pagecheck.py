@@ -5,8 +5,13 @@ Each check returns its findings as sentences, so that one build reports everythi
 
 from __future__ import annotations
 
+import http.client
 import re
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +27,9 @@ FETCHED = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",),
            "image": ("href", "xlink:href"), "use": ("href", "xlink:href")}
 FETCHED_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload",
                  "manifest", "preconnect", "dns-prefetch", "apple-touch-icon"}
+AGENT = "Mozilla/5.0 (compatible; wlib check --links)"
+NO_HOST = "there is no such host"
+GONE = {"status 404", "status 410", NO_HOST}
 IMAGE_NAME = re.compile(r"\.(svg|png|jpe?g|gif|webp)$", re.IGNORECASE)
 
 
@@ -146,3 +154,47 @@ def dead_links(path: Path, soup: BeautifulSoup, folder: Path, anchors: dict[Path
             yield f"dead link: {tag['href']}"
         elif link.fragment and target in anchors and unquote(link.fragment) not in anchors[target]:
             yield f"dead anchor: {tag['href']}"
+
+
+# ---------------------------------------------------------------- links to other hosts
+def outer_links(folder: Path) -> dict[str, str]:
+    """Every address of another host that the built pages link to, with the first page that does."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.html")):
+        for tag in parse(path).find_all("a", href=True):
+            address = str(tag["href"]).split("#")[0]
+            if urlsplit(address).scheme in ("http", "https"):
+                found.setdefault(address, path.relative_to(folder).as_posix())
+    return found
+
+
+def dead_outer_links(folder: Path, limit: float = 20.0) -> tuple[list[str], list[str]]:
+    """Outer links that lead nowhere, and those that a program cannot judge; asks the network.
+
+    `limit` is in seconds a link. A host that refuses programs (401, 403, 429) or is out of order
+    says nothing about its page: such links are for a reader to look at.
+    """
+    links = outer_links(folder)
+    with ThreadPoolExecutor(8) as pool:
+        answers = dict(zip(links, pool.map(lambda one: answer(one, limit), links), strict=True))
+    sentences = {one: f"{links[one]}: {one}: {said}" for one, said in answers.items() if said}
+    gone = [one for one, said in answers.items() if said in GONE]
+    return ([sentences[one] for one in gone],
+            [text for one, text in sentences.items() if one not in gone])
+
+
+def answer(address: str, limit: float) -> str:
+    """What a host says of an address: empty if all is well, else a status or an error."""
+    said = ""
+    for method in ("HEAD", "GET"):  # some hosts know no HEAD, or answer it wrongly
+        request = urllib.request.Request(address, method=method, headers={"User-Agent": AGENT})
+        try:
+            with urllib.request.urlopen(request, timeout=limit):
+                return ""
+        except urllib.error.HTTPError as error:
+            said = f"status {error.code}"
+            error.close()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            said = NO_HOST if isinstance(reason, socket.gaierror) else f"no answer: {reason}"
+    return said

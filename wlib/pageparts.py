@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
 CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
            "not reproduced": "not-reproduced", "undecided": "undecided",
            "not measured": "not-measured"}
+OUTSIDE = "≠ "  # this build's interval and a recorded one do not overlap
 SHOWN_VERSIONS = ("python", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
 
 
@@ -35,6 +37,7 @@ class Book:
     rows: list[claims.Row]
     built: dict[str, dict[str, Any]] = field(default_factory=dict)     # notebook -> results
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)  # notebook -> results
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # best first
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)      # notebook -> run record
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)    # results/NAME.json
 
@@ -49,11 +52,11 @@ class Book:
         rows = claims.load(root / "book" / "claims.yml")
         names = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
         built = {name: claims.built(name, profile, root) for name in sorted(names)}
-        recorded = {name: claims.recorded(name, root) for name in sorted(names)}
+        records = {name: claims.records(name, root) for name in sorted(names)}
         runs = read_json(root / "_build" / profile / "runs.json") or {}
         return cls(root, profile, rows,
                    {name: results for name, results in built.items() if results},
-                   {name: results for name, results in recorded.items() if results},
+                   {name: found[0] for name, found in records.items() if found}, records,
                    {name: run for name, run in runs.get("notebooks", runs).items()
                     if isinstance(run, dict)},
                    {path.stem: read_json(path) for path in (root / "results").glob("*.json")})
@@ -82,11 +85,12 @@ def fill(text: str, book: Book) -> str:
     return PART.sub(part, text)
 
 
-def drawings() -> dict[str, bytes]:
-    """Every drawing of an idea, as SVG by name."""
+def drawings(book: Book) -> dict[str, bytes]:
+    """Every drawing of an idea and the picture of the verdicts, as SVG by name."""
     from wlib import draw  # late: a build that only checks something need not load matplotlib
 
-    return {name: draw.svg(name) for name in draw.DRAWINGS}
+    return ({name: draw.svg(name) for name in draw.DRAWINGS}
+            | {"verdicts": draw.verdicts(counts(book))})
 
 
 # ---------------------------------------------------------------- pieces of Markdown
@@ -133,15 +137,41 @@ def page(name: str) -> str:
 
 
 # ---------------------------------------------------------------- claims
-def verdict_summary(book: Book, _: str) -> str:
-    """How many claims of each paper came to which verdict."""
+def counts(book: Book) -> dict[str, dict[str, int]]:
+    """How many claims of each paper came to which verdict, both in the book's order."""
     found = {paper: [book.verdict(row).words for row in book.rows if row.paper == paper]
              for paper in PAPERS}
-    found = {paper: verdicts for paper, verdicts in found.items() if verdicts}
-    head = ["verdict", *(f"[{PAPERS[paper]}](#claims-{paper})" for paper in found)]
-    lines = [[mark(verdict), *(verdicts.count(verdict) for verdicts in found.values())]
-             for verdict in claims.MARKS]
+    return {PAPERS[paper]: {words: verdicts.count(words) for words in claims.MARKS}
+            for paper, verdicts in found.items() if verdicts}
+
+
+def verdict_summary(book: Book, _: str) -> str:
+    """The same counts as a table."""
+    found = counts(book)
+    head = ["verdict", *(f"[{paper}](#claims-{paper.lower()})" for paper in found)]
+    lines = [[mark(words), *(paper[words] for paper in found.values())] for words in claims.MARKS]
     return table(head, lines if found else [])
+
+
+def map_links(book: Book, _: str) -> str:
+    """Links that lie on the drawn map of the parts: to a part's chapter where it exists, else to
+    its claims. They stand in the page's HTML, because a picture's own links are lost in an <img>.
+    """
+    from wlib import draw
+
+    links = []
+    for paper, name in PAPERS.items():
+        here = (book.root / "book" / f"{paper}.md").is_file()
+        target, words = ((f"{paper}.html", f"{name}, the chapter") if here
+                         else (f"claims.html#claims-{paper}", f"{name}, to come: its claims"))
+        if here or any(row.paper == paper for row in book.rows):
+            links.append((draw.MAP_AREAS[name], target, words))
+    links.append((draw.MAP_AREAS["verdict"], "claims.html", "Compared to what? All claims"))
+    lines = [f'<a href="{target}" aria-label="{words}" title="{words}" style="left:{x:.2%};'
+             f'top:{y:.2%};width:{width:.2%};height:{height:.2%}"></a>'
+             for (x, y, width, height), target, words in links]
+    return "\n".join(["```{raw} html", '<nav class="map-links" aria-label="The parts, on the map">',
+                      *lines, "</nav>", "```"])
 
 
 def claims_table(book: Book, _: str) -> str:
@@ -152,7 +182,7 @@ def claims_table(book: Book, _: str) -> str:
     for paper, title in PAPERS.items():
         lines = [claim_line(row, book) for row in book.rows if row.paper == paper]
         if lines:
-            parts += [f"```{{rubric}} {title}\n```", table(head, lines, "claims")]
+            parts += [f"```{{rubric}} {title}\n```", table(head, lines, f"claims paper-{paper}")]
     return "\n\n".join(parts)
 
 
@@ -278,25 +308,76 @@ def stale_note(results: Mapping[str, Any], book: Book) -> str:
 
 def provenance(name: str, book: Book) -> str:
     """The box that says when, where and from what the numbers of a notebook's page came."""
-    results, run = book.built.get(name), book.runs.get(name, {})
-    seconds = results["provenance"].get("seconds") if results else run.get("seconds")
-    took = f" in {duration(seconds)}" if seconds is not None else ""
-    lines = [f":::{{admonition}} Executed at profile {book.profile}{took}",
-             ":class: provenance dropdown", ""]
+    results, spent = book.built.get(name), seconds(name, book)
+    took = f" in {duration(spent)}" if spent is not None else ""
+    alarm = alarms(name, book)
+    lines = [f":::{{admonition}} Executed at profile {book.profile}{took}{alarm}",
+             f":class: provenance{'' if alarm else ' dropdown'}", ""]
     if results:
         versions = results["provenance"].get("versions", {})
         shown = ", ".join(f"{package} {versions[package]}" for package in SHOWN_VERSIONS
                           if package in versions)
         lines += [f"- This page's run: {run_words(results)}.",
                   f"- Seeds: {', '.join(map(str, results['seeds']))}.", f"- Versions: {shown}."]
-    recorded = book.recorded.get(name)
-    if recorded:
-        lines.append(f"- Recorded run, which the [claims](../book/claims.md) are judged by: "
-                     f"{run_words(recorded)}.{stale_note(recorded, book)}")
+    for index, recorded in enumerate(book.records.get(name, [])):
+        judged = ", which the [claims](../book/claims.md) are judged by" if index == 0 else ""
+        lines.append(f"- Recorded run{judged}: {run_words(recorded)}.{stale_note(recorded, book)}")
     if book.profile == "smoke":
         lines.append("- **Profile smoke only proves that every cell runs: its numbers mean "
                      "nothing.**")
-    return "\n".join([*lines, ":::"])
+    return "\n".join([*lines, "", beside_recorded(name, book), ":::"])
+
+
+def alarms(name: str, book: Book) -> str:
+    """What the title of the box must not hide: recorded runs that are stale or do not agree."""
+    records, parts = book.records.get(name, []), []
+    if any(stale_note(recorded, book) for recorded in records):
+        parts.append("a recorded run is older than the code")
+    differ = {measure for recorded in records for measure in differing(name, recorded, book)}
+    if differ:
+        parts.append(f"outside a recorded interval: {', '.join(sorted(differ))}")
+    return "".join(f" · {part}" for part in parts)
+
+
+def differing(name: str, recorded: Mapping[str, Any], book: Book) -> list[str]:
+    """Measures of this build whose interval does not overlap that of a recorded run.
+
+    A single seed has no bounds and contradicts nothing; neither do the numbers of profile smoke.
+    """
+    built = book.built.get(name)
+    if built is None or book.profile == "smoke" or built["run"] == recorded["run"]:
+        return []
+    both = [key for key in built["measures"] if key in recorded["measures"]]
+    pairs = [(key, span(built["measures"][key]), span(recorded["measures"][key])) for key in both]
+    return [key for key, mine, theirs in pairs if mine.high < theirs.low or theirs.high < mine.low]
+
+
+def span(measure: Mapping[str, Any]) -> claims.Interval:
+    """The interval of a measure's own value."""
+    return claims.interval(measure["values"], measure.get("image_se", 0.0))
+
+
+def beside_recorded(name: str, book: Book) -> str:
+    """Each measure of this build beside the same of every recorded run, and the rule that flags."""
+    built = book.built.get(name)
+    records = [one for one in book.records.get(name, []) if built and one["run"] != built["run"]]
+    if not built or not records or not built["measures"]:
+        return ""
+    flagged = [set(differing(name, recorded, book)) for recorded in records]
+    lines = []
+    for key, measure in built["measures"].items():
+        cells = [OUTSIDE * (key in out) + words(span(recorded["measures"][key]), measure["unit"])
+                 if key in recorded["measures"] else "–"
+                 for recorded, out in zip(records, flagged, strict=True)]
+        lines.append([key, words(span(measure), measure["unit"]), *cells])
+    head = ["measure", f"this build, {book.profile}",
+            *(f"recorded, {recorded['profile']}" for recorded in records)]
+    rule = ("Numbers of profile smoke are not compared." if book.profile == "smoke" else
+            f"{OUTSIDE}stands where the intervals of this build and of the recorded run do not "
+            "overlap: the built mean lies outside the recorded interval by more than its own "
+            "half-width. One seed has no interval and is never marked. Profiles differ in sizes "
+            "and seeds, so a difference is a reason to look, not by itself an error.")
+    return f"{table(head, lines)}\n\n{rule}\n"
 
 
 # ---------------------------------------------------------------- notebooks
@@ -356,15 +437,32 @@ def markdown(name: str, text: str) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- times and benchmarks
+def seconds(name: str, book: Book) -> float | None:
+    """How long a notebook took in this build; None if nothing says."""
+    built = book.built.get(name)
+    return (built["provenance"].get("seconds") if built
+            else book.runs.get(name, {}).get("seconds"))
+
+
+def timed_title(name: str, book: Book) -> str | None:
+    """A notebook's title as the contents show it, '01 · Points (1 min)', rounded up to minutes."""
+    notebook = read_json(book.root / "notebooks" / f"{name}.ipynb") or {"cells": []}
+    head = "".join(notebook["cells"][0]["source"]) if notebook["cells"] else ""
+    found, took = re.match(r"# +(.+)", head), seconds(name, book)
+    if found is None or took is None:
+        return None
+    title = re.sub(r"[*_`$]", "", found[1]).strip()
+    return f"{title} ({max(1, math.ceil(took / 60))} min)"
+
+
 def times(book: Book, _: str) -> str:
     """How long each notebook took in this build and in its recorded run."""
     lines = []
     for path in sorted((book.root / "notebooks").glob("*.ipynb")):
         built, recorded = book.built.get(path.stem), book.recorded.get(path.stem)
-        seconds = (built["provenance"].get("seconds") if built
-                   else book.runs.get(path.stem, {}).get("seconds"))
+        took = seconds(path.stem, book)
         lines.append([f"[{path.stem}]({page(path.stem)})",
-                      "–" if seconds is None else duration(seconds),
+                      "–" if took is None else duration(took),
                       built["provenance"].get("device", "–") if built else "–",
                       run_words(recorded) if recorded else "–"])
     head = ["notebook", f"this build, profile {book.profile}", "device", "recorded run"]
@@ -395,11 +493,11 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def alt(_: Book, name: str) -> str:
-    """The alt text of a drawing."""
+def alt(book: Book, name: str) -> str:
+    """The alt text of a drawing, computed for the picture of the verdicts."""
     from wlib import draw
 
-    return draw.alt(name)
+    return draw.verdicts_alt(counts(book)) if name == "verdicts" else draw.alt(name)
 
 
 def read_json(path: Path) -> Any:
@@ -414,5 +512,5 @@ def read_json(path: Path) -> Any:
 
 PARTS: dict[str, Callable[[Book, str], str]] = {
     "alt": alt, "benchmarks": benchmarks, "claims-rows": claims_rows, "claims-table": claims_table,
-    "times": times, "verdict-summary": verdict_summary,
+    "map-links": map_links, "times": times, "verdict-summary": verdict_summary,
 }

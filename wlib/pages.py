@@ -3,7 +3,8 @@
 Data flows one way: book/ and the executed notebooks of a profile -> stage -> HTML. The stage is
 rewritten only where its content changed, because Sphinx decides by file time what to build again.
 The HTML is made in a working folder, checked there, and then moved into place: a failed build
-leaves the last good pages.
+leaves the last good pages. What Sphinx read of an unchanged page is kept; every page is written
+anew, because all of them show the contents and many quote one another.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from wlib import pagecheck, pageparts
 from wlib.check import require_one_of
 from wlib.pagecheck import PageError
 
+FINISHED = "finished"  # in Sphinx's folder: which machinery made it, if it came to its end
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb",
             "sphinx-exercise", "sphinxcontrib-bibtex", "matplotlib")
 # The package has no __main__; its script may belong to another environment on the PATH.
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+REPOSITORY_BUTTONS = ("use_edit_page_button", "use_repository_button", "use_issues_button")
+BINDER = "https://mybinder.org"  # builds environment.yml; asked for nothing until it is clicked
 SMOKE = ("This book was built at profile <b>smoke</b>, which only proves that every cell runs: "
          "<b>its numbers mean nothing</b>.")
 
@@ -52,7 +56,7 @@ def build(profile: str, open: bool = False, root: str | os.PathLike[str] = ".") 
         restore(html)
         if not (html / "index.html").is_file() or built_from(folder) != made_of:
             write_stage(folder / "stage", files)
-            made = make_html(folder)
+            made = make_html(folder, machinery(files))
             wrong = pagecheck.html_problems(made)
             if wrong:
                 raise PageError(f"the pages of profile {profile} are not fit to read", wrong)
@@ -69,7 +73,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     pages = toc_pages(root / "_toc.yml")
     wrong = pagecheck.source_problems(root, pages)
     book = pageparts.Book.read(root, profile)
-    files: dict[str, bytes] = {"_toc.yml": (root / "_toc.yml").read_bytes(),
+    files: dict[str, bytes] = {"_toc.yml": contents(root, book),
                                "_config.yml": config(root, profile)}
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and not SKIPPED & set(path.parts):
@@ -78,7 +82,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     for page in pages:
         if page.startswith("notebooks/"):
             files[f"{page}.ipynb"] = stage_notebook(Path(page).name, book, wrong)
-    for name, drawing in pageparts.drawings().items():
+    for name, drawing in pageparts.drawings(book).items():
         files[f"book/figures/{name}.svg"] = drawing
     if wrong:
         raise PageError(f"the pages of profile {profile} cannot be staged", wrong)
@@ -101,11 +105,38 @@ def toc_pages(path: Path) -> list[str]:
     return [re.sub(r"\.(md|ipynb)$", "", page) for page in walk(toc)]
 
 
+def contents(root: Path, book: pageparts.Book) -> bytes:
+    """The table of contents as staged: behind each notebook's title, how long it takes."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))
+
+    def walk(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                walk(item)
+        elif isinstance(node, dict):
+            name = re.sub(r"\.ipynb$", "", str(node.get("file", "")))
+            if name.startswith("notebooks/"):
+                title = pageparts.timed_title(Path(name).name, book)
+                node |= {"title": title} if title else {}
+            walk(list(node.values()))
+
+    walk(toc)
+    return yaml.safe_dump(toc, sort_keys=False, allow_unicode=True).encode()
+
+
 def config(root: Path, profile: str) -> bytes:
-    """The book's configuration for a profile: a smoke build says on every page what it is."""
+    """The book's configuration for a profile: a smoke build says on every page what it is.
+
+    Where `repository: url` is set, every page gets links to edit it, to the repository and its
+    issues, and each notebook one that launches it.
+    """
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf8"))
+    html = settings.setdefault("html", {})
     if profile == "smoke":
-        settings.setdefault("html", {})["announcement"] = SMOKE
+        html["announcement"] = SMOKE
+    if (settings.get("repository") or {}).get("url"):
+        html |= dict.fromkeys(REPOSITORY_BUTTONS, True)
+        settings.setdefault("launch_buttons", {})["binderhub_url"] = BINDER
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -148,6 +179,13 @@ def digest(files: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
+def machinery(files: dict[str, bytes]) -> str:
+    """One hash of what changes how *any* page is read: settings, extensions, versions."""
+    how = {name: content for name, content in files.items()
+           if name == "_config.yml" or name.startswith("book/extensions/")}
+    return digest(how)
+
+
 def built_from(folder: Path) -> str | None:
     """The digest that the present pages were built from, or None."""
     try:
@@ -169,9 +207,13 @@ def write_stage(stage: Path, files: dict[str, bytes]) -> None:
             write(path, content)
 
 
-def make_html(folder: Path) -> Path:
-    """Run jupyter-book on the stage with warnings as errors; the folder of the HTML it made."""
+def make_html(folder: Path, made_by: str) -> Path:
+    """Run jupyter-book on the stage with warnings as errors; the folder of the HTML it made.
+
+    What Sphinx has read is taken up again only if the last build came to its end, in the same way.
+    """
     work, log = folder / "sphinx", folder / "pages.log"
+    begin(work, made_by)
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(folder / "stage"),
                "--path-output", str(work), "-W", "-n", "--keep-going"]
     # Python's own warnings concern Sphinx, not the book; no bytecode may land in the stage.
@@ -184,7 +226,16 @@ def make_html(folder: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         headline = f"jupyter-book failed; its whole output is in {log}"
         raise PageError(headline, complaints(run.stdout))
+    write(work / FINISHED, made_by.encode())
     return work / "_build" / "html"
+
+
+def begin(work: Path, made_by: str) -> None:
+    """Keep of an earlier build what was read, if it can be trusted; never what was written."""
+    finished = work / FINISHED
+    trusted = finished.is_file() and finished.read_text(encoding="utf8") == made_by
+    finished.unlink(missing_ok=True)
+    shutil.rmtree(work / "_build" / "html" if trusted else work, ignore_errors=True)
 
 
 def complaints(output: str) -> list[str]:

@@ -19,6 +19,7 @@ from matplotlib.ticker import PercentFormatter
 from wlib import claims
 from wlib.check import require
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
+from wlib.explore import Chart, explorer, frame
 
 COLUMN, FULL = (5.2, 3.4), (7.6, 3.2)      # inches at final size: text of 9 points and more
 PALETTE = (METHOD, REDRAWN, GOOD, PURPLE, SKY, "#ca9161", "#949494")
@@ -203,6 +204,90 @@ def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
         axis.set_ylim(bottom=0)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
+
+
+def mge_explorer(parent, kernels, glances: Sequence[Mapping], *, images: int, draws: int):
+    """An explorer of the energy kept: the first layer's spectrum and kernels, the distribution of
+    all weights, and the accuracy beside that of two kinds of noise.
+
+    `parent` (P,) are the seed network's weights, `kernels` the shape of its first layer. A glance
+    is a position: `energy`, `child` (P,), `coefficients` and `kept` of the first layer (n,),
+    `drawn` (n,), `ks`, and `accuracy` by arm.
+    """
+    parent = np.asarray(parent, float)
+    glances = [{**glance, "child": np.asarray(glance["child"], float)} for glance in glances]
+    edges = np.linspace(-4, 4, 65) * parent.std()
+    heights = [np.histogram(weights, edges, density=True)[0]
+               for weights in (parent, *(glance["child"] for glance in glances))]
+
+    def one(energy):
+        at = energies.index(energy)
+        return frame([_glance_spectrum(glances[at]), _glance_kernels(parent, glances[at], kernels),
+                      _glance_weights(glances[at]["ks"], len(parent), edges, heights, at + 1),
+                      _glance_accuracy(glances, at)],
+                     mge_caption(glances[at], images=images, draws=draws))
+
+    energies = [glance["energy"] for glance in glances]
+    return explorer({"energy kept t": energies}, one, start=[len(energies) // 2])
+
+
+def mge_caption(glance: Mapping, *, images: int, draws: int) -> str:
+    """All numbers of one position in a sentence."""
+    kept, right = np.asarray(glance["kept"], bool), glance["accuracy"]
+    return (f"Energy kept {glance['energy']:g}: {kept.sum()} of {kept.size} coefficients of the "
+            f"first layer stay. Of {images} validation images MGE's children (draws: {draws}) get "
+            f"{right['energy']:.1%} right, noise of the same distance {right['noise']:.1%}, noise "
+            f"that also keeps the norm {right['noise-norm']:.1%}. The distribution of all weights "
+            f"differs by {glance['ks']:.3f} (Kolmogorov–Smirnov).")
+
+
+def _glance_spectrum(glance):
+    c, kept, drawn = (np.asarray(glance[name]) for name in ("coefficients", "kept", "drawn"))
+    kept, at, limit = kept.astype(bool), np.arange(len(c)), 1.1 * np.abs(c).max()
+    chart = Chart("First layer: spectrum", (-1, len(c)), (-limit, limit), xlabel="frequency")
+    chart.stems(at[kept], c[kept], METHOD, f"{kept.sum()} kept")
+    chart.stems(at[~kept], drawn[~kept], REDRAWN, f"{(~kept).sum()} redrawn")
+    return chart.svg(f"The largest {kept.mean():.0%} of the first layer's coefficients hold "
+                     f"{glance['energy']:.0%} of its energy and stay; the others are redrawn.")
+
+
+def _glance_kernels(parent, glance, shape):
+    n, count = int(np.prod(shape)), min(4, int(np.prod(shape[:-2])))
+    chart, limit = Chart(f"First layer: {count} kernels"), np.abs(parent[:n]).max()
+    for name, weights, top in (("seed", parent, 40), ("child", glance["child"], 120)):
+        chart.tiles(weights[:n].reshape(-1, *shape[-2:])[:count], top, limit, name)
+    cosine = np.corrcoef(parent[:n], glance["child"][:n])[0, 1]
+    return chart.svg(f"{count} kernels of the seed network and of its child: the first layer's "
+                     f"weights correlate by {cosine:.2f}.")
+
+
+def _glance_weights(distance, count, edges, heights, at):
+    top = 1.1 * max(row.max() for row in heights)
+    chart = Chart(f"All {count:,} weights", (edges[0], edges[-1]), (0, top), xlabel="weight",
+                  ylabel="density")
+    chart.steps(edges, heights[0], CONTROL, "seed", filled=True)
+    chart.steps(edges, heights[at], METHOD, "child")
+    return chart.svg(f"The distributions of the child's and the seed network's weights differ by "
+                     f"{distance:.3f} at most (Kolmogorov–Smirnov distance).")
+
+
+def _glance_accuracy(glances, at):
+    energies = [glance["energy"] for glance in glances]
+    right = {arm: [glance["accuracy"][arm] for glance in glances]
+             for arm in ("energy", "noise", "noise-norm")}
+    low, high = min(map(min, right.values())), max(map(max, right.values()))
+    chart = Chart("Validation images right", (energies[0] - 0.02, energies[-1] + 0.02),
+                  (low - 0.03, high + 0.03), xlabel="energy kept t", percent=True)
+    here = chart.across(energies[at])
+    chart.path(f"M{here:.1f} {chart.TOP}V{chart.BOTTOM}", "currentColor", "stroke-opacity='.6'")
+    for values, name, color, width, dashes in zip(
+            right.values(), ("MGE", "noise", "noise, same norm"),
+            (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"), strict=True):
+        chart.line(energies, values, color, name, width=width, dashes=dashes)
+        chart.dot(energies[at], values[at], color)
+    return chart.svg(f"The children get {right['energy'][at]:.1%} right, noise of the same "
+                     f"distance {right['noise'][at]:.1%}, noise that also keeps the norm "
+                     f"{right['noise-norm'][at]:.1%}.")
 
 
 # ---- image sets ---------------------------------------------------------------------------------

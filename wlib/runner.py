@@ -271,8 +271,8 @@ class Job:
         return self.exited
 
     def cells(self) -> list[float]:
-        """Seconds of each code cell that began."""
-        ends = [*self.starts[1:], time.monotonic()]
+        """Seconds of each code cell that began; none where the process ended before the first."""
+        ends = [*self.starts[1:], time.monotonic()][:len(self.starts)]
         return [round(end - start, 3) for start, end in zip(self.starts, ends, strict=True)]
 
     def stop(self) -> None:

@@ -1,0 +1,317 @@
+"""The smoke book in a browser: quiet, self-contained, light, accessible, and alive where it says.
+
+A page is read once a theme (`read`); the tests look at what was found. To add a page there is
+nothing to do; to add a part, name a term that its search must find (`TERMS`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import browser as chrome
+import pytest
+import yaml
+from browser import NARROW, THEMES, WIDE, Tab, Visit
+
+from wlib import pages
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTENTS = pages.toc_pages(ROOT / "_toc.yml")
+PAGES = [*CONTENTS, "search", "genindex"]
+PARTS = [part["caption"] for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]]
+# A term, and a page that the search must find for it: one for every part of the contents.
+TERMS = {
+    "Start here": ("make book", "book/how-to-run"),
+    "Foundations": ("glyphs", "notebooks/02-tasks-without-downloads"),
+    "Part I: MGE": ("cosine transform", "book/mge"),
+    "Reference": ("undecided", "book/claims"),
+}
+KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate"]
+NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
+# What a browser forbids a page that was opened from disc, and the book says so.
+FROM_DISC = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
+
+pytestmark = pytest.mark.book
+
+
+# ---------------------------------------------------------------- one browser, a tab a theme
+@pytest.fixture(scope="module")
+def program():
+    """The browser; without one the tests are skipped, but in continuous integration they fail."""
+    if chrome.chromium() is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(chrome.HOW_TO_GET_IT)
+    with chrome.browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(smoke_book):
+    """The address at which the smoke book is served."""
+    with chrome.serve(smoke_book.parent) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def tabs(program, site):
+    """A tab for each theme."""
+    opened = {theme: Tab.open(program, site, theme) for theme in THEMES}
+    yield opened
+    for tab in opened.values():
+        tab.close()
+
+
+@pytest.fixture
+def tab(tabs):
+    """The tab with the light theme, for tests that do something on a page."""
+    tabs["light"].page.set_viewport_size(WIDE)
+    return tabs["light"]
+
+
+@pytest.fixture(scope="module")
+def read(tabs, smoke_book):
+    """What a page did in a theme; each is read once, key pages are photographed then."""
+    seen: dict[tuple[str, str], Visit] = {}
+    album = smoke_book.parent.parent / "screenshots"
+
+    def look(page: str, theme: str) -> Visit:
+        if (page, theme) not in seen:
+            visits = chrome.read(f"{page}.html", *tabs.values())
+            seen.update({(page, one): visit for one, visit in zip(tabs, visits, strict=True)})
+            for one in tabs if page in KEY_PAGES else ():
+                for size in (WIDE, NARROW):
+                    tabs[one].shot(album / f"{Path(page).name}-{one}-{size['width']}.png", size)
+        return seen[page, theme]
+
+    return look
+
+
+# ---------------------------------------------------------------- every page
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_quiet_light_narrow_and_accessible(page, theme, read):
+    """No error, no foreign request, within budget, no sideways scrolling, nothing serious in axe.
+
+    Widths: 1280, 375, and 640 pixels, which is what 200 % zoom leaves of 1280.
+    """
+    assert read(page, theme).findings() == []
+
+
+def test_key_pages_are_photographed(read, smoke_book):
+    for page in KEY_PAGES:
+        for theme in THEMES:
+            read(page, theme)
+            for size in (WIDE, NARROW):
+                name = f"{Path(page).name}-{theme}-{size['width']}.png"
+                path = smoke_book.parent.parent / "screenshots" / name
+                assert path.stat().st_size > 5_000, name
+
+
+# ---------------------------------------------------------------- what a reader does
+@pytest.mark.parametrize("part", PARTS)
+def test_search_finds_a_term_of_each_part(part, tab):
+    assert part in TERMS, f"a new part: add a term that the search must find to TERMS of {__file__}"
+    term, page = TERMS[part]
+    assert tab.visit(f"search.html?q={term.replace(' ', '+')}") == []
+    tab.page.wait_for_selector("#search-results .search li a")
+    tab.page.wait_for_function(
+        "[...document.querySelectorAll('#search-results .search li a')].some(a =>"
+        f" a.href.includes('/{page}.html'))")
+    assert tab.noise == []
+
+
+def test_search_opens_from_every_page_by_keyboard(tab):
+    tab.visit(f"{NOTEBOOK}.html")
+    tab.page.keyboard.press("Control+k")
+    tab.page.keyboard.type("margin")
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_url("**/search.html?q=margin**")
+    tab.page.wait_for_selector("#search-results .search li a")
+    assert tab.noise == []
+
+
+def test_theme_switch_reaches_both_themes_and_stays(program, site):
+    tab = Tab.open(program, site)
+    tab.visit("book/index.html")
+    theme = "document.documentElement.dataset.theme"
+    seen = {tab.page.evaluate(theme): tab.page.evaluate("getComputedStyle(document.body).color")}
+    for _ in range(3):
+        tab.page.click(".theme-switch-button")
+        seen[tab.page.evaluate(theme)] = tab.page.evaluate("getComputedStyle(document.body).color")
+    assert set(seen) == set(THEMES) and len(set(seen.values())) == 2
+    while tab.page.evaluate("document.documentElement.dataset.mode") != "dark":
+        tab.page.click(".theme-switch-button")
+    tab.visit("book/claims.html")
+    assert tab.page.evaluate(theme) == "dark" and tab.noise == []
+    tab.close()
+
+
+def test_code_folds_by_mouse_and_by_keyboard(tab):
+    tab.visit(f"{NOTEBOOK}.html")
+    fold = tab.page.locator("details.hide").first
+    code = fold.locator("pre").first
+    assert not code.is_visible()
+    fold.locator("summary").click()
+    assert code.is_visible()
+    fold.locator("summary").press("Enter")
+    assert not code.is_visible()
+
+
+def test_the_keyboard_skips_to_the_text(tab):
+    tab.visit(f"{NOTEBOOK}.html")
+    tab.page.keyboard.press("Tab")
+    assert tab.page.evaluate("document.activeElement.textContent") == "Skip to main content"
+    tab.page.keyboard.press("Enter")
+    assert tab.page.url.endswith("#main-content")
+    tab.page.keyboard.press("Tab")
+    assert tab.page.evaluate("document.querySelector('#main-content')"
+                             ".contains(document.activeElement)")
+
+
+def test_mathematics_is_drawn_and_says_itself(tab):
+    tab.visit("book/mge.html")
+    formulas = tab.page.locator("mjx-container")
+    assert formulas.count() > 5 and formulas.first.locator("svg").count() == 1
+    assert formulas.first.locator("mjx-assistive-mml math").count() == 1
+
+
+@pytest.mark.parametrize("page", [page for page in CONTENTS if page.startswith("notebooks/")])
+def test_the_notebook_can_be_downloaded_from_its_page(page, tab):
+    tab.visit(f"{page}.html")
+    link = tab.page.locator("a.btn-download-source-button").first
+    tab.page.click(".dropdown-download-buttons button")
+    with tab.page.expect_download() as waiting:
+        link.click()
+    assert waiting.value.suggested_filename == f"{Path(page).name}.ipynb"
+    got = json.loads(Path(waiting.value.path()).read_text(encoding="utf8"))
+    cells = {"".join(cell["source"]) for cell in got["cells"]}
+    own = json.loads((ROOT / f"{page}.ipynb").read_text(encoding="utf8"))["cells"]
+    assert {"".join(cell["source"]) for cell in own} <= cells
+
+
+def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
+    """Dark on the screen, it is still black on white, its boxes open, without the site around."""
+    tab = tabs["dark"]
+    tab.visit(f"{NOTEBOOK}.html")
+    tab.page.emulate_media(media="print")
+    try:
+        for around in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article",
+                       ".prev-next-footer", "details.hide > summary", ".copybtn",
+                       ".theme-switch-button"):
+            for one in tab.page.locator(around).all():
+                assert not one.is_visible(), around
+        colors = "element => { const s = getComputedStyle(element); return [s.color, s.background]}"
+        color, _ = tab.page.locator("article p").first.evaluate(colors)
+        assert color == "rgb(0, 0, 0)"
+        assert "rgb(255, 255, 255)" in tab.page.locator("body").evaluate(colors)[1]
+        paper = tab.page.pdf(path=smoke_book.parent.parent / "screenshots" / "chapter.pdf",
+                             format="A4", print_background=True)
+        assert paper.startswith(b"%PDF") and len(paper) > 20_000
+    finally:
+        tab.page.emulate_media(media="screen")
+
+
+# ---------------------------------------------------------------- opened from disc
+@pytest.fixture(scope="module")
+def disc(program, smoke_book):
+    """A tab for pages opened from disc."""
+    tab = Tab.open(program, smoke_book.parent.as_uri())
+    yield tab
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["book/index", "book/mge", NOTEBOOK, "book/claims"])
+def test_page_works_from_disc_but_for_what_the_book_says(page, disc):
+    noise = disc.visit(f"{page}.html")
+    assert [one for one in noise if not any(word in one for word in FROM_DISC)] == []
+    assert disc.page.locator("article h1").is_visible()
+    if page == "book/mge":
+        assert disc.page.locator("mjx-container svg").count() > 5
+    disc.page.click(".prev-next-footer a.right-next")  # links lead on
+    disc.page.locator("article h1").wait_for()
+    assert disc.page.url.startswith("file://") and page not in disc.page.url
+
+
+def test_search_from_disc_finds_pages_without_excerpts(disc):
+    disc.visit("search.html?q=margin")
+    disc.page.wait_for_selector("#search-results .search li a")
+    assert disc.page.locator("#search-results .search li p.context").count() == 0
+
+
+# ---------------------------------------------------------------- the checks can fail
+FINE = ('<!doctype html><html lang="en"><head><title>A page</title>'
+        '<link rel="icon" href="data:,"><style>{style}</style></head>'
+        '<body><main><h1>A page</h1><p>Text.</p>{body}</main></body></html>')
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+DEFECTS = {
+    "console error": ("<script>console.error('broken')</script>", "console error: broken"),
+    "error in a script": ("<script>nothing.there()</script>", "nothing is not defined"),
+    "foreign picture": ('<img alt="x" src="http://book.example/x.png">', "foreign request: http"),
+    "foreign script": ('<script src="https://book.example/x.js"></script>', "foreign request"),
+    "foreign request later": ("<script>fetch('https://book.example/').catch(() => 0)</script>",
+                              "foreign request: https://book.example/"),
+    "missing file": ('<script src="gone.js"></script>', "status 404"),
+    "no alt text": (f'<img src="{DOT}">', "critical: image-alt"),
+    "low contrast": ('<p style="color: #aaa">pale</p>', "serious: color-contrast"),
+    "button without a name": ("<button></button>", "critical: button-name"),
+    "overweight": ("<!--" + "x" * 1_000_001 + "-->", "the budget is 1,000,000"),
+    "heavy picture": ('<img alt="heavy" src="heavy.svg">', "the budget is 1,000,000"),
+    "too wide": ('<div style="width: 1100px">wide</div>', "wider than 375 px: div"),
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(program, tmp_path_factory):
+    """A folder that is served, for pages with a defect, and a tab a theme to read them in."""
+    folder = tmp_path_factory.mktemp("defects")
+    (folder / "heavy.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><!--'
+                                      + "x" * 1_000_001 + "--></svg>")
+    with chrome.serve(folder) as address:
+        yield folder, {theme: Tab.open(program, address, theme) for theme in THEMES}
+
+
+def refused(workshop, body, style="", theme="light"):
+    """For what a page with this body is refused."""
+    folder, opened = workshop
+    name = f"page-{len(list(folder.iterdir()))}.html"  # a new one: browsers keep what they saw
+    (folder / name).write_text(FINE.format(body=body, style=style), encoding="utf8")
+    return chrome.read(name, opened[theme])[0].findings()
+
+
+def test_a_fine_page_is_not_refused(workshop):
+    assert refused(workshop, "") == []
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_page_with_a_defect_is_refused(defect, workshop):
+    body, words = DEFECTS[defect]
+    found = refused(workshop, body)
+    assert any(words in one for one in found), found
+
+
+def test_a_defect_of_the_dark_theme_is_found_there_alone(workshop):
+    style = "@media (prefers-color-scheme: dark) { p { color: #333; background: #222 } }"
+    assert refused(workshop, "", style) == []
+    assert "color-contrast" in " ".join(refused(workshop, "", style, theme="dark"))
+
+
+@pytest.mark.parametrize("ci, outcome", [("true", pytest.fail.Exception),
+                                         ("", pytest.skip.Exception)])
+def test_without_a_browser_the_tests_say_how_to_get_one(ci, outcome, monkeypatch):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(chrome, "chromium", lambda: None)
+    with pytest.raises(outcome, match="apt install chromium"):
+        next(program.__wrapped__())
+
+
+@pytest.mark.parametrize("name", chrome.NAMES)
+def test_chromium_is_found_by_its_names_and_by_the_variable(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert chrome.chromium() is None
+    (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / name).chmod(0o755)
+    assert chrome.chromium() == str(tmp_path / name)
+    monkeypatch.setenv("CHROMIUM", "/somewhere/else")
+    assert chrome.chromium() == "/somewhere/else"

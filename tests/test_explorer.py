@@ -1,0 +1,153 @@
+"""Explorers: sliders joined to frames without a kernel, and the small charts in the frames."""
+
+import base64
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import yaml
+from conftest import REPOSITORY
+from PIL import Image
+from scipy import fft
+
+from wlib import explore, mge, parameters, plot, score, train
+from wlib.data import load
+
+NAME = "11-mge-generate"
+
+
+def glances(energies=(0.5, 0.9, 0.99)):
+    """What the explorer of MGE shows, of no network at all."""
+    random = np.random.default_rng(0)
+    parent, c = random.normal(size=200), random.normal(size=50)
+    return parent, [{"energy": t, "child": parent + 0.1, "coefficients": c, "kept": c > 0,
+                     "drawn": c[::-1], "ks": 0.0123,
+                     "accuracy": {"energy": 0.9, "noise": 0.8, "noise-norm": t}}
+                    for t in energies]
+
+
+# ---- the controls -------------------------------------------------------------------------------
+def test_a_slider_chooses_its_frame_by_a_link_that_needs_no_kernel():
+    seen = []
+    box = explore.explorer({"energy": [0.5, 0.9, 0.95]}, lambda t: seen.append(t) or f"<p>{t}</p>",
+                           start=[1])
+    slider, stack = box.children
+    assert seen == [0.5, 0.9, 0.95]
+    assert [child.value for child in stack.children] == ["<p>0.5</p>", "<p>0.9</p>", "<p>0.95</p>"]
+    assert (slider.index, stack.selected_index, slider.value) == (1, 1, "0.9")
+    links = joins(slider)
+    assert [one.target for one in links] == [(stack, "selected_index")]
+
+
+def joins(slider):
+    """The browser's own links that start at a slider."""
+    from ipywidgets.widgets.widget import _instances
+    return [one for one in _instances.values()
+            if isinstance(one, widgets.widget_link.Link) and one.source == (slider, "index")]
+
+
+def test_two_sliders_choose_among_all_combinations():
+    box = explore.explorer({"a": [1, 2], "b": ["x", "y", "z"]}, lambda a, b: f"<p>{a}{b}</p>")
+    first, second, outer = box.children
+    assert [[leaf.value for leaf in inner.children] for inner in outer.children] == [
+        [f"<p>{a}{b}</p>" for b in "xyz"] for a in (1, 2)]
+    assert [one.target[0] for one in joins(first)] == [outer]
+    assert [one.target[0] for one in joins(second)] == list(outer.children)
+
+
+@pytest.mark.parametrize("controls, start, words", [
+    ({}, None, "controls: got .* one to three names"), ([1, 2], None, "controls: got"),
+    ({"t": [1]}, None, r"controls\['t'\]: got .* at least two positions"),
+    ({"t": [1, 1]}, None, r"controls\['t'\]: got .* distinct positions"),
+    ({"t": [1, 2]}, [2], "start: got"), ({"t": [1, 2]}, [0, 0], "start: got")])
+def test_wrong_controls_are_refused(controls, start, words):
+    with pytest.raises(ValueError, match=words):
+        explore.explorer(controls, str, start=start)
+
+
+def test_frames_too_heavy_for_a_page_are_refused():
+    with pytest.raises(ValueError, match="frame: got .2 frames of .* fewer positions"):
+        explore.explorer({"t": [1, 2]}, lambda t: "x" * explore.LIMIT)
+
+
+# ---- the charts ---------------------------------------------------------------------------------
+def chart():
+    made = explore.Chart("A <title>", (0, 10), (-1, 1), xlabel="x", ylabel="y", percent=True)
+    made.stems([1, 2], [0.5, -0.5], "#123456", "stems")
+    made.line([0, 10], [-1, 1], "#654321", "line", dashes="2 2")
+    made.steps([0, 5, 10], [0.1, 0.2], "#111111", "steps", filled=True)
+    made.dot(5, 0, "#222222")
+    return made
+
+
+def test_a_chart_is_an_image_with_its_finding_for_those_who_do_not_see_it():
+    tree = ElementTree.fromstring(chart().svg("It rises by 5 % & stays < 10 %."))
+    assert tree.get("role") == "img"
+    assert tree.get("aria-label") == "It rises by 5 % & stays < 10 %."
+    words = [one.text for one in tree.iter("text")]
+    assert {"A <title>", "x", "y", "stems", "line", "steps", "0%", "100%"} <= set(words)
+    assert "-0%" not in words
+    with pytest.raises(ValueError, match="alt: got .* a sentence with the finding"):
+        chart().svg("A chart.")
+
+
+def test_a_chart_puts_its_limits_on_its_edges():
+    made = chart()
+    assert made.across([0, 10]).tolist() == [made.LEFT, made.RIGHT]
+    assert made.up([-1, 1]).tolist() == [made.BOTTOM, made.TOP]
+    assert f"M{made.LEFT}.0 {made.BOTTOM}.0L{made.RIGHT}.0 {made.TOP}.0" in "".join(made.parts)
+
+
+def test_tiles_are_one_pixel_a_weight():
+    made = explore.Chart("Kernels")
+    made.tiles([[[-1.0, 0.0], [0.0, 1.0]]] * 3, 40, 1.0, "seed")
+    data = re.search(r"base64,([^']+)", made.parts[-1])[1]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert pixels.shape == (2, 3 * 3 - 1, 4)
+    assert pixels[0, 2, 3] == 0 and pixels[0, 0, 3] == 255        # clear between the kernels
+    assert pixels[0, 0, 2] > pixels[0, 0, 0] and pixels[1, 1, 0] > pixels[1, 1, 2]
+
+
+# ---- the explorer of MGE ------------------------------------------------------------------------
+def test_each_frame_of_mge_has_four_pictures_and_its_numbers():
+    parent, given = glances()
+    slider, stack = plot.mge_explorer(parent, (2, 1, 5, 5), given, images=60, draws=2).children
+    assert slider.options == ("0.5", "0.9", "0.99")
+    for glance, child in zip(given, stack.children, strict=True):
+        pictures = re.findall(r"<svg.*?</svg>", child.value)
+        alts = [ElementTree.fromstring(one).get("aria-label") for one in pictures]
+        assert len(alts) == len(set(alts)) == 4
+        assert f"norm {glance['accuracy']['noise-norm']:.1%}" in alts[3]
+        caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
+        assert caption.startswith(f"Energy kept {glance['energy']:g}: ")
+        assert "of 50 coefficients" in caption and "90.0% right" in caption and "0.012" in caption
+
+
+@pytest.mark.book
+def test_a_frame_of_the_notebook_shows_what_wlib_computes(smoke_run):
+    """One position from scratch: SciPy finds what is kept, wlib the accuracy of the children."""
+    assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
+    notebook = json.loads((REPOSITORY / f"_build/smoke/executed/{NAME}.ipynb").read_text())
+    state = notebook["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    frames = [one["state"]["value"] for one in state.values() if one["model_name"] == "HTMLModel"]
+    assert len(frames) >= 9
+    frame, = (one for one in frames if "Energy kept 0.9:" in one)
+
+    smoke = yaml.safe_load((REPOSITORY / "profiles/smoke.yml").read_text())[NAME]
+    given = parameters.defaults(REPOSITORY / f"notebooks/{NAME}.ipynb") | smoke
+    train_set, validation = (load(given["data"], split) for split in ("train", "validation"))
+    parent = train.stored_fit("lenet", train_set, seeds=given["seeds"], epochs=given["epochs"])[0]
+    first = parent.parameters["conv1.weight"].flatten().double().numpy()
+    power = np.sort(fft.dct(first, norm="ortho") ** 2)[::-1]
+    kept = int(np.argmax(power.cumsum() >= 0.9 * power.sum())) + 1
+    assert f"{kept} of {len(first)} coefficients" in frame
+    children = mge.generate(parent, max(1, given["draws"] // 4), 0.9, "tensor",
+                            generator=given["seed"])
+    right = score.accuracy(children, validation.take(given["images"], seed=0)).mean().item()
+    assert f"get {right:.1%} right" in frame
+    gap = score.ks_distance(children.flat()[:1], parent.flat()[0]).item()
+    assert f"differs by {gap:.3f} " in frame
