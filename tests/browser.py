@@ -29,6 +29,7 @@ ZOOMED = {"width": 640, "height": 450}  # what a window of 1280 x 900 shows at 2
 # What a page fetched, in bytes after unpacking; the page itself is the first.
 FETCHED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
     .map(one => [one.name, one.decodedBodySize])"""
+WIDGET = "script[type='application/vnd.jupyter.widget-view+json']"
 # Elements that reach beyond the window while nothing around them scrolls or clips.
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= width + 1) return [];
@@ -134,7 +135,9 @@ class Tab:
         return list(self.noise)
 
     def settle(self) -> None:
-        """Wait for fonts, mathematics and two frames."""
+        """Wait for fonts, mathematics, widgets and two frames."""
+        if self.page.locator(WIDGET).count():
+            self.page.wait_for_selector(".jupyter-widgets")
         self.page.evaluate("""async () => {
             await document.fonts.ready;
             if (window.MathJax && MathJax.startup && MathJax.startup.promise)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from browser import NARROW, THEMES, WIDE, Tab, Visit
 
-from wlib import pages
+from wlib import claims, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = pages.toc_pages(ROOT / "_toc.yml")
@@ -30,6 +30,8 @@ TERMS = {
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate"]
 NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
+THEME = "document.documentElement.dataset.theme"
+EXPLORERS = ["notebooks/11-mge-generate"]
 # What a browser forbids a page that was opened from disc, and the book says so.
 FROM_DISC = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
 
@@ -134,16 +136,15 @@ def test_search_opens_from_every_page_by_keyboard(tab):
 def test_theme_switch_reaches_both_themes_and_stays(program, site):
     tab = Tab.open(program, site)
     tab.visit("book/index.html")
-    theme = "document.documentElement.dataset.theme"
-    seen = {tab.page.evaluate(theme): tab.page.evaluate("getComputedStyle(document.body).color")}
+    seen = {tab.page.evaluate(THEME): tab.page.evaluate("getComputedStyle(document.body).color")}
     for _ in range(3):
         tab.page.click(".theme-switch-button")
-        seen[tab.page.evaluate(theme)] = tab.page.evaluate("getComputedStyle(document.body).color")
+        seen[tab.page.evaluate(THEME)] = tab.page.evaluate("getComputedStyle(document.body).color")
     assert set(seen) == set(THEMES) and len(set(seen.values())) == 2
     while tab.page.evaluate("document.documentElement.dataset.mode") != "dark":
         tab.page.click(".theme-switch-button")
     tab.visit("book/claims.html")
-    assert tab.page.evaluate(theme) == "dark" and tab.noise == []
+    assert tab.page.evaluate(THEME) == "dark" and tab.noise == []
     tab.close()
 
 
@@ -176,6 +177,73 @@ def test_mathematics_is_drawn_and_says_itself(tab):
     assert formulas.first.locator("mjx-assistive-mml math").count() == 1
 
 
+@pytest.mark.parametrize("page", EXPLORERS)
+@pytest.mark.parametrize("hand", ["mouse", "keyboard"])
+def test_sliders_move_the_picture_without_a_kernel(page, hand, tab):
+    assert tab.visit(f"{page}.html") == []
+    explorer = tab.page.locator(".explorer").first
+    for slider in explorer.locator(".noUi-target").all():
+        handle = slider.locator("[role=slider]")
+        assert handle.get_attribute("aria-label") and handle.get_attribute("aria-valuetext")
+        for _ in range(2):  # there and back: each time the value and the picture change
+            value, shown = handle.get_attribute("aria-valuenow"), picture(explorer)
+            right = float(value) == float(handle.get_attribute("aria-valuemin"))
+            if hand == "mouse":
+                drag(tab.page, handle, slider, 0.98 if right else 0.02)
+            else:
+                handle.press("End" if right else "Home")
+            assert handle.get_attribute("aria-valuenow") != value
+            assert picture(explorer) != shown
+        if hand == "keyboard":
+            before = handle.get_attribute("aria-valuetext")
+            handle.press("ArrowLeft"), handle.press("ArrowRight"), handle.press("ArrowLeft")
+            assert handle.get_attribute("aria-valuetext") != before
+    assert tab.noise == []
+
+
+def drag(page, handle, slider, share):
+    """Take a slider's handle with the mouse to a share of its length."""
+    slider.scroll_into_view_if_needed()
+    start, track = handle.bounding_box(), slider.bounding_box()
+    page.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(track["x"] + share * track["width"], track["y"] + track["height"] / 2, steps=4)
+    page.mouse.up()
+
+
+def picture(explorer):
+    """What an explorer shows, and says to those who do not see it."""
+    shown = [one for one in explorer.locator(".widget-html-content").all() if one.is_visible()]
+    labels = [one.get_attribute("aria-label") or one.get_attribute("alt")
+              for frame in shown for one in frame.locator("svg[role=img], img").all()]
+    assert labels and all(labels)
+    return [frame.inner_html() for frame in shown]
+
+
+def test_claims_are_filtered_by_paper_and_verdict(tab):
+    tab.visit("book/claims.html")
+    rows = claims.load(ROOT / "book" / "claims.yml")
+    status = tab.page.locator(".claims-filter [role=status]")
+    shown = "table.claims tbody tr:visible"
+    assert tab.page.locator(shown).count() == len(rows)
+    paper = tab.page.locator(".claims-filter select[name=paper]")
+    mine = [row for row in rows if row.paper == "mge"]
+    paper.select_option("paper-mge")
+    assert tab.page.locator(shown).count() == len(mine)
+    assert status.text_content() == f"{len(mine)} of {len(rows)} claims"
+    verdict = tab.page.locator(".claims-filter select[name=verdict]")
+    for words in verdict.locator("option:not([value=''])").all_text_contents():
+        verdict.select_option(words)
+        marks = tab.page.locator(f"{shown} .verdict").all_text_contents()
+        assert set(marks) <= {words}
+        assert status.text_content() == f"{len(marks)} of {len(rows)} claims"
+    tab.page.locator(".claims-filter button").focus()
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_function(f"document.querySelector('.claims-filter [role=status]').textContent"
+                               f" === '{len(rows)} of {len(rows)} claims'")
+    assert tab.page.locator(shown).count() == len(rows) and tab.noise == []
+
+
 @pytest.mark.parametrize("page", [page for page in CONTENTS if page.startswith("notebooks/")])
 def test_the_notebook_can_be_downloaded_from_its_page(page, tab):
     tab.visit(f"{page}.html")
@@ -191,7 +259,7 @@ def test_the_notebook_can_be_downloaded_from_its_page(page, tab):
 
 
 def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
-    """Dark on the screen, it is still black on white, its boxes open, without the site around."""
+    """Dark on the screen, it is light on paper, its boxes open, without the site around."""
     tab = tabs["dark"]
     tab.visit(f"{NOTEBOOK}.html")
     tab.page.emulate_media(media="print")
@@ -201,15 +269,14 @@ def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
                        ".theme-switch-button"):
             for one in tab.page.locator(around).all():
                 assert not one.is_visible(), around
-        colors = "element => { const s = getComputedStyle(element); return [s.color, s.background]}"
-        color, _ = tab.page.locator("article p").first.evaluate(colors)
-        assert color == "rgb(0, 0, 0)"
-        assert "rgb(255, 255, 255)" in tab.page.locator("body").evaluate(colors)[1]
+        box = tab.page.locator(".admonition.provenance li").first
+        assert tab.page.evaluate(THEME) == "light" and box.is_visible()
         paper = tab.page.pdf(path=smoke_book.parent.parent / "screenshots" / "chapter.pdf",
                              format="A4", print_background=True)
         assert paper.startswith(b"%PDF") and len(paper) > 20_000
     finally:
         tab.page.emulate_media(media="screen")
+    assert tab.page.evaluate(THEME) == "dark"
 
 
 # ---------------------------------------------------------------- opened from disc

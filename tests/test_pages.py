@@ -401,7 +401,8 @@ def test_vendored_files_are_the_recorded_ones():
     for source in sources:
         content = (static / source["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == source["sha256"], source["file"]
-    own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "SOURCES.yml"}
+    own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "print.js",
+           "SOURCES.yml"}
     own |= {path.name for path in static.glob("LICENSE*")}
     assert {path.name for path in static.iterdir()} == own | {one["file"] for one in sources}
 

@@ -236,8 +236,8 @@ def mge_caption(glance: Mapping, *, images: int, draws: int) -> str:
     kept, right = np.asarray(glance["kept"], bool), glance["accuracy"]
     return (f"Energy kept {glance['energy']:g}: {kept.sum()} of {kept.size} coefficients of the "
             f"first layer stay. Of {images} validation images MGE's children (draws: {draws}) get "
-            f"{right['energy']:.1%} right, noise of the same distance {right['noise']:.1%}, noise "
-            f"that also keeps the norm {right['noise-norm']:.1%}. The distribution of all weights "
+            f"{right['energy']:.0%} right, noise of the same distance {right['noise']:.0%}, noise "
+            f"that also keeps the norm {right['noise-norm']:.0%}. The distribution of all weights "
             f"differs by {glance['ks']:.3f} (Kolmogorov–Smirnov).")
 
 
@@ -285,9 +285,9 @@ def _glance_accuracy(glances, at):
             (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"), strict=True):
         chart.line(energies, values, color, name, width=width, dashes=dashes)
         chart.dot(energies[at], values[at], color)
-    return chart.svg(f"The children get {right['energy'][at]:.1%} right, noise of the same "
-                     f"distance {right['noise'][at]:.1%}, noise that also keeps the norm "
-                     f"{right['noise-norm'][at]:.1%}.")
+    return chart.svg(f"The children get {right['energy'][at]:.0%} right, noise of the same "
+                     f"distance {right['noise'][at]:.0%}, noise that also keeps the norm "
+                     f"{right['noise-norm'][at]:.0%}.")
 
 
 # ---- image sets ---------------------------------------------------------------------------------
