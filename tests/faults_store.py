@@ -150,7 +150,10 @@ for kill in range(30):
         for number in range(1000):
             store.cached(slow, number + 1000 * kill, log)
         os._exit(0)
-    time.sleep(0.05 + 0.1 * draw.random())
+    size = os.path.getsize(log) if os.path.exists(log) else 0
+    while not os.path.exists(log) or os.path.getsize(log) < size + 8 + 40 * draw.random():
+        time.sleep(0.001)
+    time.sleep(0.01 * draw.random())
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 calls = [int(word) for word in open(log).read().split()]

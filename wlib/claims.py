@@ -26,6 +26,7 @@ import yaml
 
 from wlib import fingerprint
 from wlib.check import require, require_one_of, short
+from wlib.files import write_atomic
 
 SCHEMA = 1
 CONFIDENCE = 0.95
@@ -52,18 +53,6 @@ def project_root() -> Path:
         if (folder / "profiles").is_dir() and (folder / "notebooks").is_dir():
             return folder
     return Path(__file__).resolve().parents[1]
-
-
-def write_atomic(path: Path, text: str) -> Path:
-    """Write a text so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -27,7 +27,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from wlib.check import require, short
-from wlib.claims import write_atomic
+from wlib.files import write_atomic
 from wlib.parameters import assignments
 from wlib.progress import killed
 

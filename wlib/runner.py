@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 
 from wlib import claims, fingerprint, ledger, parameters
 from wlib.check import require, require_one_of
-from wlib.claims import write_atomic
+from wlib.files import write_atomic
 from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
