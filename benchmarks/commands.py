@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from run import provenance  # noqa: E402
 
-from wlib import claims  # noqa: E402
+from wlib import files  # noqa: E402
 
 STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
          ("make book", "all notebooks at profile laptop from an empty store, and the pages"),
@@ -58,7 +58,7 @@ def main() -> None:
         rows = measure(Path(folder))
     table = {"title": "The two commands, from a fresh clone",
              "command": "python benchmarks/commands.py", "rows": rows}
-    claims.write_atomic(ROOT / "results" / "commands.json", json.dumps(
+    files.write_atomic(ROOT / "results" / "commands.json", json.dumps(
         {"provenance": provenance(ROOT), "tables": [table]}, indent=1) + "\n")
 
 

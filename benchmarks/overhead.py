@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 from run import provenance  # noqa: E402
 from toyrun import good, project  # noqa: E402
 
-from wlib import claims  # noqa: E402
+from wlib import files  # noqa: E402
 
 ROUNDS = 7
 WORK = "import time\ntime.sleep(1)"      # the same wait in each of five cells, no computing
@@ -63,7 +63,7 @@ def main() -> None:
         print(row)
     table = {"title": "The strict runner over bare papermill, a notebook of five seconds",
              "command": "python benchmarks/overhead.py", "rows": rows}
-    claims.write_atomic(ROOT / "results" / "overhead.json", json.dumps(
+    files.write_atomic(ROOT / "results" / "overhead.json", json.dumps(
         {"provenance": provenance(ROOT), "tables": [table]}, indent=1) + "\n")
 
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import browser as chrome  # noqa: E402
 
-from wlib import claims, pages  # noqa: E402
+from wlib import claims, files, pages  # noqa: E402
 
 CHAPTER = "book/mge.md"  # the longest one
 IMPACTS = ("critical", "serious", "moderate", "minor")
@@ -132,7 +132,7 @@ def main() -> None:
                             capture_output=True, text=True).stdout.strip()
     made = claims.Report("pages", seeds=[0]).results()["provenance"]
     result = {"provenance": {**made, "commit": commit}, "tables": tables}
-    claims.write_atomic(ROOT / "results" / "pages.json", json.dumps(result, indent=1) + "\n")
+    files.write_atomic(ROOT / "results" / "pages.json", json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

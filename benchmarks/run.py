@@ -22,7 +22,7 @@ from pathlib import Path
 import scipy.fft
 import torch
 
-from wlib import audit, claims, fingerprint, mge, nets, runner, score, train
+from wlib import audit, files, fingerprint, mge, nets, runner, score, train
 from wlib.data import load
 from wlib.pool import Pool
 
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{title}\n\n{as_text(tables[-1]['rows'])}", flush=True)
     if not quick:
         root = Path(__file__).resolve().parents[1]
-        path = claims.write_atomic(root / "results" / "benchmarks.json", json.dumps(
+        path = files.write_atomic(root / "results" / "benchmarks.json", json.dumps(
             {"provenance": provenance(root), "tables": tables}, indent=1, ensure_ascii=False)
             + "\n")
         print(f"\nwritten to {path.relative_to(root)}")

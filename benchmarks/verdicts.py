@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from wlib import claims, fingerprint  # noqa: E402
+from wlib import claims, files, fingerprint  # noqa: E402
 
 MARGIN = 1.0
 EFFECTS = (0.0, 0.5, 1.0, 2.0)  # the method's true advantage over its best control
@@ -157,7 +157,7 @@ def main() -> None:
     provenance = claims.Report("verdicts", seeds=[0]).results()["provenance"]
     result = {"provenance": {**provenance, "commit": commit, "versions": fingerprint.versions()},
               "tables": made}
-    claims.write_atomic(ROOT / "results" / "verdicts.json",
+    files.write_atomic(ROOT / "results" / "verdicts.json",
                         json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     for table in made:
         print("\n" + table["title"])

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wlib import claims, fingerprint, runner
+from wlib import claims, files, fingerprint, runner
 
 COMMAND = "python tests/faults.py"
 
@@ -106,7 +106,7 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
     made = claims.machine() | {"date": runner.utc_now(), "commit": commit, "dirty": dirty,
                                "versions": fingerprint.versions()}
     table = {"title": "Faults that were tried", "command": COMMAND, "rows": list(rows)}
-    claims.write_atomic(path, json.dumps({"provenance": made, "tables": [table]}, indent=1,
+    files.write_atomic(path, json.dumps({"provenance": made, "tables": [table]}, indent=1,
                                          ensure_ascii=False) + "\n")
 
 

@@ -7,7 +7,7 @@ import toybook
 import yaml
 from toyrun import call, project
 
-from wlib import claims, fingerprint, ledger
+from wlib import claims, files, fingerprint, ledger
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def book(tmp_path, monkeypatch):
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "claims.yml").write_text(yaml.safe_dump([toybook.ROW]))
     (tmp_path / "book" / "index.md").write_text("Claim T1 was measured.\n✔ reproduced is a mark.")
-    claims.write_atomic(tmp_path / "results" / "laptop" / "01-toy.json", claims.dumps(results))
-    claims.write_atomic(tmp_path / "_build" / "smoke" / "results" / "01-toy.json",
+    files.write_atomic(tmp_path / "results" / "laptop" / "01-toy.json", claims.dumps(results))
+    files.write_atomic(tmp_path / "_build" / "smoke" / "results" / "01-toy.json",
                         claims.dumps(results | {"profile": "smoke"}))
-    claims.write_atomic(tmp_path / "results" / "benchmarks.json", json.dumps(
+    files.write_atomic(tmp_path / "results" / "benchmarks.json", json.dumps(
         {"provenance": {}, "tables": [{"title": "t", "command": "c", "rows": [{"a": 1}]}]}))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -59,7 +59,7 @@ def row(**changes):
 
 def add(path, text):
     """A fault that adds a file."""
-    return lambda book: claims.write_atomic(book / path, text)
+    return lambda book: files.write_atomic(book / path, text)
 
 
 @pytest.mark.parametrize("damage, message", [
@@ -122,7 +122,7 @@ def test_stale_runs_and_open_claims_are_named_but_not_wrong(book, capsys):
 def test_the_best_recorded_run_is_judged(book):
     results = json.loads((book / "results/laptop/01-toy.json").read_text()) | {"profile": "gpu"}
     results["measures"]["T1"]["values"] = [0.0, 0.1, 0.2]
-    claims.write_atomic(book / "results" / "gpu" / "01-toy.json", claims.dumps(results))
+    files.write_atomic(book / "results" / "gpu" / "01-toy.json", claims.dumps(results))
     assert ledger.check(book).verdicts == {"not reproduced": 1}
 
 

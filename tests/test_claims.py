@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from wlib import claims
+from wlib import claims, files
 
 ROW = {"id": "M4a", "paper": "mge", "claim": "Redrawing keeps accuracy.", "figure": "Table 1",
        "source": "read in the paper", "notebook": "11-mge-generate", "measure": "accuracy",
@@ -331,7 +331,7 @@ def test_the_best_recorded_run_is_found(project):
     assert claims.recorded("11-mge-generate", project) is None
     for profile in ("laptop", "study"):
         path = project / "results" / profile / "11-mge-generate.json"
-        claims.write_atomic(path, claims.dumps(report().results() | {"profile": profile}))
+        files.write_atomic(path, claims.dumps(report().results() | {"profile": profile}))
         assert claims.recorded("11-mge-generate", project)["profile"] == profile
     path.write_text("{")
     with pytest.raises(ValueError, match="not a results file"):

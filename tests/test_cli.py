@@ -6,7 +6,7 @@ import sys
 import pytest
 from toyrun import call, good, project
 
-from wlib import claims, cli, runner
+from wlib import cli, files, runner
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_bench_passes_arguments_and_status_on(toy):
 
 
 def test_clean_says_what_it_removed(toy, capsys):
-    claims.write_atomic(toy / "_build" / "smoke" / "x", "x")
+    files.write_atomic(toy / "_build" / "smoke" / "x", "x")
     assert call("clean") == 0 and not (toy / "_build").exists()
     assert str(toy / "_build") in capsys.readouterr().out
 

@@ -23,7 +23,7 @@ from toyrun import (
     write_notebook,
 )
 
-from wlib import claims, fingerprint, runner
+from wlib import claims, files, fingerprint, runner
 from wlib.progress import Display, Track, duration
 
 
@@ -187,8 +187,8 @@ def make_outcome(root, **provenance):
     results = report.results() | {"run": "r1", "profile": "laptop", "parameters": one.values,
                                   "fingerprint": one.fingerprint}
     results["provenance"] |= {"dirty": False, "commit": "c", "seconds": 1.0} | provenance
-    claims.write_atomic(folder.results("01-one"), claims.dumps(results))
-    claims.write_atomic(folder.executed("01-one"), '{"metadata": {"wlib": {"run": "r1"}}}')
+    files.write_atomic(folder.results("01-one"), claims.dumps(results))
+    files.write_atomic(folder.executed("01-one"), '{"metadata": {"wlib": {"run": "r1"}}}')
     folder.note("01-one", {"status": "done", "run": "r1", "fingerprint": one.fingerprint,
                            "judging": "", "seconds": 1.0})
     return folder
@@ -233,9 +233,9 @@ def test_a_changed_rule_runs_a_notebook_that_shows_verdicts(built):
            "controls": ["a"], "margin": 1, "rule": {"quantity": "value", "above": 1}}
     seen = set()
     for change in ({}, {"margin": 2}, {"rule": {"quantity": "value", "above": 2}}):
-        claims.write_atomic(built / "book" / "claims.yml", json.dumps([row | change]))
+        files.write_atomic(built / "book" / "claims.yml", json.dumps([row | change]))
         seen.add(runner.judging(path, built))
-    claims.write_atomic(built / "book" / "claims.yml", json.dumps([row | {"remark": "new"}]))
+    files.write_atomic(built / "book" / "claims.yml", json.dumps([row | {"remark": "new"}]))
     assert len(seen) == 3 and runner.judging(path, built) in seen
 
 
@@ -273,7 +273,7 @@ def test_only_runs_that_can_be_trusted_are_recorded(built):
 
 def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
     row = toybook.ROW | {"notebook": "01-one"}
-    claims.write_atomic(built / "book" / "claims.yml", json.dumps([row]))
+    files.write_atomic(built / "book" / "claims.yml", json.dumps([row]))
     git(built, "add", ".")
     git(built, "commit", "-qm", "a claim")
     path = make_outcome(built).results("01-one")
