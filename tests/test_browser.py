@@ -170,6 +170,27 @@ def test_the_keyboard_skips_to_the_text(tab):
                              ".contains(document.activeElement)")
 
 
+def test_a_term_shows_its_definition_and_leads_to_it(tab):
+    tab.visit(f"{NOTEBOOK}.html")
+    term = tab.page.locator("a:has(.std-term)").first
+    told = term.get_attribute("title")
+    term.click()
+    tab.page.wait_for_url("**/notation.html#term-*")
+    definition = tab.page.evaluate("document.querySelector(':target').nextElementSibling.innerText")
+    assert len(told) > 20 and told in " ".join(definition.split())
+
+
+def test_figures_are_numbered_and_referred_to_by_number(tab):
+    tab.visit(f"{NOTEBOOK}.html")
+    numbers = tab.page.locator("figure .caption-number").all_inner_texts()
+    assert len(numbers) > 3 and all(one.strip().startswith("Figure ") for one in numbers)
+    links = tab.page.locator("a:has(.std-numref)")
+    assert links.count() > 1
+    for link in links.all():
+        figure = tab.page.locator(link.get_attribute("href")).first
+        assert link.inner_text() in figure.inner_text()
+
+
 def test_mathematics_is_drawn_and_says_itself(tab):
     tab.visit("book/mge.html")
     formulas = tab.page.locator("mjx-container")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import docutils.nodes
 from myst_nb.core.render import NbElementRenderer
 
 
@@ -17,8 +18,9 @@ def with_alt(render_image: Any) -> Any:
     def render(self: NbElementRenderer, data: Any) -> list[Any]:
         nodes = render_image(self, data)
         text = data.output_metadata.get("alt")
-        for node in nodes if text else []:
-            node["alt"] = str(text)
+        for node in nodes if text else []:  # an image, or a figure around it
+            for image in node.findall(docutils.nodes.image):
+                image["alt"] = str(text)
         return nodes
 
     render.takes_alt = True
