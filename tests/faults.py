@@ -38,15 +38,17 @@ class Fault:
     name: str
     promise: str
     attempt: Callable[[Path], str]
+    slow: bool = False  # starts many processes: not for the unit tests
 
 
 FAULTS: list[Fault] = []
 
 
-def fault(area: str, name: str, promise: str) -> Callable[[Callable[[Path], str]], Any]:
+def fault(area: str, name: str, promise: str, slow: bool = False
+          ) -> Callable[[Callable[[Path], str]], Any]:
     """Put a function on the list."""
     def listed(attempt: Callable[[Path], str]) -> Callable[[Path], str]:
-        FAULTS.append(Fault(area, name, promise, attempt))
+        FAULTS.append(Fault(area, name, promise, attempt, slow or area == "run"))
         return attempt
     return listed
 

@@ -158,7 +158,7 @@ def _load(folder: Path, address: str) -> str:
 
 
 @fault("files", "no network for a real set",
-       "a clear error that names set, folder and the offline sets")
+       "a clear error that names set, folder and the offline sets", slow=True)
 def no_network(folder: Path) -> str:
     return _load(folder, "http://127.0.0.1:9/")  # nothing listens there
 
@@ -176,7 +176,7 @@ class Half(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@fault("files", "a download that ends half-way", "refused, nothing half-written")
+@fault("files", "a download that ends half-way", "refused, nothing half-written", slow=True)
 def half_download(folder: Path) -> str:
     with socketserver.TCPServer(("127.0.0.1", 0), Half) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

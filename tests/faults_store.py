@@ -165,7 +165,7 @@ print(len(calls), len(again), len(set(calls)) == len(calls))
 
 
 @fault("store", "kill -9 of a maker at 30 random moments",
-       "what was finished is read, what was not is made again")
+       "what was finished is read, what was not is made again", slow=True)
 def killed_makers(folder: Path) -> str:
     script = folder / "killed.py"
     script.write_text(KILLED)
@@ -195,7 +195,7 @@ print(store.cached(make, sys.argv[1])["value"])
 
 
 @fault("store", "two jobs on one key, the holder of the lock killed",
-       "one makes, the other waits; when the first dies the second takes over")
+       "one makes, the other waits; when the first dies the second takes over", slow=True)
 def take_over(folder: Path) -> str:
     script, log = folder / "maker.py", folder / "log"
     script.write_text(MAKER)

@@ -189,6 +189,7 @@ def published():
     return verdicts.rates(20_000)
 
 
+@pytest.mark.book
 def test_the_recorded_rates_are_those_of_the_code(published):
     recorded = json.loads((ROOT / "results" / "verdicts.json").read_text(encoding="utf-8"))
     number = re.compile(r"\d+(?:\.\d+)?")
@@ -202,6 +203,7 @@ def test_the_recorded_rates_are_those_of_the_code(published):
     assert false["wrong verdict"].startswith("✔") and float(false["rate, %"]) <= 5
 
 
+@pytest.mark.book
 def test_the_page_says_what_the_table_says(published):
     rule = next(iter(verdicts.RULES))
 
