@@ -259,6 +259,7 @@ def stored():
                                 mutate=evolve.Redraw(0.9), generator=1, **SMALL)
 
 
+@pytest.mark.book
 def test_a_killed_run_started_again_gives_the_same(tmp_path, monkeypatch):
     root, store = Path(__file__).resolve().parents[1], str(tmp_path / "broken")
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, env=os.environ | {
