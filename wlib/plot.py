@@ -361,23 +361,25 @@ def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
 def evolution_explorer(steps: Sequence[Mapping], lines: Mapping[str, Sequence[float]], *,
                        images: int, seed_accuracy: float, shown: int = 60):
     """An explorer of the generations of an evolution: the population by accuracy and diversity,
-    who errs on which image, fitness, and the best network beside other searches.
+    who errs on which image, fitness, and the best network beside other searches. Of the images
+    it shows those on which the networks of the run disagree.
 
     A step is a generation: `errors` (μ, B) bool, the fittest first, `accuracy`, `diversity` and
     `fitness` (μ,), `new` (μ,) bool, and `evaluations` so far. `lines` has the best validation
     accuracy of each search by generation, the evolution's own first.
     """
     steps = [{name: np.asarray(value) for name, value in step.items()} for step in steps]
-    often = sum(step["errors"].sum(0) for step in steps)
-    worst = np.argsort(-often, kind="stable")[:shown]
-    names = list(range(len(steps)))
+    often = np.concatenate([step["errors"] for step in steps]).mean(0)       # (B,)
+    open_ones = np.flatnonzero((often > 0) & (often < 1))
+    picked = np.linspace(0, len(open_ones) - 1, min(shown, len(open_ones))).round().astype(int)
+    some = open_ones[np.argsort(-often[open_ones], kind="stable")][picked]
 
     def one(number):
-        return frame([_population(steps, number, seed_accuracy), _error_sets(steps[number], worst),
+        return frame([_population(steps, number, seed_accuracy), _error_sets(steps[number], some),
                       _fitness(steps, number), _searches(lines, number, seed_accuracy)],
                      evolution_caption(steps, number, lines, images=images))
 
-    return explorer({"generation": names}, one)
+    return explorer({"generation": list(range(len(steps)))}, one)
 
 
 def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, images: int) -> str:
@@ -386,10 +388,12 @@ def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, 
     arrived = int(np.sum(step["new"]))
     others = ", ".join(f"{name} {values[number]:.1%}" for name, values in list(lines.items())[1:])
     born = "the first population" if number == 0 else f"{arrived} of {len(step['new'])} are new"
+    always = int(np.asarray(step["errors"]).all(0).sum())
     return (f"Generation {number}, {step['evaluations']} networks judged so far; {born}. "
             f"The best gets {np.max(step['accuracy']):.1%} of {images} validation images right, "
             f"the mean of the population {np.mean(step['accuracy']):.1%}; its diversity is "
-            f"{np.mean(step['diversity']):.2f}. At the same number of networks: {others}.")
+            f"{np.mean(step['diversity']):.2f}; {always} images are wrong for all of it. "
+            f"At the same number of networks: {others}.")
 
 
 def _limits(values, margin=0.06):
@@ -414,27 +418,28 @@ def _population(steps, number, seed_accuracy):
                      f"diversity; the seed network is at {seed_accuracy:.1%}.")
 
 
-def _error_sets(step, worst):
+def _error_sets(step, some):
     """A row a network, a column an image, a mark where the network errs."""
-    wrong = step["errors"][:, worst]
-    chart = Chart(f"Error sets on the {len(worst)} hardest images")
-    wide, high = (chart.RIGHT - chart.LEFT) / len(worst), (chart.BOTTOM - 40) / len(wrong)
+    wrong, always = step["errors"][:, some], int(step["errors"].all(0).sum())
+    chart = Chart("Who errs on which image")
+    wide, high = (chart.RIGHT - chart.LEFT) / max(1, len(some)), (chart.BOTTOM - 40) / len(wrong)
     marks = "".join(f"M{chart.LEFT + j * wide:.1f} {40 + i * high:.1f}h{wide:.1f}v{high - 1:.1f}"
                     f"h-{wide:.1f}z" for i, j in zip(*np.nonzero(wrong), strict=True))
     chart.path(marks, "none", fill=METHOD)
-    chart.text(chart.LEFT - 5, 40 + high * 0.7, "fittest", "text-anchor='end' font-size='10'")
-    chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 20, "images, hardest at the left",
-               "text-anchor='middle'")
-    alike = wrong.all(0).sum()
-    return chart.svg(f"Of the {len(worst)} hardest images {alike} are wrong for every network of "
-                     f"the population, and {(~wrong.any(0)).sum()} for none.")
+    for i, word in ((0, "fittest"), (len(wrong) - 1, "last")):
+        chart.text(chart.LEFT - 5, 44 + high * (i + 0.5), word, "text-anchor='end'")
+    chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 20,
+               f"{len(some)} images of those some get wrong, some right", "text-anchor='middle'")
+    return chart.svg(f"Who errs on which of {len(some)} images: {int(wrong.all(0).sum())} of them "
+                     f"are wrong for the whole population, {int((~wrong.any(0)).sum())} for none. "
+                     f"Of all images {always} are wrong for the whole population.")
 
 
 def _fitness(steps, number):
     at = np.arange(len(steps))
     best, mean = (np.array([f(step["fitness"]) for step in steps]) for f in (np.max, np.mean))
     chart = Chart("Fitness", (-0.3, len(steps) - 0.7), _limits([*best, *mean]),
-                  xlabel="generation")
+                  xlabel="generation", whole=True)
     chart.line(at, best, METHOD, "best", width=2.5)
     chart.line(at, mean, METHOD, "mean", dashes="5 3")
     for values in (best, mean):
@@ -446,11 +451,11 @@ def _fitness(steps, number):
 def _searches(lines, number, seed_accuracy):
     everything = [seed_accuracy, *(v for values in lines.values() for v in values)]
     chart = Chart("Best on the validation images", (-0.3, len(next(iter(lines.values()))) - 0.7),
-                  _limits(everything), xlabel="generation", percent=True)
+                  _limits(everything), xlabel="generation", percent=True, whole=True)
     for (name, values), color, width, dashes in zip(
             lines.items(), (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"),
             strict=False):
-        chart.line(range(len(values)), values, color, name, width=width, dashes=dashes)
+        chart.line(range(len(values)), values, color, name.split()[0], width=width, dashes=dashes)
         chart.dot(number, values[number], color)
     found = ", ".join(f"{name} {values[number]:.1%}" for name, values in lines.items())
     return chart.svg(f"Best validation accuracy so far: {found}.")
