@@ -127,7 +127,7 @@ def test_each_frame_of_mge_has_four_pictures_and_its_numbers():
         assert "of 50 coefficients" in caption and "90% right" in caption and "0.012" in caption
 
 
-# ---- the explorer of E-MGE ------------------------------------------------------------------------
+# ---- the explorer of E-MGE ----------------------------------------------------------------------
 def generations(count=3, networks=4, images=30):
     """What the explorer of E-MGE shows, of no network at all."""
     random = np.random.default_rng(1)
