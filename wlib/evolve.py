@@ -14,6 +14,7 @@ B validation images.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from wlib import audit, mge, score, seeds, store
 from wlib.check import require, require_one_of
 from wlib.pool import Pool
 from wlib.race import judged as judge_images
-from wlib.race import race as run_race
+from wlib.race import schedule
 
 SEARCHES = ("evolution", "random")
 Judged = dict[str, Tensor]
@@ -49,21 +50,28 @@ class Fitness:
     sd: float = 0.1
     engine: str = "auto"
 
+    def __post_init__(self):
+        require(hasattr(self.data, "floats") and len(self.data) > 0, "data", self.data,
+                "an ImageSet with images")
+        for name in ("alpha", "beta", "robust", "sd"):
+            _number(name, getattr(self, name), 0, math.inf)
+
     def judge(self, pool: Pool) -> Judged:
         """All that fitness needs to know of each network, found once: "errors" (N, B) bool,
-        "loss" (N,) in nats and "noise accuracy" (N,), zero unless `robust` asks for it."""
+        "nats" (N, B) and their mean, "loss" (N,), and "noise accuracy" (N,), zero unless `robust`
+        asks for it."""
+        require(isinstance(pool, Pool), "pool", pool, "a Pool")
         device = pool.device
         errors, nats = judge_images(pool, self.data.floats(device), self.data.labels.to(device),
                                     self.engine)
-        noisy = score.noise_accuracy(pool, self.data, self.sd, engine=self.engine) \
-            if self.robust else torch.zeros(len(pool))
-        return {"errors": errors.cpu(), "loss": nats.cpu() / len(self.data),
-                "noise accuracy": noisy.cpu().double()}
+        noisy = score.noise_accuracy(pool, self.data, self.sd, engine=self.engine).cpu() \
+            if self.robust else torch.zeros(len(pool), dtype=torch.float64)
+        return _judged(errors, nats, noisy)
 
-    def values(self, judged: Judged) -> Tensor:
-        """Fitness (N,) of networks that compete with each other."""
+    def values(self, judged: Judged, known: int | None = None) -> Tensor:
+        """Fitness (N,) of networks that compete; "the others" are the first `known`, or all."""
         quality = accuracy(judged) + self.robust * judged["noise accuracy"]
-        return self.alpha * quality + self.beta * diversity(judged["errors"])
+        return self.alpha * quality + self.beta * diversity(judged["errors"], known)
 
     @property
     def passes(self) -> int:
@@ -74,15 +82,22 @@ class Fitness:
         return json.dumps([self.data.digest(), self.alpha, self.beta, self.robust, self.sd])
 
 
+def _judged(errors, nats, noisy) -> Judged:
+    return {"errors": errors, "nats": nats, "loss": nats.mean(1), "noise accuracy": noisy}
+
+
 def accuracy(judged: Judged) -> Tensor:
     """Validation accuracy (N,) of judged networks."""
     return 1 - judged["errors"].double().mean(1)
 
 
-def diversity(errors: Tensor) -> Tensor:
-    """Mean over the other networks of 1 − IoU of error sets (N, B): (N,), 0 for one alone."""
-    overlap = score.pairwise_iou(errors)
-    return (1 - overlap).sum(1) / max(1, len(errors) - 1)
+def diversity(errors: Tensor, known: int | None = None) -> Tensor:
+    """Mean of 1 − IoU of each error set (N, B) with those of the others among the first `known`
+    networks (or all): (N,), and 0 where there are no others."""
+    count = len(errors) if known is None else known
+    apart = 1 - score.pairwise_iou(errors)[:, :count]                   # a network with itself: 0
+    others = count - (torch.arange(len(errors)) < count).double()
+    return apart.sum(1) / others.clamp(min=1)
 
 
 # ---- mutation: (pool, generator) -> pool, one mutant of each network --------------------------
@@ -165,7 +180,8 @@ class History:
     @property
     def frame(self) -> pd.DataFrame:
         """A row a generation, 0 the first population: generation, best and mean of accuracy, loss
-        and fitness, diversity, evaluations and image passes so far, counts of the operators."""
+        and fitness, diversity, evaluations and image passes so far, children that left a race
+        early, counts of the operators."""
         return pd.DataFrame(self.records)
 
     @property
@@ -176,7 +192,7 @@ class History:
 def evolve(pool: Pool, fitness: Fitness, *, mutate: Callable[[Pool, int], Pool],
            generations: int = 10, parents: int = 10, offspring: int = 40, fusion: float = 0.5,
            mutation: float = 0.7, search: str = "evolution", keep_seed: bool = True,
-           first: Pool | None = None, race: float | None = None,
+           first: Pool | None = None, race: int | None = None,
            generator: torch.Generator | int = 0, history: History | None = None
            ) -> tuple[Pool, History]:
     """Evolve a population from the seed network (or networks) in `pool`.
@@ -184,61 +200,120 @@ def evolve(pool: Pool, fitness: Fitness, *, mutate: Callable[[Pool, int], Pool],
     Every child is, with probability `fusion`, made of two distinct parents (by `blend` or
     `crossover`, equally often), else a copy of one; it is mutated with probability `mutation`, a
     copy always. The fittest μ = `parents` of parents and children live on; of equal fitness, the
-    smaller validation loss goes first. Parents are never judged again.
+    smaller validation loss goes first. Diversity counts against the parents, so a child gains
+    nothing by differing from children that die at once. Parents are never judged again.
 
     The first population is `first` (a pool of μ) or else the seed networks and mutants of them in
     turn, up to μ. With `keep_seed=False` it is mutants alone: then the result may be worse than
-    the seed, which with it is impossible on the validation images at beta = 0.
+    the seed, which with it is impossible on the validation images at beta = 0. Whether it is
+    better on other images is open either way.
 
     `search="random"` is the same loop with the same evaluations, but every child is a fresh mutant
-    of a seed network. `race` is a probability: children then race against the worst parent
-    (`wlib.race`) and leave early; the best child of a generation is lost with at most this
-    probability. Child k of generation g depends on the generator, g, k and the parents alone.
+    of a seed network.
 
-    Returns the last population, the fittest first, and the history. Hand the history back (with
-    the same arguments) to go on: the result is that of an unbroken run, bit for bit.
+    `race` is a place among the parents, 1 to μ: a child is judged on the images that the parents
+    find hardest first, and leaves once it can no longer reach the fitness of the parent in this
+    place, which is a certainty and no guess. With `race=parents` nothing else changes; with a
+    smaller number fewer children live on, and fewer images are looked at.
+
+    `mutate` takes (pool, whole number) and gives one mutant of each network: `Redraw`, `Noise` or
+    a function made by def. Child k of generation g depends on the generator, g, k and the parents
+    alone. Returns the last population, the fittest first, and the history. Hand the history back
+    (with the same arguments; `generations` may grow) to go on: the result is that of an unbroken
+    run, bit for bit. `stored_evolve` does so by itself.
     """
-    settings = _settings(pool, fitness, mutate, parents, offspring, fusion, mutation, search,
-                         keep_seed, first, race, seeds.base(generator))
-    if history is None:
-        history = _begin(pool, fitness, mutate, settings, first)
-    require(history.settings == settings, "history", "one of other settings", "this run's own")
+    base = seeds.base(generator)
+    settings = _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mutation,
+                         search, keep_seed, first, race, base)
+    require(history is None or isinstance(history, History) and history.settings == settings,
+            "history", history if not isinstance(history, History) else _changed(
+                history.settings, settings), "the history of a run with these arguments")
+    history = history or _begin(pool, fitness, mutate, settings, first)
     while history.generations < generations:
         history = _next(history, pool, fitness, mutate)
     return history.population, history
 
 
 def stored_evolve(pool: Pool, fitness: Fitness, *, mutate: Callable[[Pool, int], Pool],
-                  generations: int = 10, **settings) -> tuple[Pool, History]:
-    """`evolve` with each generation kept in the store: a run that was killed goes on where it was,
-    and one generation more costs one generation."""
-    return evolve(pool, fitness, mutate=mutate, generations=generations, **settings)
+                  generations: int = 10, generator: int = 0, **settings) -> tuple[Pool, History]:
+    """`evolve`, with each generation kept in the store under a key of its own: a run that was
+    killed goes on where it was, and a generation more costs a generation."""
+    require("history" not in settings, "history", "one", "none: the store keeps it")
+    state = None
+    for number in range(max(1, generations + 1)):
+        state = store.cached(_stored_generation, pool, fitness, mutate, settings | {
+            "generator": seeds.base(generator)}, min(number, generations), state)
+    history = _unpack(state, pool)
+    return history.population, history
 
 
-def _settings(pool, fitness, mutate, parents, offspring, fusion, mutation, search, keep_seed,
-              first, race, base) -> dict[str, Any]:
-    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+def _stored_generation(pool, fitness, mutate, settings, number, state):
+    history = None if state is None else _unpack(state, pool)
+    _, history = evolve(pool, fitness, mutate=mutate, generations=number, history=history,
+                        **settings)
+    return {"parameters": history.population.parameters, "buffers": history.population.buffers,
+            "judged": history.judged, "settings": history.settings, "records": history.records}
+
+
+def _unpack(state, pool) -> History:
+    population = Pool(pool.template, state["parameters"], state["buffers"]).to(pool.device)
+    return History(population, state["judged"], state["settings"], state["records"])
+
+
+def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mutation, search,
+              keep_seed, first, race, base) -> dict[str, Any]:
+    """The arguments that make a run what it is, after a look at each."""
+    require(isinstance(pool, Pool), "pool", pool, "a Pool of seed networks")
     require(isinstance(fitness, Fitness), "fitness", fitness, "a Fitness")
     require(callable(mutate), "mutate", mutate, "a function (pool, generator) -> pool")
+    _whole("generations", generations, 0)
+    _whole("parents", parents, 1)
+    _whole("offspring", offspring, 1)
+    require(parents <= offspring, "parents", parents, f"at most as many as offspring, {offspring}")
+    _number("fusion", fusion, 0, 1)
+    _number("mutation", mutation, 0, 1)
     require_one_of("search", search, SEARCHES)
-    require(parents <= offspring, "parents", parents, f"at most the {offspring} offspring")
+    require(isinstance(keep_seed, bool), "keep_seed", keep_seed, "True or False")
+    require(first is not None or not keep_seed or len(pool) <= parents, "pool", pool,
+            f"at most {parents} seed networks, the size of the population")
+    require(first is None or isinstance(first, Pool) and len(first) == parents
+            and first._shapes() == pool._shapes(), "first", first,
+            f"a pool of {parents} networks of the seed's architecture")
+    if race is not None:
+        _whole("race", race, 1)
+        require(race <= parents, "race", race, f"a place among the {parents} parents")
+        require(fitness.robust == 0, "race", race, "None where quality counts noise accuracy")
     return {"parents": parents, "offspring": offspring, "fusion": fusion, "mutation": mutation,
             "search": search, "keep_seed": keep_seed, "race": race, "generator": base,
             "pool": pool.digest(), "first": first.digest() if first is not None else None,
             "fitness": fitness.digest(), "mutate": json.dumps(store.describe(mutate, "mutate"))}
 
 
+def _changed(old: dict, new: dict) -> str:
+    return "one with another " + ", ".join(k for k in new if old.get(k) != new[k])
+
+
+def _whole(name, value, least):
+    require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name, value,
+            f"a whole number ≥ {least}")
+
+
+def _number(name, value, least, most):
+    require(isinstance(value, (int, float)) and not isinstance(value, bool)
+            and least <= value <= most and value < math.inf, name, value,
+            f"a number from {least} to {most}" if most < math.inf else f"a number ≥ {least}")
+
+
 def _begin(pool, fitness, mutate, settings, first) -> History:
     """The first population, judged."""
-    wanted = settings["parents"]
     if first is None:
         members = list(pool) if settings["keep_seed"] else []
         members += [mutate(pool[k % len(pool)], _seed(settings, 0, k))
-                    for k in range(wanted - len(members))]
+                    for k in range(settings["parents"] - len(members))]
         first = Pool.cat(members)
     judged = fitness.judge(first)
-    history = History(first, judged, settings)
-    return _select(history, first, judged, fitness, len(first), len(first) * fitness.passes, {})
+    return _select(History(first, judged, settings), first, judged, fitness, len(first),
+                   {"evaluations": len(first), "image passes": len(first) * fitness.passes})
 
 
 def _next(history, pool, fitness, mutate) -> History:
@@ -247,30 +322,38 @@ def _next(history, pool, fitness, mutate) -> History:
     counts = {"blends": 0, "crossovers": 0, "mutations": 0}
     children = Pool.cat([_child(k, number, history, pool, mutate, counts)
                          for k in range(s["offspring"])])
-    judged = fitness.judge(children)
-    passes = len(children) * fitness.passes
-    return _select(history, Pool.cat([history.population, children]),
+    counts |= {"evaluations": len(children), "image passes": len(children) * fitness.passes}
+    population = history.population
+    if s["race"] is None:
+        judged = fitness.judge(children)
+    else:
+        stay, judged, counts["image passes"] = _race(children, fitness, history)
+        counts["left early"] = len(children) - len(stay)
+        if len(stay) == 0:
+            return _select(history, population, history.judged, fitness, s["parents"], counts)
+        children = children[stay]
+    return _select(history, Pool.cat([population, children]),
                    {k: torch.cat([t, judged[k]]) for k, t in history.judged.items()},
-                   fitness, s["offspring"], passes, counts)
+                   fitness, s["parents"], counts)
 
 
 def _child(k, number, history, pool, mutate, counts) -> Pool:
+    """Child k of a generation: fused or copied, and mutated; or a fresh mutant of a seed."""
     s, population = history.settings, history.population
-    g = seeds.generator(s["generator"], number, k)
     if s["search"] == "random":
         counts["mutations"] += 1
         return mutate(pool[k % len(pool)], _seed(s, number, k))
+    g = seeds.generator(s["generator"], number, k)
     fuse, cross, u, change = torch.rand(4, generator=g, dtype=torch.float64).tolist()
-    one, two = torch.randperm(len(population), generator=g)[:2].tolist() \
-        if len(population) > 1 else (0, 0)
+    one, *two = torch.randperm(len(population), generator=g)[:2].tolist()
     child = population[one]
-    if fuse < s["fusion"] and len(population) > 1:
-        kind = "crossovers" if cross < 0.5 else "blends"
-        counts[kind] += 1
-        child = crossover(child, population[two], g) if cross < 0.5 else \
-            blend(child, population[two], u)
-        if change >= s["mutation"]:
-            return child
+    fused = fuse < s["fusion"] and len(two) > 0
+    if fused:
+        counts["crossovers" if cross < 0.5 else "blends"] += 1
+        other = population[two[0]]
+        child = crossover(child, other, g) if cross < 0.5 else blend(child, other, u)
+    if fused and change >= s["mutation"]:
+        return child
     counts["mutations"] += 1
     return mutate(child, _seed(s, number, k))
 
@@ -279,22 +362,71 @@ def _seed(settings, number, k) -> int:
     return seeds.base(seeds.generator(settings["generator"], number, k, 0))
 
 
-def _select(history, pool, judged, fitness, evaluations, passes, counts) -> History:
+def _race(children, fitness, history) -> tuple[Tensor, Judged, int]:
+    """Judge children, hardest images first, until they cannot reach the parent in place `race`.
+
+    Returns who stays, what is known of them, and the image passes spent. Errors and loss only
+    grow with every image, so the best that a child can still reach is known after each.
+    """
+    known = history.judged
+    values = fitness.values(known)
+    rank = np.lexsort((known["loss"].numpy(), -values.numpy()))[history.settings["race"] - 1]
+    goal, goal_loss, slack = float(values[rank]), float(known["loss"][rank]), 1e-12
+    device, count = children.device, len(fitness.data)
+    images, labels = fitness.data.floats(device), fitness.data.labels.to(device)
+    order = known["nats"].mean(0).argsort(descending=True, stable=True)
+    errors = torch.zeros(len(children), count, dtype=torch.bool)
+    nats = torch.zeros(len(children), count, dtype=torch.float64)
+    alive, passes = torch.arange(len(children)), 0
+    stops = schedule(count, max(1, count // 20), 1.3)
+    for start, stop in zip([0, *stops], stops, strict=False):
+        part = order[start:stop]
+        at = part.to(device)
+        errors[alive.unsqueeze(1), part], nats[alive.unsqueeze(1), part] = judge_images(
+            children[alive], images[at], labels[at], fitness.engine)
+        passes += len(alive) * len(part)
+        best = reachable(fitness, errors[alive][:, order[:stop]], known["errors"][:, order])
+        behind = nats[alive].mean(1) > goal_loss + slack
+        alive = alive[~((best < goal - slack) | (best <= goal + slack) & behind)]
+        if len(alive) == 0:
+            break
+    kept = _judged(errors[alive], nats[alive], torch.zeros(len(alive), dtype=torch.float64))
+    return alive, kept, passes
+
+
+def reachable(fitness: Fitness, seen: Tensor, parents: Tensor) -> Tensor:
+    """The most fitness (N,) that children with these errors (N, m) on the first m images can end
+    with, given the parents' errors on all (μ, B).
+
+    Each error more costs alpha/B of quality and may add diversity: at best it lies outside every
+    parent's error set. The sum is concave in the number of errors to come, so that the tangent at
+    none bounds it.
+    """
+    m, count = seen.shape[1], parents.shape[1]
+    errors = seen.double().sum(1)                                               # (N,)
+    both = seen.double() @ parents[:, :m].double().T                            # (N, μ)
+    union = errors.unsqueeze(1) + parents.double().sum(1) - both
+    empty = 1.0 if m == count else 0.0              # two empty sets are equal, while they are empty
+    overlap = torch.where(union == 0, empty, both / union.clamp(min=1)).mean(1)
+    slope = fitness.beta * (both / union.clamp(min=1).square()).mean(1) - fitness.alpha / count
+    return (fitness.alpha * (1 - errors / count) + fitness.beta * (1 - overlap)
+            + slope.clamp(min=0) * (count - m))
+
+
+def _select(history, pool, judged, fitness, known, counts) -> History:
     """The fittest live on; what happened is noted."""
-    values = fitness.values(judged)
+    values = fitness.values(judged, known)
     order = np.lexsort((judged["loss"].numpy(), -values.numpy()))[: history.settings["parents"]]
     order = torch.from_numpy(order.copy())
     kept = {k: t[order] for k, t in judged.items()}
-    right = accuracy(kept)
-    last = history.records[-1] if history.records else {"evaluations": 0, "image passes": 0}
+    right, last = accuracy(kept), history.records[-1] if history.records else {}
     record = {"generation": len(history.records), "best accuracy": float(right.max()),
               "mean accuracy": float(right.mean()), "best loss": float(kept["loss"].min()),
               "mean loss": float(kept["loss"].mean()), "best fitness": float(values[order].max()),
               "mean fitness": float(values[order].mean()),
-              "diversity": float(diversity(kept["errors"]).mean()),
-              "evaluations": last["evaluations"] + evaluations,
-              "image passes": last["image passes"] + passes,
-              "blends": 0, "crossovers": 0, "mutations": 0} | counts
+              "diversity": float(diversity(kept["errors"]).mean())}
+    record |= {k: last.get(k, 0) + counts[k] for k in ("evaluations", "image passes")}
+    record |= {k: counts.get(k, 0) for k in ("left early", "blends", "crossovers", "mutations")}
     return replace(history, population=pool[order], judged=kept,
                    records=[*history.records, record])
 
@@ -303,6 +435,8 @@ def _select(history, pool, judged, fitness, evaluations, passes, counts) -> Hist
 def choose(pool: Pool, judged: Judged) -> Pool:
     """The network (a pool of one) of the best validation accuracy, of equals the one of the
     smaller validation loss. `judged` is what `Fitness.judge` said of the pool."""
+    require(isinstance(pool, Pool) and len(judged["errors"]) == len(pool), "judged",
+            judged["errors"], f"what Fitness.judge said of {pool!r}")
     best = np.lexsort((judged["loss"].numpy(), -accuracy(judged).numpy()))[0]
     return pool[int(best)]
 
@@ -318,6 +452,7 @@ class Final(NamedTuple):
 def final(pool: Pool, validation, test, engine: str = "auto") -> Final:
     """The one look at the test images, for networks chosen without them. Validation and test sets
     that share an image are refused."""
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
     mge.require_disjoint("test", test, validation)
     errors = score.errors(pool, test, engine)
     return Final(score.accuracy(pool, validation, engine), 1 - errors.double().mean(1), errors)

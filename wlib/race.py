@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import hypergeom
+from scipy.special import gammaln
 from torch import Tensor
 
 from wlib.check import require
@@ -55,8 +55,8 @@ def race(pool: Pool, data, keep: int, *, bar: Tensor | None = None, slack: int =
 
     def judge(who: Tensor, which: Tensor) -> Tensor:
         wrong, lost = judged(pool[who], images[which], labels[which], engine)
-        nats[who] += lost.cpu()
-        return wrong.cpu()
+        nats[who] += lost.sum(1)
+        return wrong
 
     survivors, errors, passes, rounds = eliminate(
         judge, len(pool), len(data), keep, bar=bar, slack=slack, error=error, first=first,
@@ -66,14 +66,15 @@ def race(pool: Pool, data, keep: int, *, bar: Tensor | None = None, slack: int =
 
 def judged(pool: Pool, images: Tensor, labels: Tensor, engine: str = "auto"
            ) -> tuple[Tensor, Tensor]:
-    """Error sets (N, B) and summed cross-entropies (N,) in one pass over the images."""
-    wrong = torch.empty(len(pool), len(labels), dtype=torch.bool, device=labels.device)
-    nats = torch.zeros(len(pool), dtype=torch.float64, device=labels.device)
+    """Error sets (N, B) bool and cross-entropies (N, B) in nats from one pass over the images
+    (floats, on the pool's device); both on the CPU."""
+    wrong = torch.empty(len(pool), len(labels), dtype=torch.bool)
+    nats = torch.empty(len(pool), len(labels), dtype=torch.float64)
     for networks, part, logits in pool.outputs(images, engine):
-        targets = labels[part].expand(logits.shape[:2])
-        wrong[networks, part] = logits.argmax(-1) != targets
-        nats[networks] += F.cross_entropy(logits.double().transpose(1, 2), targets,
-                                          reduction="none").sum(1)
+        targets = labels[part].expand(logits.shape[:2])                         # (n, b)
+        wrong[networks, part] = (logits.argmax(-1) != targets).cpu()
+        nats[networks, part] = F.cross_entropy(logits.double().transpose(1, 2), targets,
+                                               reduction="none").cpu()
     return wrong, nats
 
 
@@ -83,16 +84,90 @@ def eliminate(judge: Callable[[Tensor, Tensor], Tensor], candidates: int, images
               ) -> tuple[list[int], Tensor, int, list[tuple[int, int]]]:
     """The race itself, whoever runs: judge(numbers of candidates, numbers of images) gives the
     errors (candidates, images) bool. Returns survivors, their errors, passes and rounds."""
+    _check(candidates, images, keep, bar, slack, error, first, growth)
     order = torch.randperm(images, generator=generator(seed))
-    alive, passes, rounds = torch.arange(candidates), 0, []
-    wrong = torch.zeros(candidates, images, dtype=torch.bool)
     stops = schedule(images, first, growth)
+    wrong = torch.zeros(candidates, images, dtype=torch.bool)
+    worse = torch.zeros(candidates, candidates, dtype=torch.bool)    # [i, j]: i is worse than j
+    alive, passes, rounds = torch.arange(candidates), 0, []
     for start, stop in zip([0, *stops], stops, strict=False):
         part = order[start:stop]
         wrong[alive.unsqueeze(1), part] = judge(alive, part)
         passes += len(alive) * len(part)
+        if stop < images:
+            seen, tests = wrong[alive][:, order[:stop]], len(stops) - 1
+            if bar is None:
+                level = error * keep / max(1, candidates - 1) / tests
+                worse[alive.unsqueeze(1), alive] |= _worse(seen, seen, images, level)
+                out = worse[alive].sum(1) >= keep
+            else:
+                out = _behind(seen, bar, order[:stop], slack, error / tests)
+            alive = alive[~out]
         rounds.append((stop, len(alive)))
+        if len(alive) == 0:
+            break
     return alive.tolist(), wrong[alive], passes, rounds
+
+
+def _worse(seen: Tensor, others: Tensor, images: int, level: float, most: int | None = None
+           ) -> Tensor:
+    """Which networks (n) are worse than which others (o): (n, o) bool, from the error sets (·, m)
+    on the images seen so far."""
+    a, b = seen.double(), others.double()
+    lost = a @ (1 - b).T                             # images that only the other gets right
+    differ = (lost + (1 - a) @ b.T).long()           # images that just one gets right
+    limits = torch.from_numpy(_limits(seen.shape[1], images, most, level))
+    return lost.long() >= limits[differ]
+
+
+def _behind(seen: Tensor, bar: Tensor, order: Tensor, slack: int, level: float) -> Tensor:
+    """Which networks (n,) will end with more errors than the bar (B,) and `slack` more."""
+    total, images = int(bar.sum()), len(bar)
+    if slack == 0:
+        return _worse(seen, bar[order].unsqueeze(0), images, level, 2 * total)[:, 0]
+    allowed = min(images, total + slack)
+    limit = quantile(np.array([images]), np.array([allowed]), np.array([len(order)]), level)
+    return seen.sum(1) >= int(limit[0])
+
+
+@lru_cache(maxsize=256)
+def _limits(seen: int, images: int, most: int | None, level: float) -> np.ndarray:
+    """For every number n of seen images that tell two networks apart (0 to `seen`): how many of
+    them one must lose to be called worse.
+
+    If it is no worse, it loses at most half of all the T images that tell them apart, and the n
+    seen are a random sample of those. T is not known, but at most n plus the images not seen, and
+    at most `most`; the larger T, the longer the tail (its parity apart), so the largest counts.
+    """
+    n = np.arange(seen + 1)
+    most_of = np.minimum(n + images - seen, images if most is None else most)
+    limits = np.zeros(seen + 1, dtype=np.int64)
+    for t in (most_of, most_of - 1):
+        possible = t >= n                # else no network that is no worse shows n differences
+        limits[possible] = np.maximum(limits[possible], quantile(
+            t[possible], t[possible] // 2, n[possible], level))
+    limits[0] = 1                        # no difference, nothing to say
+    return limits
+
+
+def quantile(total: np.ndarray, marked: np.ndarray, drawn: np.ndarray, level: float) -> np.ndarray:
+    """The least x ≥ mean at which P(X ≥ x) ≤ `level` for hypergeometric X, elementwise: of `total`
+    balls `marked` are marked, and X of `drawn` without replacement are."""
+    total, marked, drawn = (np.asarray(v, dtype=np.float64)[:, None]
+                            for v in (total, marked, drawn))
+    width = math.ceil(6 * math.sqrt(drawn.max(initial=0))) + 2      # the rest weighs below e⁻⁷⁰
+    x = np.floor(drawn * marked / np.maximum(total, 1)) + np.arange(width)
+    can = (x <= np.minimum(drawn, marked)) & (drawn - x <= total - marked)
+    safe = np.where(can, x, np.maximum(0, drawn - (total - marked)))
+    weight = np.exp(_log_choose(marked, safe) + _log_choose(total - marked, drawn - safe)
+                    - _log_choose(total, drawn)) * can
+    tail = weight[:, ::-1].cumsum(1)[:, ::-1]
+    low = np.column_stack([tail <= level * (1 + 1e-12), np.ones(len(x), dtype=bool)])
+    return (x[:, 0] + low.argmax(1)).astype(np.int64)
+
+
+def _log_choose(n, k):
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 def schedule(images: int, first: int, growth: float) -> list[int]:
@@ -101,3 +176,16 @@ def schedule(images: int, first: int, growth: float) -> list[int]:
     while stops[-1] < images:
         stops.append(min(images, math.ceil(stops[-1] * growth)))
     return stops
+
+
+def _check(candidates, images, keep, bar, slack, error, first, growth):
+    for argument, value, least in (("keep", keep, 1), ("first", first, 1), ("slack", slack, 0)):
+        require(isinstance(value, int) and not isinstance(value, bool) and value >= least,
+                argument, value, f"a whole number ≥ {least}")
+    require(keep <= candidates, "keep", keep, f"at most the {candidates} networks")
+    require(isinstance(error, (int, float)) and 0 <= error < 1, "error", error,
+            "a probability in [0, 1)")
+    require(isinstance(growth, (int, float)) and growth > 1, "growth", growth,
+            "a factor above 1")
+    require(bar is None or isinstance(bar, Tensor) and bar.dtype == torch.bool
+            and bar.shape == (images,), "bar", bar, f"a bool tensor ({images},), an error set")
