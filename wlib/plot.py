@@ -327,21 +327,28 @@ def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str],
     axis.set_yticks(range(len(places)), list(places))
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel=xlabel)
+    axis.set(xlabel=xlabel, xlim=(max(0, axis.get_xlim()[0]), min(1.01, axis.get_xlim()[1])))
     axis.legend()
     axis.set_title(title)
     return axis.figure
 
 
-def heat(table: pd.DataFrame, *, title: str, xlabel: str, label: str):
-    """A table as colored cells with their numbers, rows and columns named."""
-    figure = plt.figure(figsize=(FULL[0], 0.42 * len(table) + 1.3))
-    axis = sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis_r", linewidths=0.5,
-                       annot_kws={"fontsize": 9}, cbar_kws={"label": label},
-                       ax=figure.subplots())
-    axis.set(xlabel=xlabel, ylabel="")
-    axis.tick_params(axis="y", rotation=0)
-    axis.set_title(title)
+def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str):
+    """Tables of equal rows and columns as colored cells with their numbers, side by side on one
+    color scale."""
+    first = next(iter(tables.values()))
+    figure, axes = plt.subplots(1, len(tables), sharey=True, squeeze=False,
+                                figsize=(FULL[0] + 1, 0.42 * len(first) + 1.5))
+    cells = np.stack([table.to_numpy(float) for table in tables.values()])
+    low, high = cells.min(), cells.max()
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        sns.heatmap(table, annot=True, fmt=".0f", cmap="cividis_r", linewidths=0.5, vmin=low,
+                    vmax=high, annot_kws={"fontsize": 9}, cbar=False, ax=axis)
+        axis.set(xlabel=xlabel, ylabel="")
+        axis.tick_params(axis="y", rotation=0)
+        axis.set_title(name, fontsize=10, fontweight="normal")
+    figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label=label)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
 
