@@ -290,6 +290,25 @@ def _glance_accuracy(glances, at):
                      f"{right['noise-norm'][at]:.0%}.")
 
 
+# ---- image sets ---------------------------------------------------------------------------------
+def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
+    """The first `columns` images of each `ImageSet`, a labeled row a set, pixels left square."""
+    require(len(rows) > 0, "rows", rows, "at least one named image set")
+    figure, axes = plt.subplots(len(rows), 1, figsize=(FULL[0], 0.62 * len(rows) + 0.4),
+                                squeeze=False)
+    for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        strip = images.images[:columns].permute(2, 0, 3, 1).numpy()      # (H, B, W, C)
+        blank = columns - strip.shape[1]
+        strip = np.pad(strip, ((0, 0), (0, blank), (0, 0), (0, 0)), constant_values=255)
+        strip = strip.reshape(strip.shape[0], -1, strip.shape[3])        # (H, B·W, C)
+        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest",
+                    aspect="equal")
+        axis.set_axis_off()
+        axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
 # ---- what networks are good for -----------------------------------------------------------------
 def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
     """Maps (H, W) in labeled rows, one a column, each scaled to its own range; `names` over the
@@ -371,22 +390,3 @@ def scatter(frame: pd.DataFrame, x: str, y: str, *, group: Sequence[str],
     axis.legend()
     axis.set_title(title)
     return axis.figure
-
-
-# ---- image sets ---------------------------------------------------------------------------------
-def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
-    """The first `columns` images of each `ImageSet`, a labeled row a set, pixels left square."""
-    require(len(rows) > 0, "rows", rows, "at least one named image set")
-    figure, axes = plt.subplots(len(rows), 1, figsize=(FULL[0], 0.62 * len(rows) + 0.4),
-                                squeeze=False)
-    for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
-        strip = images.images[:columns].permute(2, 0, 3, 1).numpy()      # (H, B, W, C)
-        blank = columns - strip.shape[1]
-        strip = np.pad(strip, ((0, 0), (0, blank), (0, 0), (0, 0)), constant_values=255)
-        strip = strip.reshape(strip.shape[0], -1, strip.shape[3])        # (H, B·W, C)
-        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest",
-                    aspect="equal")
-        axis.set_axis_off()
-        axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    return figure
