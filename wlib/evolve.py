@@ -398,19 +398,28 @@ def reachable(fitness: Fitness, seen: Tensor, parents: Tensor) -> Tensor:
     """The most fitness (N,) that children with these errors (N, m) on the first m images can end
     with, given the parents' errors on all (μ, B).
 
-    Each error more costs alpha/B of quality and may add diversity: at best it lies outside every
-    parent's error set. The sum is concave in the number of errors to come, so that the tangent at
-    none bounds it.
+    Each error to come costs alpha/B of quality and may add diversity: at best it lies outside
+    every parent's error set. The sum is concave in their number k, so that the best k is found by
+    halving.
     """
     m, count = seen.shape[1], parents.shape[1]
-    errors = seen.double().sum(1)                                               # (N,)
+    errors = seen.double().sum(1, keepdim=True)                                 # (N, 1)
     both = seen.double() @ parents[:, :m].double().T                            # (N, μ)
-    union = errors.unsqueeze(1) + parents.double().sum(1) - both
+    union = errors + parents.double().sum(1) - both
     empty = 1.0 if m == count else 0.0              # two empty sets are equal, while they are empty
-    overlap = torch.where(union == 0, empty, both / union.clamp(min=1)).mean(1)
-    slope = fitness.beta * (both / union.clamp(min=1).square()).mean(1) - fitness.alpha / count
-    return (fitness.alpha * (1 - errors / count) + fitness.beta * (1 - overlap)
-            + slope.clamp(min=0) * (count - m))
+
+    def value(k):                                                               # (N, 1)
+        overlap = torch.where(union + k == 0, empty, both / (union + k).clamp(min=1))
+        return (fitness.alpha * (1 - (errors + k) / count)
+                + fitness.beta * (1 - overlap.mean(1, keepdim=True)))
+
+    low = torch.zeros_like(errors)
+    high = torch.full_like(errors, count - m)
+    while bool((low < high).any()):
+        middle = ((low + high) / 2).floor()
+        rises = (value(middle + 1) > value(middle)) & (low < high)
+        low, high = torch.where(rises, middle + 1, low), torch.where(rises, high, middle)
+    return value(low)[:, 0]
 
 
 def _select(history, pool, judged, fitness, known, counts) -> History:

@@ -264,7 +264,10 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
     criteria = [c for c in CRITERIA if c != "gap" or train is not None]
     settings = (data, train, sd, eps, seed, engine)
     if bar is None:
-        bar = pd.DataFrame({c: _quantity(c, seed_pool, seed_pool, *settings)[0] for c in criteria})
+        bar = _reached(criteria, seed_pool, settings)
+    require(isinstance(bar, pd.DataFrame) and len(bar) == len(seed_pool)
+            and set(criteria) <= set(bar.columns), "bar", bar,
+            'what attrs["bar"] held after judging children of the same seed networks')
     allowed = {"ks": ks, "accuracy": accuracy, "noise accuracy": robust, "gap": gap,
                "fgsm accuracy": robust}
     count = len(pool)
@@ -278,6 +281,8 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
         if len(who) == 0:
             break
         values, images = _quantity(c, pool[who], seed_pool[parent[who]], *settings)
+        if c == "gap":
+            values = values - torch.tensor(frame["accuracy"].to_numpy())[who]
         lower_is_better = c in ("ks", "gap")
         excess = values - torch.tensor(bar[c].to_numpy())[parent[who]]
         good = (excess if lower_is_better else -excess) <= allowed[c] + 1e-9      # for rounding
@@ -291,21 +296,28 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
     return frame
 
 
-def _quantity(name, pool, seeds_of, data, train, sd, eps, seed, engine) -> tuple[Tensor, int]:
-    """One quantity (N,) of each network and the image passes that it costs for one."""
-    images = len(data)
+def _reached(criteria, seed_pool, settings) -> pd.DataFrame:
+    """What the seed networks themselves reach."""
+    own = pd.DataFrame({c: _quantity(c, seed_pool, seed_pool, *settings)[0] for c in criteria})
+    if "gap" in criteria:
+        own["gap"] -= own["accuracy"]
+    return own
+
+
+def _quantity(name, pool, parents, data, train, sd, eps, seed, engine) -> tuple[Tensor, int]:
+    """One quantity (N,) of each network, and the image passes that it costs for one; in place of
+    the gap the training accuracy."""
     if name == "ks":
-        return score.ks_distance(pool.flat(), seeds_of.flat()).cpu(), 0
+        return score.ks_distance(pool.flat(), parents.flat()).cpu(), 0
     if name == "accuracy":
-        return score.accuracy(pool, data, engine).cpu(), images
+        return score.accuracy(pool, data, engine).cpu(), len(data)
     if name == "noise accuracy":
-        return score.noise_accuracy(pool, data, sd, seed, engine).cpu(), images
+        return score.noise_accuracy(pool, data, sd, seed, engine).cpu(), len(data)
     if name == "gap":
-        own = score.accuracy(pool, train, engine) - score.accuracy(pool, data, engine)
-        return own.cpu(), len(train)
+        return score.accuracy(pool, train, engine).cpu(), len(train)
     fooled = [score.attacked_accuracy(one, score.fgsm(one, data, eps), data.labels)
               for one in pool]                        # one by one: the images are each one's own
-    return torch.cat(fooled).cpu(), 4 * images
+    return torch.cat(fooled).cpu(), 4 * len(data)
 
 
 def require_disjoint(name: str, images, others) -> None:
