@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from small import Own, few, images, lived
 from torch import nn
 
-from wlib import audit, evolve, mge, nets, score, train
+from wlib import audit, evolve, mge, nets, race, score, train
 from wlib.pool import Pool
 
 SMALL = {"generations": 3, "parents": 4, "offspring": 8}
@@ -278,7 +278,7 @@ def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, 
     pool = train.fit("mlp", images(90, seed=2), epochs=30, hidden=(12,), rate=0.01, device="cpu")
     fitness = evolve.Fitness(data, beta=beta)
     whole, raced = (evolve.evolve(pool, fitness, mutate=evolve.Redraw(0.9), search=search,
-                                  race=race, **SMALL) for race in (None, 4))
+                                  race=place, **SMALL) for place in (None, 4))
     assert torch.equal(whole[0].flat(), raced[0].flat())
     assert torch.equal(whole[1].judged["errors"], raced[1].judged["errors"])
     last, first = raced[1].records[-1], whole[1].records[-1]
@@ -303,7 +303,7 @@ def test_what_is_reachable_is_never_less_than_what_is_reached(parents, count, se
     judged = {"errors": errors, "noise accuracy": torch.zeros(len(errors), dtype=torch.float64)}
     reached = fitness.values(judged, parents)[parents:]
     for m in range(1, count + 1):
-        bound = evolve.reachable(fitness, errors[parents:, :m], errors[:parents])
+        bound = race.reachable(fitness, errors[parents:, :m], errors[:parents])
         assert (bound >= reached - 1e-12).all()
     assert torch.allclose(bound, reached)
 

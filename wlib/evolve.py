@@ -28,7 +28,7 @@ from wlib import audit, mge, score, seeds, store
 from wlib.check import require, require_one_of
 from wlib.pool import Pool
 from wlib.race import judged as judge_images
-from wlib.race import schedule
+from wlib.race import overtake
 
 SEARCHES = ("evolution", "random")
 Judged = dict[str, Tensor]
@@ -66,7 +66,7 @@ class Fitness:
                                     self.engine)
         noisy = score.noise_accuracy(pool, self.data, self.sd, engine=self.engine).cpu() \
             if self.robust else torch.zeros(len(pool), dtype=torch.float64)
-        return _judged(errors, nats, noisy)
+        return {"errors": errors, "nats": nats, "loss": nats.mean(1), "noise accuracy": noisy}
 
     def values(self, judged: Judged, known: int | None = None) -> Tensor:
         """Fitness (N,) of networks that compete; "the others" are the first `known`, or all."""
@@ -80,10 +80,6 @@ class Fitness:
 
     def digest(self) -> str:
         return json.dumps([self.data.digest(), self.alpha, self.beta, self.robust, self.sd])
-
-
-def _judged(errors, nats, noisy) -> Judged:
-    return {"errors": errors, "nats": nats, "loss": nats.mean(1), "noise accuracy": noisy}
 
 
 def accuracy(judged: Judged) -> Tensor:
@@ -327,7 +323,8 @@ def _next(history, pool, fitness, mutate) -> History:
     if s["race"] is None:
         judged = fitness.judge(children)
     else:
-        stay, judged, counts["image passes"] = _race(children, fitness, history)
+        stay, judged, counts["image passes"] = overtake(children, fitness, history.judged,
+                                                        s["race"])
         counts["left early"] = len(children) - len(stay)
         if len(stay) == 0:
             return _select(history, population, history.judged, fitness, s["parents"], counts)
@@ -360,66 +357,6 @@ def _child(k, number, history, pool, mutate, counts) -> Pool:
 
 def _seed(settings, number, k) -> int:
     return seeds.base(seeds.generator(settings["generator"], number, k, 0))
-
-
-def _race(children, fitness, history) -> tuple[Tensor, Judged, int]:
-    """Judge children, hardest images first, until they cannot reach the parent in place `race`.
-
-    Returns who stays, what is known of them, and the image passes spent. Errors and loss only
-    grow with every image, so the best that a child can still reach is known after each.
-    """
-    known = history.judged
-    values = fitness.values(known)
-    rank = np.lexsort((known["loss"].numpy(), -values.numpy()))[history.settings["race"] - 1]
-    goal, goal_loss, slack = float(values[rank]), float(known["loss"][rank]), 1e-12
-    device, count = children.device, len(fitness.data)
-    images, labels = fitness.data.floats(device), fitness.data.labels.to(device)
-    order = known["nats"].mean(0).argsort(descending=True, stable=True)
-    errors = torch.zeros(len(children), count, dtype=torch.bool)
-    nats = torch.zeros(len(children), count, dtype=torch.float64)
-    alive, passes = torch.arange(len(children)), 0
-    stops = schedule(count, max(1, count // 20), 1.3)
-    for start, stop in zip([0, *stops], stops, strict=False):
-        part = order[start:stop]
-        at = part.to(device)
-        errors[alive.unsqueeze(1), part], nats[alive.unsqueeze(1), part] = judge_images(
-            children[alive], images[at], labels[at], fitness.engine)
-        passes += len(alive) * len(part)
-        best = reachable(fitness, errors[alive][:, order[:stop]], known["errors"][:, order])
-        behind = nats[alive].mean(1) > goal_loss + slack
-        alive = alive[~((best < goal - slack) | (best <= goal + slack) & behind)]
-        if len(alive) == 0:
-            break
-    kept = _judged(errors[alive], nats[alive], torch.zeros(len(alive), dtype=torch.float64))
-    return alive, kept, passes
-
-
-def reachable(fitness: Fitness, seen: Tensor, parents: Tensor) -> Tensor:
-    """The most fitness (N,) that children with these errors (N, m) on the first m images can end
-    with, given the parents' errors on all (μ, B).
-
-    Each error to come costs alpha/B of quality and may add diversity: at best it lies outside
-    every parent's error set. The sum is concave in their number k, so that the best k is found by
-    halving.
-    """
-    m, count = seen.shape[1], parents.shape[1]
-    errors = seen.double().sum(1, keepdim=True)                                 # (N, 1)
-    both = seen.double() @ parents[:, :m].double().T                            # (N, μ)
-    union = errors + parents.double().sum(1) - both
-    empty = 1.0 if m == count else 0.0              # two empty sets are equal, while they are empty
-
-    def value(k):                                                               # (N, 1)
-        overlap = torch.where(union + k == 0, empty, both / (union + k).clamp(min=1))
-        return (fitness.alpha * (1 - (errors + k) / count)
-                + fitness.beta * (1 - overlap.mean(1, keepdim=True)))
-
-    low = torch.zeros_like(errors)
-    high = torch.full_like(errors, count - m)
-    while bool((low < high).any()):
-        middle = ((low + high) / 2).floor()
-        rises = (value(middle + 1) > value(middle)) & (low < high)
-        low, high = torch.where(rises, middle + 1, low), torch.where(rises, high, middle)
-    return value(low)[:, 0]
 
 
 def _select(history, pool, judged, fitness, known, counts) -> History:
