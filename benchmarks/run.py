@@ -177,7 +177,7 @@ def evolving(quick: bool) -> list[dict]:
     lengths, sizes = (1, 12), {"generations": 5, "parents": 10, "offspring": 40}
     if quick:
         data, validation, test = data.take(64), validation.take(40), test.take(32)
-        lengths, sizes = (1,), {"generations": 1, "parents": 3, "offspring": 4}
+        lengths, sizes = (1,), {"generations": 1, "parents": 4, "offspring": 5}
     return [row for epochs in lengths
             for row in _evolution_rows(epochs, data, validation, test, sizes, 1 if quick else 3)]
 

@@ -29,7 +29,7 @@ from wlib.check import require
 from wlib.pool import Pool
 from wlib.seeds import generator
 
-ROUNDS = 20, 1.3     # `overtake` begins with a twentieth of the images and goes on by such factors
+ROUNDS = 20, 1.5     # `overtake` begins with a twentieth of the images; then by such factors
 
 
 def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int,
@@ -56,7 +56,8 @@ def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int,
         part = order[start:stop]
         at = part.to(device)
         errors[alive.unsqueeze(1), part], nats[alive.unsqueeze(1), part] = judged(
-            children[alive], images[at], labels[at], fitness.engine)
+            children if len(alive) == len(children) else children[alive], images[at], labels[at],
+            fitness.engine)
         passes += len(alive) * len(part)
         best = reachable(fitness, errors[alive][:, order[:stop]], known["errors"][:, order])
         behind = nats[alive].mean(1) > goal_loss + slack
