@@ -361,7 +361,8 @@ def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label:
     cells = np.stack([table.to_numpy(float) for table in tables.values()])
     low, high = cells.min(), cells.max()
     for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
-        sns.heatmap(table, annot=True, fmt=".0f", cmap="cividis_r", linewidths=0.5, vmin=low,
+        numbers = table.round() + 0.0                                   # no "-0"
+        sns.heatmap(table, annot=numbers, fmt=".0f", cmap="cividis_r", linewidths=0.5, vmin=low,
                     vmax=high, annot_kws={"fontsize": 9}, cbar=False, ax=axis)
         axis.set(xlabel=xlabel, ylabel="")
         axis.tick_params(axis="y", rotation=0)
