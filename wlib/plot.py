@@ -478,3 +478,87 @@ def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""
         axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
+
+
+# ---- what networks are good for -----------------------------------------------------------------
+def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
+    """Maps (H, W) in labeled rows, one a column, each scaled to its own range; `names` over the
+    columns. For images of an `ImageSet` see `image_grid`."""
+    columns = max(len(row) for row in rows.values())
+    side = 1.9 if names else 0.8
+    figure, axes = plt.subplots(len(rows), columns, squeeze=False,
+                                figsize=(side * columns + 1, (side + 0.05) * len(rows) + 0.5))
+    for (label, row), line in zip(rows.items(), axes, strict=True):
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, values in zip(line, row, strict=False):
+            axis.imshow(np.asarray(values, float), cmap="gray", interpolation="nearest")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    for axis, name in zip(axes[0], names, strict=False):
+        axis.set_title(name, fontsize=9, fontweight="normal", loc="center")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
+         xlabel: str, arm: str = "arm"):
+    """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals."""
+    table = over_seeds(frame[frame[arm].isin(list(arms))], [name, arm], value)
+    places = {key: at for at, key in enumerate(table[name].unique())}
+    axis = plt.figure(figsize=(FULL[0], 0.4 * len(places) + 1.3)).subplots()
+    for number, (key, color) in enumerate(arms.items()):
+        part = table[table[arm] == key]
+        shift = 0.16 * (number - (len(arms) - 1) / 2)
+        axis.errorbar(part["mean"], [places[k] + shift for k in part[name]], xerr=part["half"],
+                      color=color, ls="", marker=MARKERS[number], ms=5, capsize=2, elinewidth=1,
+                      label=key)
+    axis.set_yticks(range(len(places)), list(places))
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel, xlim=(max(0, axis.get_xlim()[0]), min(1.01, axis.get_xlim()[1])))
+    axis.legend()
+    axis.set_title(title)
+    return axis.figure
+
+
+def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str):
+    """Tables of equal rows and columns as colored cells with their numbers, side by side on one
+    color scale."""
+    first = next(iter(tables.values()))
+    figure, axes = plt.subplots(1, len(tables), sharey=True, squeeze=False,
+                                figsize=(FULL[0] + 1, 0.42 * len(first) + 1.5))
+    cells = np.stack([table.to_numpy(float) for table in tables.values()])
+    low, high = cells.min(), cells.max()
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        numbers = table.round() + 0.0                                   # no "-0"
+        sns.heatmap(table, annot=numbers, fmt=".0f", cmap="cividis_r", linewidths=0.5, vmin=low,
+                    vmax=high, annot_kws={"fontsize": 9}, cbar=False, ax=axis)
+        axis.set(xlabel=xlabel, ylabel="")
+        axis.tick_params(axis="y", rotation=0)
+        axis.set_title(name, fontsize=10, fontweight="normal")
+    figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label=label)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def scatter(frame: pd.DataFrame, x: str, y: str, *, group: Sequence[str],
+            arms: Mapping[str, str], title: str, xlabel: str, ylabel: str):
+    """Points of every seed, small, and a line through the means over seeds of each group, large.
+
+    `group` names the columns of arm and setting; settings are joined in the order of their x.
+    """
+    axis = plt.figure(figsize=(6.4, 3.8)).subplots()
+    for number, (arm, color) in enumerate(arms.items()):
+        part = frame[frame[group[0]] == arm]
+        mean = part.groupby(group[1])[[x, y]].mean().sort_values(x)
+        marker = MARKERS[number]
+        axis.plot(part[x], part[y], color=color, ls="", marker=marker, ms=3, alpha=0.35)
+        axis.plot(mean[x], mean[y], color=color, marker=marker, ms=7, lw=1.2, label=arm,
+                  mec="white", zorder=3 + number)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    axis.legend()
+    axis.set_title(title)
+    return axis.figure
