@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from cutnets import Random, drawn, drawn_keep, lived, some, zeroed
+from cutnets import Random, drawn, drawn_keep, fewer, lived, some, zeroed
 from hypothesis import given
 from hypothesis import strategies as st
-from small import few, images
+from small import images
 from torch import nn
 from torchvision import models
 
@@ -30,7 +30,7 @@ def torchvision(name):
     return lived(net.to_empty(device="cpu"))
 
 
-@few
+@fewer
 @given(drawn, st.integers(0, 999))
 def test_the_cut_network_is_the_full_one_with_dropped_channels_zeroed(net, seed):
     wires, (x, _) = wiring.trace(net), some(4)
@@ -40,7 +40,7 @@ def test_the_cut_network_is_the_full_one_with_dropped_channels_zeroed(net, seed)
     assert (cutting.cost(part, x[0]).macs < cutting.cost(net, x[0]).macs) == (not keep.all())
 
 
-@few
+@fewer
 @given(drawn)
 def test_keeping_everything_is_the_identity(net):
     wires, (x, _) = wiring.trace(net), some(4)

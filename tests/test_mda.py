@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cutnets import drawn, found, lived, official_masks, partial_maps, some, zeroed
+from cutnets import drawn, fewer, found, lived, official_masks, partial_maps, some, zeroed
 from hypothesis import given
 from hypothesis import strategies as st
 from small import Own, few
@@ -150,7 +150,7 @@ def test_a_linear_layer_behind_a_flattening_is_the_convolution_that_it_is():
 
 
 # ---- the corrections --------------------------------------------------------------------------
-@few
+@fewer
 @given(drawn, st.integers(0, 99))
 def test_masks_along_wires_agree_between_readers(net, seed):
     masks, wires = found(net, seed=seed), wiring.trace(net)
@@ -162,7 +162,7 @@ def test_masks_along_wires_agree_between_readers(net, seed):
     assert masks["head"].any(1).all()                                  # the head always asks
 
 
-@few
+@fewer
 @given(drawn, st.integers(0, 99), st.sampled_from(mda.MODES), st.sampled_from(["pruned", "full"]))
 def test_parts_equal_the_masked_network_and_are_smaller(net, seed, mode, head):
     masks, (x, _) = found(net, mode, seed), some(4, seed=1)
@@ -182,7 +182,7 @@ def test_parts_equal_the_masked_network_and_are_smaller(net, seed, mode, head):
     assert small.weights < full.weights and small.macs < full.macs
 
 
-@few
+@fewer
 @given(drawn)
 def test_with_no_masks_a_part_is_the_network_with_restricted_logits(net):
     x, _ = some(4)
@@ -193,7 +193,7 @@ def test_with_no_masks_a_part_is_the_network_with_restricted_logits(net):
     assert part.reduce.in_channels == net.reduce.in_channels
 
 
-@few
+@fewer
 @given(drawn)
 def test_thresholds_of_zero_and_at_least_keep_everything(net):
     masks = found(net, conv=(0, 0), fc=(0, 0), strict=False)
@@ -205,7 +205,7 @@ def test_thresholds_of_zero_and_at_least_keep_everything(net):
     assert not all(m.all() for m in found(net, conv=(0, 0), fc=(0, 0)).values())
 
 
-@few
+@fewer
 @given(drawn, st.sampled_from(mda.MODES))
 def test_more_classes_need_more(net, mode):
     masks, wires = found(net, mode), wiring.trace(net)
@@ -216,7 +216,7 @@ def test_more_classes_need_more(net, mode):
         assert torch.equal(masks[name][[0, 1]].any(0), masks[name][0] | masks[name][1])
 
 
-@few
+@fewer
 @given(drawn, st.integers(0, 99))
 def test_order_and_number_of_a_classs_images_change_nothing(net, seed):
     x, y = some(4)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cutnets import KINDS, Random, drawn
+from cutnets import KINDS, Random, drawn, fewer
 from hypothesis import given
-from small import Own, few
+from small import Own
 from torch import nn
 from torchvision import models
 
@@ -82,7 +82,7 @@ def test_streams_are_what_one_set_of_layers_writes():
                 wires.streams[wires.layers["blocks.0.two"].writes])
 
 
-@few
+@fewer
 @given(drawn)
 def test_every_layer_is_found_and_the_network_left_as_it_was(net):
     net.train()

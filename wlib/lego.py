@@ -212,9 +212,10 @@ def _check_images(parts, wirings) -> None:
                     "goes to all parts")
 
 
-def _channels(part, wires) -> set:
-    stems = [part.get_submodule(n) for n, layer in wires.layers.items() if layer.reads is None]
-    return {getattr(m, "in_channels", None) or m.in_features for m in stems}
+def _channels(part, wires) -> int:
+    stem = next(n for n, layer in wires.layers.items() if layer.reads is None)
+    module = part.get_submodule(stem)
+    return getattr(module, "in_channels", None) or module.in_features
 
 
 def _size(part, wires) -> int | None:
@@ -251,7 +252,8 @@ def _form(net: nn.Module, wires: Wiring) -> list:
 
 def _pad(wide: nn.Module, modules: list[nn.Module], layers: list[Layer]) -> None:
     """Fill one layer of the wide network with the parts' layers, block by block."""
-    kind = layers[0].kind
+    kinds = {layer.kind for layer in layers}     # one group left makes a plain convolution
+    kind = "grouped" if "grouped" in kinds else kinds.pop()
     inputs = _places([layer.pieces for layer in layers], layers[0].taps)
     if kind == "norm":
         wide.num_features = sum(m.num_features for m in modules)
