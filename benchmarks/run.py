@@ -22,7 +22,7 @@ from pathlib import Path
 import scipy.fft
 import torch
 
-from wlib import audit, files, fingerprint, mge, nets, runner, score, train
+from wlib import audit, evolve, files, fingerprint, mge, nets, runner, score, screen, train
 from wlib.data import load
 from wlib.pool import Pool
 
@@ -122,6 +122,89 @@ def generating(quick: bool) -> list[dict]:
             for name, values in seconds.items()]
 
 
+def accepting(quick: bool) -> list[dict]:
+    """What one accepted network costs, rejected ones paid for, as a share of training one.
+
+    Accepted is who stays within a point of the seed network's validation accuracy: found by
+    judging all candidates on all images, or by a race against doubt (`wlib.screen`, wrong for 5 %
+    of the candidates at most); and who passes the whole discriminator, cheap criteria first.
+    """
+    data, judge = load("mnist5k"), load("mnist5k", "validation")
+    epochs, count = 12, 16
+    if quick:
+        data, judge, epochs, count = data.take(64), judge.take(32), 1, 2
+    seed = train.fit("lenet", data, epochs=epochs, device="cpu")
+    known, own = score.errors(seed, judge)[0], score.accuracy(seed, judge)
+    bar = mge.discriminate(seed, seed, judge, train=data).attrs["bar"]
+    accepted: dict[str, int] = {}
+    passes: dict[str, int] = {}
+
+    def all_images(name, energy):
+        right = score.accuracy(mge.generate(seed, count, energy), judge)
+        accepted[name] = int((right >= own - 0.01 - 1e-9).sum())
+        passes[name] = count * len(judge)
+
+    def screened(name, energy):
+        found = screen.screen(mge.generate(seed, count, energy), judge, known, len(judge) // 100)
+        accepted[name], passes[name] = int(found.accepted.sum()), found.passes
+
+    def whole(name, energy):
+        frame = mge.discriminate(mge.generate(seed, count, energy), seed, judge, train=data,
+                                 lazy=True, bar=bar)
+        accepted[name], passes[name] = int(frame["accepted"].sum()), frame.attrs["image passes"]
+
+    ways = {"accuracy, all images": all_images, "accuracy, raced": screened, "all criteria": whole}
+    cases = {"train one network": lambda: train.fit("lenet", data, epochs=epochs, device="cpu")}
+    for energy in (0.99, 0.95):
+        for way, work in ways.items():
+            name = f"t = {energy}: {way}"
+            cases[name] = partial(work, name, energy)
+    seconds = take_turns(cases, 1 if quick else 5)
+    training = seconds.pop("train one network")
+    return [{"judged by": name, "candidates": count, "accepted": accepted[name],
+             "image passes": passes[name],
+             "one candidate ÷ training": times_as_long([v / count for v in values], training)[1],
+             "one accepted ÷ training": times_as_long(
+                 [v / accepted[name] for v in values], training)[1] if accepted[name] else "none"}
+            for name, values in seconds.items()]
+
+
+def evolving(quick: bool) -> list[dict]:
+    """Evolution with and without racing, from a seed network of one epoch and a converged one."""
+    data, validation, test = (load("mnist5k", s) for s in ("train", "validation", "test"))
+    lengths, sizes = (1, 12), {"generations": 5, "parents": 10, "offspring": 40}
+    if quick:
+        data, validation, test = data.take(64), validation.take(40), test.take(32)
+        lengths, sizes = (1,), {"generations": 1, "parents": 4, "offspring": 5}
+    return [row for epochs in lengths
+            for row in _evolution_rows(epochs, data, validation, test, sizes, 1 if quick else 3)]
+
+
+def _evolution_rows(epochs, data, validation, test, sizes, rounds):
+    seed = train.fit("lenet", data, epochs=epochs, device="cpu")
+    fitness = evolve.Fitness(validation, beta=0.0)
+    runs = {}
+
+    def run(place):
+        runs[place] = evolve.evolve(seed, fitness, mutate=evolve.Redraw(0.99), race=place, **sizes)
+
+    places = (None, sizes["parents"], 3, 1)
+    seconds = take_turns({str(place): partial(run, place) for place in places}, rounds)
+    for place in places:
+        population, history = runs[place]
+        end = evolve.final(evolve.choose(population, history.judged), validation, test)
+        middle, low, high = score.bootstrap((~end.errors).double())
+        passes = [runs[p][1].records[-1]["image passes"] for p in (None, place)]
+        yield {"seed network": f"{epochs} epoch{'s' if epochs > 1 else ''}",
+               "racing": f"for place {place}" if place else "none",
+               "evaluations": history.records[-1]["evaluations"], "image passes": passes[1],
+               "passes saved": f"{passes[0] / passes[1]:.1f}×",
+               "seconds": statistics.median(seconds[str(place)]),
+               "÷ no racing": times_as_long(seconds[str(place)], seconds["None"])[1],
+               "validation": f"{end.validation.item():.1%}",
+               "test (95%)": f"{middle:.1%} ({low:.1%}–{high:.1%})"}
+
+
 # ---- the transform ----------------------------------------------------------------------------
 def transform(quick: bool) -> list[dict]:
     """The cosine transform written in the book against SciPy's, in doubles."""
@@ -146,6 +229,8 @@ def transform(quick: bool) -> list[dict]:
 TABLES = {
     "Engines: the networks of a pool one after another (loop) or stacked (vmap)": engines,
     "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
+    "MGE: one accepted LeNet against training one, rejections paid for": accepting,
+    "E-MGE: 5 generations of 40 LeNets judged on 1,000 images, with and without racing": evolving,
     "The cosine transform against SciPy's": transform,
 }
 

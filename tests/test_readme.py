@@ -1,5 +1,6 @@
 """The README's code runs as it stands, and its two commands are those of the Makefile."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def test_the_two_commands_exist():
     assert commands == ["book", "test"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"\n{command}: " in makefile for command in commands)
+
+
+def test_times_are_those_that_were_measured():
+    recorded = (ROOT / "results" / "commands.json").read_text(encoding="utf-8")
+    setup, cold, warm, test = json.loads(recorded)["tables"][0]["rows"]
+    assert f"all of `make book`: {cold['minutes']} min" in README
+    assert f"all of `make test`: {test['minutes']} min" in README
+    assert f"({setup['minutes']} min, most of it" in README
+    assert f"`make book`\ntakes {warm['seconds']} s" in README

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from wlib import seeds
+from wlib import score, seeds
 from wlib.check import require, require_one_of
 from wlib.pool import Pool
 
@@ -112,9 +113,10 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
     """The transformed weights and the masks of what to keep (steps 1 and 2 of `generate`).
 
     One spectrum for `per="network"`, one a tensor for `per="tensor"`; tensors of fewer than
-    `smallest` weights have no spectrum then and stay as they are.
+    `smallest` weights have no spectrum then and stay as they are. Frozen tensors belong to no
+    signal: spans count along a row of the `trainable` weights alone.
     """
-    _check_pool(pool)
+    pool = trainable(pool)
     _check_energy(energy)
     require_one_of("per", per, ("network", "tensor"))
     require_one_of("order", order, ORDERS)
@@ -145,20 +147,46 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     4. Transform back.
 
     Children of one network lie in a row. Child i of network j depends on the generator, j and i
-    alone. Buffers (BatchNorm's statistics) are the parent's.
+    alone. Buffers (BatchNorm's statistics) are the parent's, and so are frozen tensors (those
+    that ask for no gradient): the signal "network" is all the others in a row. Computed in
+    float64 whatever the pool's dtype, and rounded to it once.
     """
     require(isinstance(children, int) and not isinstance(children, bool) and children >= 1,
             "children", children, "a whole number ≥ 1")
     require_one_of("redraw", redraw, REDRAWS)
     base = seeds.base(generator)
-    parts = spectra(pool, energy, per, order, base, smallest)
-    families, at_once = [], max(1, WEIGHTS_AT_ONCE // pool.size)
+    moving = trainable(pool)
+    parts = spectra(moving, energy, per, order, base, smallest)
+    families, at_once = [], max(1, WEIGHTS_AT_ONCE // moving.size)
     for j in range(len(pool)):
-        parent = pool[j].flat().double()                                    # (1, P)
+        parent = moving[j].flat().double()                                  # (1, P)
         for first in range(0, children, at_once):
             numbers = range(first, min(first + at_once, children))
-            families.append(_family(parent, parts, j, numbers, redraw, order, base, pool))
-    return pool.with_flat(torch.cat(families))
+            families.append(_family(parent, parts, j, numbers, redraw, order, base, moving))
+    return with_trainable(pool, torch.cat(families))
+
+
+def trainable(pool: Pool) -> Pool:
+    """The pool without its frozen tensors, those that ask for no gradient: what MGE may change.
+
+    It serves to reach the weights (`flat`, `segments`); its networks lack the frozen layers.
+    """
+    _check_pool(pool)
+    asks = {name for name, t in pool.template.named_parameters() if t.requires_grad}
+    require(len(asks) > 0, "pool", f"{pool!r}, all of it frozen", "some weights to change")
+    if len(asks) == len(pool.parameters):
+        return pool
+    return Pool(pool.template, {k: t for k, t in pool.parameters.items() if k in asks})
+
+
+def with_trainable(pool: Pool, weights: Tensor) -> Pool:
+    """A pool with these weights (M, P) in its trainable tensors; the frozen ones and the buffers
+    travel along as in `Pool.with_flat`."""
+    moving = trainable(pool)
+    if moving is pool:
+        return pool.with_flat(weights)
+    changed, whole = moving.with_flat(weights), pool.repeat(len(weights) // len(pool))
+    return Pool(pool.template, whole.parameters | changed.parameters, whole.buffers)
 
 
 def _family(parent, parts, j, numbers, redraw, order, base, pool) -> Tensor:
@@ -192,6 +220,113 @@ def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Gener
         fresh = torch.zeros_like(rest).expand(len(sources), -1)
     rows[:, ~kept] = fresh
     return rows
+
+
+# ---- the discriminator ----------------------------------------------------------------------
+CRITERIA = ("ks", "accuracy", "noise accuracy", "gap", "fgsm accuracy")    # the cheapest first
+
+
+def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: float = 0.01,
+                 gap: float = 0.01, robust: float = 0.02, ks: float = 0.02, sd: float = 0.1,
+                 eps: float = 0.1, seed: int = 0, engine: str = "auto", lazy: bool = False,
+                 bar: pd.DataFrame | None = None) -> pd.DataFrame:
+    """MGE's discriminator: which networks of a pool work as well as the network they come from.
+
+    `pool` has a multiple of `seed_pool`'s networks, the children of one in a row, as `generate`
+    lays them; `data` and `train` are `ImageSet`s, the validation and the training images, and
+    must share no image. A network is accepted if, against its own seed network,
+
+    - `accuracy` on `data` is at most this much lower (0.01 is one point);
+    - `gap`, training minus validation accuracy, is at most this much higher (asked only if
+      `train` is given);
+    - `robust`: "noise accuracy" (Gaussian noise of `sd` on the pixels) and "fgsm accuracy"
+      (gradient signs of `eps`, made on the judged network itself) are at most this much lower;
+    - `ks`, the Kolmogorov-Smirnov distance between all its weights and the seed's, is no larger.
+
+    The frame has a row a network: network, parent, the quantities above, a bool column a criterion
+    ("ks ok", "accuracy ok", "noise accuracy ok", "gap ok", "fgsm accuracy ok") and accepted.
+    `attrs` holds "acceptance rate", "criteria", "image passes" (forward passes of one image; a
+    gradient counts as three) and "bar", what the seed networks reached: hand it back as `bar` to
+    judge more children without judging the seeds again.
+
+    With `lazy`, a network that fails a criterion is not judged by the dearer ones: their
+    quantities are NaN, their columns False.
+    """
+    _check_pool(pool)
+    _check_pool(seed_pool)
+    require(len(pool) % len(seed_pool) == 0 and pool.size == seed_pool.size, "pool", pool,
+            f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
+    for name, value in {"accuracy": accuracy, "gap": gap, "robust": robust, "ks": ks}.items():
+        require(isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1,
+                name, value, "a share in [0, 1]")
+    if train is not None:
+        require_disjoint("train", train, data)
+    criteria = [c for c in CRITERIA if c != "gap" or train is not None]
+    settings = (data, train, sd, eps, seed, engine)
+    if bar is None:
+        bar = _reached(criteria, seed_pool, settings)
+    require(isinstance(bar, pd.DataFrame) and len(bar) == len(seed_pool)
+            and set(criteria) <= set(bar.columns), "bar", bar,
+            'what attrs["bar"] held after judging children of the same seed networks')
+    allowed = {"ks": ks, "accuracy": accuracy, "noise accuracy": robust, "gap": gap,
+               "fgsm accuracy": robust}
+    count = len(pool)
+    parent = torch.arange(count) // (count // len(seed_pool))
+    frame = pd.DataFrame({"network": range(count), "parent": parent.tolist()}
+                         | dict.fromkeys(CRITERIA, float("nan"))
+                         | dict.fromkeys([f"{c} ok" for c in criteria], False))
+    alive, passes = torch.ones(count, dtype=torch.bool), 0
+    for c in criteria:
+        who = alive.nonzero().flatten() if lazy else torch.arange(count)
+        if len(who) == 0:
+            break
+        values, images = _quantity(c, pool[who], seed_pool[parent[who]], *settings)
+        if c == "gap":
+            values = values - torch.tensor(frame["accuracy"].to_numpy())[who]
+        lower_is_better = c in ("ks", "gap")
+        excess = values - torch.tensor(bar[c].to_numpy())[parent[who]]
+        good = (excess if lower_is_better else -excess) <= allowed[c] + 1e-9      # for rounding
+        frame.loc[who.tolist(), c] = values.tolist()
+        frame.loc[who.tolist(), f"{c} ok"] = good.tolist()
+        alive[who] &= good
+        passes += images * len(who)
+    frame["accepted"] = alive.tolist()
+    frame.attrs.update({"acceptance rate": float(alive.double().mean()), "criteria": criteria,
+                        "image passes": passes, "bar": bar})
+    return frame
+
+
+def _reached(criteria, seed_pool, settings) -> pd.DataFrame:
+    """What the seed networks themselves reach."""
+    own = pd.DataFrame({c: _quantity(c, seed_pool, seed_pool, *settings)[0] for c in criteria})
+    if "gap" in criteria:
+        own["gap"] -= own["accuracy"]
+    return own
+
+
+def _quantity(name, pool, parents, data, train, sd, eps, seed, engine) -> tuple[Tensor, int]:
+    """One quantity (N,) of each network, and the image passes that it costs for one; in place of
+    the gap the training accuracy."""
+    if name == "ks":
+        return score.ks_distance(pool.flat(), parents.flat()).cpu(), 0
+    if name == "accuracy":
+        return score.accuracy(pool, data, engine).cpu(), len(data)
+    if name == "noise accuracy":
+        return score.noise_accuracy(pool, data, sd, seed, engine).cpu(), len(data)
+    if name == "gap":
+        return score.accuracy(pool, train, engine).cpu(), len(train)
+    fooled = [score.attacked_accuracy(one, score.fgsm(one, data, eps), data.labels)
+              for one in pool]                        # one by one: the images are each one's own
+    return torch.cat(fooled).cpu(), 4 * len(data)
+
+
+def require_disjoint(name: str, images, others) -> None:
+    """Refuse two image sets that share an image."""
+    for argument, value in ((name, images), ("data", others)):
+        require(hasattr(value, "hashes") and len(value) > 0, argument, value, "an ImageSet")
+    shared = len(set(images.hashes()) & set(others.hashes()))
+    require(shared == 0, name, f"{shared} images that are also in the other set",
+            "no image in common")
 
 
 # ---- the transform that an order asks for ---------------------------------------------------
