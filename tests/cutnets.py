@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -145,56 +144,6 @@ def drawn_keep(wires, seed, share=0.6):
             keep[layer.writes[0]] = True
     keep[wires.outputs] = True
     return keep
-
-
-def official_masks(net, x, y, classes, values=None):
-    """The official code's procedure as it stands there: one explicit partial map after another.
-
-    Layers in reverse order of definition; per-sample ReLU; a mask of all ones where sizes differ.
-    Returns the contributions and the masks, lists from the head down.
-    """
-    layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))][::-1]
-    seen = {}
-    hooks = [m.register_forward_hook(lambda m, i, o: seen.__setitem__(m, (i[0], o)))
-             for m in layers]
-    with torch.no_grad():
-        net.eval()(x)
-    for hook in hooks:
-        hook.remove()
-    values = [[0] * classes for _ in layers]
-    for number, layer in enumerate(layers):
-        a, o = seen[layer]
-        with torch.no_grad():
-            if isinstance(layer, nn.Conv2d):
-                s = partial_maps(layer, a, *o.shape[2:]).sum((3, 4))
-            else:
-                s = torch.einsum("bi,oi->boi", a, layer.weight)
-            s = torch.relu(s).numpy()
-        for b in range(len(y)):
-            values[number][y[b]] = values[number][y[b]] + s[b]
-    values = [torch.from_numpy(np.asarray(v)) for v in values]
-    mask, masks = torch.eye(classes, dtype=torch.long), []
-    for layer, v in zip(layers, values, strict=True):
-        if v.shape[1] != mask.shape[1]:
-            mask = torch.ones(v.shape[0], v.shape[1], dtype=torch.long)
-        alpha, beta = (0.3, 0.2) if isinstance(layer, nn.Conv2d) else (0.4, 0.3)
-        votes = torch.where(minmax(v) > alpha, 1, 0)
-        mask = torch.where(minmax(torch.einsum("co,coi->ci", mask, votes)) > beta, 1, 0)
-        masks.append(mask)
-    return values, masks
-
-
-def partial_maps(conv, x, high, wide):
-    """(B,Q,P,H,W): every filter's every channel on every input channel, by unfolding."""
-    weight = conv.weight.view(*conv.weight.shape[:2], -1).permute(1, 2, 0)
-    unfold = nn.Unfold(conv.kernel_size, conv.dilation, conv.padding, conv.stride)
-    windows = unfold(x).view(*x.shape[:2], weight.shape[1], high, wide)
-    return torch.einsum("ijkmn,jkl->iljmn", windows, weight)
-
-
-def minmax(a):
-    least = a.min(-1, keepdim=True)[0]
-    return (a - least) / (a.max(-1, keepdim=True)[0] - least + 1e-5)
 
 
 def found(net, mode="graph", seed=0, **settings):

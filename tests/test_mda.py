@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from cutnets import drawn, fewer, found, lived, official_masks, partial_maps, some, zeroed
+from cutnets import drawn, fewer, found, lived, some, zeroed
 from hypothesis import given
 from hypothesis import strategies as st
+from official import official_masks, partial_maps
 from small import Own, few
 from torch import nn
 from torchvision import models
@@ -36,7 +37,7 @@ def test_a_linear_layers_contributions_and_masks_by_hand():
                                         ([.6667, 0, 0, 1], [.5, 1, 0, 0], [0, 1, .375, 0])]
     for needed, mask in (([1, 0, 0], [1, 0, 0, 1]), ([1, 0, 1], [1, 1, 0, 1]),
                          ([1, 1, 1], [1, 1, 0, 1])):
-        got, shares = mda.vote(iter([v]), torch.tensor([needed]).bool(), 0.4, 0.3)
+        got, shares = mda.vote([v[torch.tensor(needed).bool()]], 0.4, 0.3)
         assert got.int().tolist() == [mask]
     assert shares[0].tolist() == pytest.approx([1, 1, 0, .5], abs=1e-4)
 
@@ -72,13 +73,12 @@ def test_masks_and_parts_of_a_chain_by_hand(chain):
     assert torch.equal(chain[0].weight, BELOW) and torch.equal(chain[2].weight, HEAD)
 
 
-def test_a_row_without_votes_keeps_nothing_officially_and_its_strongest_input_by_the_graph():
+def test_equal_votes_leave_an_empty_mask():
     v = torch.tensor([[3., 0, 1], [0, 2, 5], [1, 1, 1]])
-    all_needed = torch.ones(1, 3, dtype=torch.bool)
-    mask, shares = mda.vote(iter([v]), all_needed, 0, 0.2, strict=False)
+    mask, shares = mda.vote([v], 0, 0.2, strict=False)
     assert not mask.any() and shares.tolist() == [[0, 0, 0]]           # all tie
     for strict in (True, False):
-        mask, _ = mda.vote(iter([v]), all_needed, 0.3, 0.2, strict)
+        mask, _ = mda.vote([v], 0.3, 0.2, strict)
         assert mask.tolist() == [[False, False, True]]
 
 

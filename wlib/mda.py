@@ -16,7 +16,7 @@ Letters: B images, K classes (rows), P inputs and Q outputs of a layer, T taps o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -87,11 +87,15 @@ class Contributions(Mapping):
     def __len__(self) -> int:
         return len(self._sums)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._sums                # without computing it
+
     def __getitem__(self, name: str) -> Tensor:
         return torch.stack(list(self.rows(name)))                              # (K, Q, P)
 
-    def rows(self, name: str, whole: bool = False) -> Iterator[Tensor]:
-        """One row (Q,P) after the other.
+    def rows(self, name: str, whole: bool = False,
+             needed: Tensor | None = None) -> Iterator[Tensor]:
+        """One row (Q,P) after the other; with `needed` (K,Q) bool, of its needed outputs alone.
 
         The inputs of a linear layer behind a flattening are features, P = C·H·W. With `whole` they
         are channels, P = C, and the layer is read as the H×W convolution that it is.
@@ -99,8 +103,9 @@ class Contributions(Mapping):
         sums, weight = self._sums[name], self._weights[name]
         if self.wiring.layers[name].kind == "fc" and not whole:
             sums, weight = sums.flatten(1)[..., None], weight.flatten(1)[..., None]
-        for samples in self._samples:
-            yield partial_sums(sums[samples], weight, self._features_first)
+        for row, samples in enumerate(self._samples):
+            own = weight if needed is None else weight[needed[row]]
+            yield partial_sums(sums[samples], own, self._features_first)
 
 
 def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = "class",
@@ -192,9 +197,10 @@ def partial_sums(sums: Tensor, weight: Tensor, features_first: bool = False) -> 
     if sums.shape[2] == 1:
         up, down = sums.clamp(min=0).sum(0).T, (-sums).clamp(min=0).sum(0).T   # (1, P) each
         c = weight[..., 0]
-        return c.clamp(min=0) * up + (-c).clamp(min=0) * down
+        result = c.clamp(min=0).mul_(up)
+        return result.add_((-c).clamp_(min=0).mul_(down)) if down.any() else result
     u, c = sums.transpose(0, 1), weight.permute(1, 2, 0)               # (P, b, T), (P, T, Q)
-    at_once = max(1, CELLS // (c.shape[0] * c.shape[2]))
+    at_once = max(1, CELLS // max(1, c.shape[0] * c.shape[2]))
     return sum((part @ c).relu_().sum(1) for part in u.split(at_once, dim=1)).T
 
 
@@ -248,25 +254,25 @@ def relative(v: Tensor) -> Tensor:
     return (v - least) / (v.amax(-1, keepdim=True) - least + EPS)
 
 
-def vote(rows: Iterator[Tensor], needed: Tensor, alpha: float, beta: float,
+def vote(rows: Iterable[Tensor], alpha: float, beta: float,
          strict: bool = True) -> tuple[Tensor, Tensor]:
     """The mask over a layer's inputs and the share of votes behind it, (K,P) each.
 
-    `rows` are K contributions (Q,P), `needed` (K,Q) the outputs that each row needs. Each of these
-    outputs votes for the inputs whose relative contribution passes α (equation 9); the inputs
-    whose votes, relative to each other, pass β are needed in turn (equations 6, 8, 10 and 16).
+    `rows` are K contributions (q,P), to the q outputs that a class needs. Each of these outputs
+    votes for the inputs whose relative contribution passes α (equation 9); the inputs whose votes,
+    relative to each other, pass β are needed in turn (equations 6, 8, 10 and 16).
     """
     passes = torch.gt if strict else torch.ge
-    counts = torch.stack([passes(relative(v[need]), alpha).sum(0)              # (P,)
-                          for v, need in zip(rows, needed, strict=True)])
+    counts = torch.stack([passes(relative(v), alpha).sum(0) for v in rows])    # (K, P)
     shares = relative(counts)                                                  # (K, P)
     return passes(shares, beta), shares
 
 
-def _rows(contributions, name: str, whole: bool) -> Iterator[Tensor]:
+def _rows(contributions, name: str, whole: bool, needed: Tensor) -> Iterator[Tensor]:
+    """The contributions to what each class needs, (q,P) each; outputs not needed do not vote."""
     if isinstance(contributions, Contributions):
-        return contributions.rows(name, whole)
-    return iter(contributions[name])
+        return contributions.rows(name, whole, needed)
+    return (v[need] for v, need in zip(contributions[name], needed, strict=True))
 
 
 def _down_the_chain(contributions, wires, classes, thresholds, strict) -> Masks:
@@ -277,8 +283,8 @@ def _down_the_chain(contributions, wires, classes, thresholds, strict) -> Masks:
         layer = wires.layers[name]
         if needed.shape[1] != len(layer.writes):
             needed = torch.ones(len(classes), len(layer.writes), dtype=torch.bool)
-        needed, scores[name] = vote(_rows(contributions, name, whole=False), needed,
-                                    *thresholds[layer.kind], strict)
+        rows = _rows(contributions, name, False, needed)
+        needed, scores[name] = vote(rows, *thresholds[layer.kind], strict)
         found[name] = needed
     return Masks(found, scores)
 
@@ -290,8 +296,8 @@ def _up_the_wires(contributions, wires, classes, thresholds, strict) -> Masks:
     lit[torch.arange(len(classes)), wires.outputs[classes]] = True
     for name, layer in reversed(wires.voting.items()):
         needed = lit[:, layer.writes]                                          # (K, Q)
-        mask, share = vote(_rows(contributions, name, whole=True), needed,
-                           *thresholds[layer.kind], strict)
+        rows = _rows(contributions, name, True, needed)
+        mask, share = vote(rows, *thresholds[layer.kind], strict)
         for row in (needed.any(1) & ~mask.any(1)).nonzero().flatten().tolist():
             mask[row, share[row].argmax()] = True
             rescued.append((name, row))
