@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
+import re
 import statistics
 import sys
 import time
@@ -298,7 +298,9 @@ def _vgg16_pass(count: int) -> tuple[float, float]:
     start = time.perf_counter()
     mda.masks(mda.contributions(net, x, y))
     took = time.perf_counter() - start
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Linux's own count: getrusage would carry the parent's peak into a new process.
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return took, int(peak[1]) / 2**20
 
 
 def joining(quick: bool) -> list[dict]:
