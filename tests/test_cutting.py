@@ -69,6 +69,9 @@ def test_torchvisions_networks_pass_the_identity_tests(name):
         assert (wanted - full).abs().max() > 1e-3 * full.abs().max()
     smaller, whole = (cutting.cost(n, (3, size, size)) for n in (part, net))
     assert smaller.macs < 0.6 * whole.macs and smaller.weights < 0.6 * whole.weights
+    if name == "googlenet":                          # without its auxiliary heads it still trains
+        part.train()(x)[0].sum().backward()
+        assert part.aux1 is None and part.fc.weight.grad is not None and net.aux1 is not None
 
 
 def depgraph(net, wires, keep, shape):

@@ -285,6 +285,38 @@ def test_an_unread_branch_is_rescued_and_named():
     assert part(torch.rand(1, 3, 8, 8)).shape == (1, 1)
 
 
+class GraphNet(nn.Module):
+    """Two graph convolutions on nodes (n,F): Â relu(Â X W₁) W₂."""
+
+    def __init__(self, links):
+        super().__init__()
+        self.register_buffer("links", links)
+        self.one, self.two = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.two(self.links @ torch.relu(self.one(self.links @ x)))
+
+
+def test_a_graph_network_is_cut_too():
+    g = torch.Generator().manual_seed(0)
+    links = torch.softmax(torch.randn(100, 100, generator=g), 1)
+    net, x, y = lived(GraphNet(links)), torch.rand(100, 5, generator=g), torch.arange(100) % 3
+    nodes = torch.arange(0, 100, 7)
+    c = mda.contributions(net, x, y, nodes=nodes)
+    with torch.no_grad():
+        a = (links @ torch.relu(net.one(links @ x)))[nodes]                    # not negative
+    wanted = torch.stack([net.two.weight.detach().clamp(min=0) * a[y[nodes] == k].sum(0)
+                          for k in range(3)])
+    torch.testing.assert_close(c["two"], wanted)
+    masks = mda.masks(c, mode="graph")
+    part = mda.disassemble(net, masks, [0, 2])
+    keep, wires = mda.kept(wiring.trace(net), masks, [0, 2])[0], wiring.trace(net)
+    assert part.one.out_features < 8
+    torch.testing.assert_close(part(x), zeroed(net, wires, keep)(x)[:, [0, 2]])
+    surest = mda.select(net, x, y, 2, correct=False, at_once=100)
+    assert y[surest].tolist() == [0, 0, 1, 1, 2, 2]
+
+
 # ---- choosing samples -------------------------------------------------------------------------
 class Fixed(nn.Module):
     """Logits that are the image's own numbers."""

@@ -33,7 +33,7 @@ CELLS = 2**23           # numbers held at once while one class's samples are sum
 
 # ---- which samples speak for a class -----------------------------------------------------------
 def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
-           correct: bool = True) -> Tensor:
+           correct: bool = True, at_once: int = 64) -> Tensor:
     """The images (indices) that the network is surest of: `per_class` of every class.
 
     Sure is a high probability of the true class; ties go to the lower index (the paper's appendix
@@ -44,7 +44,7 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
     check_samples(images, labels, classes)
     require(isinstance(per_class, int) and not isinstance(per_class, bool) and per_class >= 1,
             "per_class", per_class, "a whole number ≥ 1")
-    outputs = wiring.logits(net, images)                                       # (B, K)
+    outputs = wiring.logits(net, images, at_once=at_once)                      # (B, K)
     sure = outputs.softmax(1).gather(1, labels.cpu()[:, None])[:, 0]           # (B,)
     usable = outputs.argmax(1) == labels.cpu() if correct else torch.ones_like(sure).bool()
     chosen = []
@@ -110,7 +110,7 @@ class Contributions(Mapping):
 
 def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = "class",
                   features_first: bool = False, fold_norm: bool = False,
-                  at_once: int = 64) -> Contributions:
+                  nodes: Tensor | None = None, at_once: int = 64) -> Contributions:
     """What every input of every layer contributes to the layer's outputs, class by class.
 
     `images` (B,C,H,W), `labels` (B,), an image of every class. One pass of the images through the
@@ -120,10 +120,15 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
     sums the samples' features before the ReLU, as the paper's appendix B says, where the official
     code rectifies each sample. `fold_norm` multiplies each filter by the factor of the BatchNorm
     behind it, whose sign equation 4 ignores.
+
+    In a graph network the "images" are its nodes (n,F), which it needs all at once; `nodes` are
+    the indices of those that count as samples.
     """
     require_one_of("per", per, ("class", "image"))
     wires = wiring.trace(net)
     check_samples(images, labels, wires.classes)
+    if nodes is not None:
+        labels, at_once = labels[nodes], len(images)
     labels = labels.cpu()
     if per == "class":
         rows, classes = labels, torch.arange(wires.classes)
@@ -136,7 +141,8 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
 
     def watch(name, module, x):
         if name in found:
-            found[name].append(window_sums(module, x, wires.layers[name].taps).cpu())
+            u = window_sums(module, x, wires.layers[name].taps)
+            found[name].append((u if nodes is None else u[nodes]).cpu())
 
     wiring.logits(net, images, watch, at_once)
     sums = {name: torch.cat(parts) for name, parts in found.items()}           # (B, P, T)

@@ -95,7 +95,7 @@ class Wiring:
     head: str | None                    # the layer whose outputs are the logits, if one's are
     norm_of: dict[str, str]             # the norm that directly follows a layer
     defined: tuple[str, ...]            # layers that vote, in the order of their definition
-    unused: tuple[str, ...]             # modules with weights that evaluation does not reach
+    unused: tuple[str, ...]             # modules that evaluation does not reach, outermost first
     before: tuple                       # what is done to the image before the first layer
     steps: tuple                        # every operation of the trace: equal if networks are alike
     tangled: str = ""                   # an operation that keeps blocks from being padded
@@ -210,7 +210,7 @@ class _Walk:
         return Wiring(
             layers, len(roots), final(result.wires), result.source, self.norm_of,
             tuple(name for name, _ in own if name in layers and layers[name].votes),
-            tuple(name for name, _ in own if name not in layers),
+            _unreached([name for name, _ in own], layers),
             tuple(self.before),
             tuple((n.op, getattr(n.target, "__name__", str(n.target)), str(n.args), str(n.kwargs))
                   for n in self.graph.nodes), self.tangled)
@@ -387,6 +387,17 @@ class _Walk:
             name = getattr(node.target, "__name__", str(node.target))
             what = f"{name} in {where or 'the network'} ({getattr(kind, '__name__', kind)})"
         raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
+
+
+def _unreached(weighted: list[str], layers: dict) -> tuple[str, ...]:
+    """The outermost modules with weights in which no layer runs."""
+    def around(name):
+        parts = name.split(".")
+        return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+
+    reached = {outer for name in layers for outer in around(name)}
+    return tuple(dict.fromkeys(next(outer for outer in around(name) if outer not in reached)
+                               for name in weighted if name not in layers))
 
 
 def _is_flatten(node: fx.Node) -> bool:
