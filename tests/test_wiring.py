@@ -176,7 +176,7 @@ def mixing(layer):
     (nn.Sequential(Data()), r"0 \(Data\).*look at data"),
     (nn.Sequential(Shaped()), r"view in 0 \(Shaped\).*flatten"),
     (Twice(), r"conv \(Conv2d\).*twice"),
-    (nn.Sequential(Attention()), r"flatten in 0 \(Attention\)"),
+    (nn.Sequential(Attention()), r"0.mix \(MultiheadAttention\).*attention"),
     (Scaled(), r"mul in the network \(Scaled\).*numbers of its own"),
     (nn.ReLU(), "logits"),
     (nn.Sequential(nn.Conv2d(1, 4, 1), nn.Linear(5, 2)), r"1 \(Linear\).*5 features where 4"),

@@ -47,7 +47,7 @@ TIMES = {operator.mul, operator.imul, operator.truediv, torch.mul, torch.div, "m
 MEAN = {torch.mean, torch.amax, torch.sum, "mean", "amax", "sum"}
 FLATTEN = {torch.flatten, torch.reshape, "flatten", "view", "reshape"}
 JOIN = {torch.cat, torch.concat, torch.concatenate}
-MIX_ROWS = {operator.matmul, torch.matmul, torch.mm, torch.sparse.mm}     # of a graph's nodes
+MIX_ROWS = {operator.matmul, torch.matmul, torch.mm, torch.sparse.mm, "matmul", "mm"}   # of a graph
 WHY = {nn.LayerNorm: "it normalizes over all channels together",
        nn.GroupNorm: "it normalizes over several channels together",
        nn.LocalResponseNorm: "it normalizes over neighboring channels",
@@ -55,6 +55,7 @@ WHY = {nn.LayerNorm: "it normalizes over all channels together",
        nn.TransformerEncoderLayer: "attention mixes all features of all places",
        nn.Softmax: "it sets every output against all the others",
        nn.LogSoftmax: "it sets every output against all the others"}
+UNKNOWN = "no rule says how its channels are wired"
 LEAVES = (nn.Conv2d, nn.Linear, *NORMS, *PASS, nn.Flatten, *WHY)
 
 
@@ -135,8 +136,9 @@ def trace(net: nn.Module) -> Wiring:
         with evaluating(net):
             graph = tracer.trace(net)
     except Exception as error:        # whatever the network's own code raises on a symbolic image
-        raise ValueError(f"net: got {tracer.failed or type(net).__name__}, want control flow that "
-                         f"does not look at data ({error})") from error
+        what, why = _mixing(net) or (tracer.failed or type(net).__name__,
+                                     f"control flow must not look at data ({error})")
+        raise ValueError(f"net: got {what}, want operations that can be cut: {why}") from error
     return _Walk(net, graph).run()
 
 
@@ -284,8 +286,7 @@ class _Walk:
             if x.wires is None and not isinstance(module, nn.Identity):
                 self.before.append((type(module).__name__, repr(module)))
             return replace(x, source=x.source if isinstance(module, nn.Identity) else None)
-        self.refuse(node, next((why for kind, why in WHY.items() if isinstance(module, kind)),
-                               "no rule says how its channels are wired"))
+        self.refuse(node, UNKNOWN)
 
     def convolution(self, node, module, x) -> _Feature:
         if x.flat:
@@ -329,7 +330,7 @@ class _Walk:
         if target in MIX_ROWS and len(inputs) == 1 and self.values.get(node.args[0]) is None:
             return replace(x, source=None)           # rows are nodes of a graph, wires stay
         if len(inputs) > 1:
-            self.refuse(node, "no rule says how its channels are wired")
+            self.refuse(node, UNKNOWN)
         if target in PASS_CALLS:
             return replace(x, source=None)
         if target in MEAN:
@@ -344,7 +345,7 @@ class _Walk:
                               "torch.flatten(x, 1) can be cut")
         if target in ("squeeze", torch.squeeze) and _dims(node.args[1:]) <= {2, 3, -1, -2}:
             return x
-        self.refuse(node, "no rule says how its channels are wired")
+        self.refuse(node, UNKNOWN)
 
     def join(self, node, inputs) -> _Feature:
         dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
@@ -379,7 +380,10 @@ class _Walk:
                 *(a for a in node.args if not isinstance(a, fx.Node)))
 
     def refuse(self, node: fx.Node, why: str):
-        if node.op == "call_module":
+        culprit = _mixing(self.net)              # says more than the reshaping around it
+        if culprit:
+            what, why = culprit
+        elif node.op == "call_module":
             what = f"{node.target} ({type(self.net.get_submodule(node.target)).__name__})"
         else:
             scope = list(node.meta.get("nn_module_stack", {"": ("", type(self.net))}).values())
@@ -387,6 +391,13 @@ class _Walk:
             name = getattr(node.target, "__name__", str(node.target))
             what = f"{name} in {where or 'the network'} ({getattr(kind, '__name__', kind)})"
         raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
+
+
+def _mixing(net: nn.Module) -> tuple[str, str] | None:
+    """The first module that can never be cut, if there is one: its name and why."""
+    return next(((f"{name or 'the network'} ({type(m).__name__})", why)
+                 for name, m in net.named_modules() for kind, why in WHY.items()
+                 if isinstance(m, kind)), None)
 
 
 def _unreached(weighted: list[str], layers: dict) -> tuple[str, ...]:
