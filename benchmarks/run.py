@@ -10,19 +10,42 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import re
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import scipy.fft
 import torch
 
-from wlib import audit, evolve, files, fingerprint, mge, nets, runner, score, screen, train
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from official import official_masks
+
+from wlib import (
+    audit,
+    cutting,
+    evolve,
+    files,
+    fingerprint,
+    lego,
+    mda,
+    mge,
+    nets,
+    runner,
+    score,
+    screen,
+    selectors,
+    train,
+    wiring,
+)
 from wlib.data import load
 from wlib.pool import Pool
 
@@ -226,12 +249,92 @@ def transform(quick: bool) -> list[dict]:
     return rows
 
 
+# ---- MDA --------------------------------------------------------------------------------------
+def masking(quick: bool) -> list[dict]:
+    """The pass that finds the masks against the official code's, which goes sample by sample."""
+    rows, rounds = [], 1 if quick else 5
+    shapes = [(8, 12)] if quick else [(16, 32, 64), (32, 64, 128)]
+    for widths in shapes:
+        net, x, y = _untrained(widths, 30 if quick else 200)
+        cases = {"wlib": lambda net=net, x=x, y=y: mda.masks(mda.contributions(net, x, y)),
+                 "per sample": lambda net=net, x=x, y=y: official_masks(net, x, y, 10)[1]}
+        seconds = take_turns(cases, rounds)
+        equal = all(torch.equal(a, b.bool()) for a, b in zip(
+            cases["wlib"]().values(), cases["per sample"](), strict=True))
+        rows.append({"network": f"vgg {'-'.join(map(str, widths))}", "images": len(x),
+                     "wlib, s": statistics.median(seconds["wlib"]),
+                     "per sample, s": statistics.median(seconds["per sample"]),
+                     "per sample ÷ wlib": times_as_long(seconds["per sample"],
+                                                        seconds["wlib"])[1],
+                     "masks": "equal" if equal else "differ", "peak of the process, GB": "–"})
+    count = 10 if quick else 500
+    # A process of its own, so that the peak is that of this pass and not of what ran before.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        took, peak = pool.submit(_vgg16_pass, count).result()
+    rows.append({"network": "VGG-16", "images": count, "wlib, s": took, "per sample, s": "–",
+                 "per sample ÷ wlib": "–", "masks": "–", "peak of the process, GB": peak})
+    return rows
+
+
+def _untrained(widths, count):
+    """A small VGG for 32×32 color images, and random images of ten classes."""
+    net = nets.fresh("vgg", 0, channels=3, size=32, widths=widths).eval()
+    x = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return net, x, torch.arange(count) % 10
+
+
+def _vgg16_pass(count: int) -> tuple[float, float]:
+    """Seconds and peak memory (GB) of the masks of a VGG-16 as the paper uses it, at 32×32."""
+    from torchvision.models import vgg16_bn
+
+    torch.set_num_threads(1)
+    with torch.device("meta"):               # the wide first layer of 224×224 is never made
+        net = vgg16_bn(num_classes=10)
+        net.avgpool, net.classifier[0] = torch.nn.Identity(), torch.nn.Linear(512, 4096)
+    net = nets.fresh(lambda: net.to_empty(device="cpu"), 0)
+    for module in net.modules():
+        getattr(module, "reset_parameters", lambda: None)()
+    x, y = torch.rand(count, 3, 32, 32), torch.arange(count) % 10
+    start = time.perf_counter()
+    mda.masks(mda.contributions(net, x, y))
+    took = time.perf_counter() - start
+    # Linux's own count: getrusage would carry the parent's peak into a new process.
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return took, int(peak[1]) / 2**20
+
+
+def joining(quick: bool) -> list[dict]:
+    """Parts joined in one network, side by side or padded, against the parts one after another."""
+    rows, rounds = [], 1 if quick else 15
+    net, x, _ = _untrained((8, 12) if quick else (32, 64, 128), 20 if quick else 100)
+    wires = wiring.trace(net)
+    for count in (2,) if quick else (2, 3):
+        parts = [cutting.narrow(net, selectors.pick(wires, selectors.random(net, i), share=0.5))
+                 for i in range(count)]
+        joined = {how: lego.assemble(parts, execution=how).eval() for how in ("grouped", "dense")}
+        with torch.no_grad():
+            seconds = take_turns({
+                "parts": lambda parts=parts: [part(x) for part in parts],
+                "grouped": lambda net=joined["grouped"]: net(x),
+                "dense": lambda net=joined["dense"]: net(x)}, rounds)
+            gap = (joined["grouped"](x) - joined["dense"](x)).abs().max()
+        median = {name: statistics.median(values) for name, values in seconds.items()}
+        rows.append({"parts": count, "images": len(x), "one after another, s": median["parts"],
+                     "grouped, s": median["grouped"], "dense, s": median["dense"],
+                     "grouped ÷ parts": times_as_long(seconds["grouped"], seconds["parts"])[1],
+                     "dense ÷ grouped": times_as_long(seconds["dense"], seconds["grouped"])[1],
+                     "largest difference of logits": f"{gap:.0e}"})
+    return rows
+
+
 TABLES = {
     "Engines: the networks of a pool one after another (loop) or stacked (vmap)": engines,
     "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
     "MGE: one accepted LeNet against training one, rejections paid for": accepting,
     "E-MGE: 5 generations of 40 LeNets judged on 1,000 images, with and without racing": evolving,
     "The cosine transform against SciPy's": transform,
+    "MDA: finding the masks of ten classes, with the official code's procedure as rival": masking,
+    "MDA: half-width parts of a small VGG joined in one network": joining,
 }
 
 

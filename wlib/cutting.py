@@ -1,0 +1,109 @@
+"""Cut a network down to some of its wires, and count what it costs before and after.
+
+A wire is a channel that layers write and read (`wlib.wiring`). `narrow` takes the dropped ones out
+of every layer: filters, biases, BatchNorm rows with their running statistics, and the columns of
+the readers (the paper's parameter linking, section 3.2.2).
+
+The slicing is the project's own. Torch-Pruning's DepGraph, which the official code uses, was tried
+first with the same wires: see `tests/test_cutting.py`, which keeps the comparison.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wlib.check import require
+from wlib.wiring import Layer, Wiring, evaluating, trace
+
+
+def narrow(net: nn.Module, keep: Tensor, wiring: Wiring | None = None) -> nn.Module:
+    """A copy of the network with the kept wires alone: same class, narrower layers.
+
+    `keep` is bool (n,), a wire each. Every layer must keep an input and an output. Modules that
+    evaluation does not reach (GoogLeNet's auxiliary heads) are left out of the copy.
+    """
+    wiring = trace(net) if wiring is None else wiring
+    keep = torch.as_tensor(keep).cpu()
+    require(keep.dtype == torch.bool and keep.shape == (wiring.wires,), "keep", keep,
+            f"a bool for each of the {wiring.wires} wires")
+    for layer in wiring.layers.values():
+        require(bool(keep[layer.writes].any()), "keep", f"no output of {layer.name}",
+                "at least one channel of every layer")
+    part = copy.deepcopy(net)
+    for name in wiring.unused:
+        parent, _, last = name.rpartition(".")
+        setattr(part.get_submodule(parent), last, None)
+    spec = part.__dict__.pop("spec", {})         # it says how wide the uncut network is
+    if "size" in spec:
+        part.image_size = spec["size"]
+    for name, layer in wiring.layers.items():
+        _slice(part.get_submodule(name), layer, keep)
+    return part
+
+
+def _slice(module: nn.Module, layer: Layer, keep: Tensor) -> None:
+    rows = keep[layer.features if layer.kind == "norm" else layer.writes].nonzero().flatten()
+    columns = None if layer.reads is None else keep[layer.features].nonzero().flatten()
+    if layer.kind == "norm":
+        module.num_features = len(rows)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            _take(module, name, rows)
+        return
+    _take(module, "bias", rows)
+    _take(module, "weight", rows)
+    if layer.kind == "grouped":                  # whole groups: those of the kept outputs
+        per_group = module.out_channels // module.groups
+        module.groups = len(rows) // per_group
+    elif columns is not None:
+        _take(module, "weight", columns, dim=1)
+    inputs, outputs = ("in_features", "out_features") if layer.kind == "fc" else (
+        "in_channels", "out_channels")
+    setattr(module, outputs, len(rows))
+    if columns is not None:
+        setattr(module, inputs, len(columns))
+
+
+def _take(module: nn.Module, name: str, index: Tensor, dim: int = 0) -> None:
+    """Keep these rows of a module's tensor, where it has one."""
+    tensor = getattr(module, name, None)
+    if tensor is None:
+        return
+    taken = tensor.detach().index_select(dim, index.to(tensor.device)).clone()
+    if isinstance(tensor, nn.Parameter):
+        taken = nn.Parameter(taken, requires_grad=tensor.requires_grad)
+    setattr(module, name, taken)
+
+
+class Cost(NamedTuple):
+    """What a network costs: its weights, and the multiply-accumulates of one image."""
+
+    weights: int
+    macs: int
+
+
+def cost(net: nn.Module, image: Tensor | tuple[int, ...]) -> Cost:
+    """Weights of all layers, and the multiply-accumulates of convolutions and linear layers.
+
+    `image` is one image or its shape (C,H,W). BatchNorm, activations and biases count no MAC.
+    """
+    shape = image.shape[-3:] if isinstance(image, Tensor) else tuple(image)
+    first = next(net.parameters())
+    macs = [0]
+
+    def count(module, inputs, output):
+        places = output[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
+        macs[0] += module.weight.numel() * places
+
+    hooks = [m.register_forward_hook(count) for m in net.modules()
+             if isinstance(m, (nn.Conv2d, nn.Linear))]
+    try:
+        with evaluating(net), torch.no_grad():
+            net(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Cost(sum(p.numel() for p in net.parameters()), macs[0])
