@@ -317,8 +317,11 @@ def fates(table: pd.DataFrame, *, title: str):
 def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str, xlabel: str,
            ylabel: str, levels: Mapping[str, Mapping] | None = None, **style):
     """`lines` side by side, a panel for each value of a column, in the order of the frame;
-    `levels` has horizontal lines by panel."""
-    values = frame[column].unique()
+    `levels` has horizontal lines by panel. Arms stand a little apart, so that bars do not hide
+    each other."""
+    values, width = frame[column].unique(), float(np.ptp(frame[x]))
+    apart = {name: 0.009 * width * (k - (len(arms) - 1) / 2) for k, name in enumerate(arms)}
+    frame = frame.assign(**{x: frame[x] + frame["arm"].map(apart).fillna(0.0)})
     figure, axes = plt.subplots(1, len(values), figsize=FULL, squeeze=False)
     for axis, value in zip(axes[0], values, strict=True):
         lines(frame[frame[column] == value], x, y, arms=arms, axis=axis, xlabel=xlabel,
@@ -333,10 +336,18 @@ def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str
 
 def gains(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], xlabel: str,
           ylabel: str, title: str):
-    """`lines` of what was gained or lost, with a line at nothing."""
-    figure = lines(frame, x, y, arms=arms, percent=False, xlabel=xlabel, ylabel=ylabel, title=title)
-    figure.axes[0].axhline(0, color="#333333", lw=1, ls=":")
-    figure.set_size_inches(6.8, 3.6)
+    """`lines` of what was gained or lost, with a line at nothing. Beyond ±2 the scale is
+    logarithmic, so that a gain of a tenth shows beside one of ten."""
+    figure = lines(frame, x, y, arms=arms, percent=False, xlabel=xlabel, title=title,
+                   ylabel=f"{ylabel} (log beyond ±2)")
+    axis, ticks = figure.axes[0], [-10, -5, -2, -1, 0, 1, 2, 5, 10, 20]
+    axis.axhline(0, color="#333333", lw=1, ls=":")
+    limits = axis.get_ylim()
+    axis.set_yscale("symlog", linthresh=2, linscale=1.6)
+    axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(*limits)
+    figure.set_size_inches(6.8, 3.8)
     return figure
 
 
