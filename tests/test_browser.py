@@ -28,10 +28,11 @@ TERMS = {
     "Part I: MGE": ("cosine transform", "book/mge"),
     "Reference": ("undecided", "book/claims"),
 }
-KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate"]
+KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",
+             "notebooks/12-mge-evolve"]
 NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
 THEME = "document.documentElement.dataset.theme"
-EXPLORERS = ["notebooks/11-mge-generate"]
+EXPLORERS = ["notebooks/11-mge-generate", "notebooks/12-mge-evolve"]
 # What a browser forbids a page that was opened from disc, and the book says so.
 FROM_DISC = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
 

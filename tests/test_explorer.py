@@ -127,6 +127,59 @@ def test_each_frame_of_mge_has_four_pictures_and_its_numbers():
         assert "of 50 coefficients" in caption and "90% right" in caption and "0.012" in caption
 
 
+# ---- the explorer of E-MGE ----------------------------------------------------------------------
+def generations(count=3, networks=4, images=30):
+    """What the explorer of E-MGE shows, of no network at all."""
+    random = np.random.default_rng(1)
+    steps = []
+    for number in range(count):
+        errors = random.random((networks, images)) < 0.3
+        errors[:, 0] = True                                   # an image that nobody gets right
+        steps.append({"errors": errors, "accuracy": 1 - errors.mean(1),
+                      "diversity": random.random(networks), "fitness": random.random(networks),
+                      "new": [number == 0, True, False, False], "evaluations": 10 * number + 4})
+    return steps, {"E-MGE": [0.7, 0.8, 0.9][:count], "noise evolution": [0.6, 0.65, 0.7][:count]}
+
+
+def test_each_generation_has_four_pictures_and_its_numbers():
+    steps, lines = generations()
+    slider, stack = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65).children
+    assert slider.options == ("0", "1", "2")
+    for number, (step, child) in enumerate(zip(steps, stack.children, strict=True)):
+        pictures = re.findall(r"<svg.*?</svg>", child.value)
+        trees = [ElementTree.fromstring(one) for one in pictures]
+        alts = [tree.get("aria-label") for tree in trees]
+        assert len(set(alts)) == 4
+        assert f"{step['accuracy'].max():.1%}" in alts[0] and "65.0%" in alts[0]
+        assert len(list(trees[0].iter("circle"))) == len(step["accuracy"])
+        everyone = int(step["errors"].all(0).sum())
+        assert f"Of all images {everyone} are wrong for the whole population" in alts[1]
+        assert f"{step['fitness'].mean():.3f}" in alts[2]
+        assert f"noise evolution {lines['noise evolution'][number]:.1%}" in alts[3]
+        caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
+        assert caption.startswith(f"Generation {number}, {step['evaluations']} networks judged")
+        assert f"{everyone} images are wrong for all of it" in caption
+        born = "first population" if number == 0 else "1 of 4 are new"
+        assert born in caption
+
+
+def test_only_images_on_which_networks_disagree_are_drawn():
+    steps, lines = generations()
+    often = np.concatenate([step["errors"] for step in steps]).mean(0)
+    disputed = int(((often > 0) & (often < 1)).sum())
+    frame = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65).children[1]
+    assert f"{disputed} images of those some get wrong" in frame.children[0].value
+    few = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65, shown=5)
+    assert "Who errs on which of 5 images" in few.children[1].children[0].value
+
+
+def test_a_chart_that_counts_has_whole_ticks():
+    made = explore.Chart("Counts", (-0.3, 2.3), (0.784, 0.791), percent=True, whole=True)
+    tree = ElementTree.fromstring(made.svg("It counts to two here."))
+    words = [one.text for one in tree.iter("text")]
+    assert {"0", "1", "2", "78.4%"} <= set(words) and "0.5" not in words
+
+
 @pytest.mark.book
 def test_a_frame_of_the_notebook_shows_what_wlib_computes(smoke_run):
     """One position from scratch: SciPy finds what is kept, wlib the accuracy of the children."""

@@ -16,7 +16,7 @@ AS_WELL = "reproduced, but a control does as well"
 
 # Every claim of the four papers and the notebook that judges it, whether it exists yet or not.
 ANNOUNCED = {
-    "mge": {"11-mge-generate": "M4a M4b M5a M5b", "12-mge-evolve": "M1 M2 M3 M3b M6",
+    "mge": {"11-mge-generate": "M4a M4b M5a M5b", "12-mge-evolve": "M1 M2 M2b M3 M3b M6 M6b",
             "13-mge-uses": "M7 M8 M9 M10"},
     "mda": {"21-mda-disassemble": "C1a C1b C2 C3 C6 C12", "22-mda-assemble": "C4 C5 C7 C8",
             "23-mda-uses": "C9 C10a C10b C11 C13 C14"},

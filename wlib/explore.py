@@ -85,14 +85,14 @@ class Chart:
     """A small chart as inline SVG, in the ink of the page it stands on.
 
     `x` and `y` are the limits of the axes; without them there is only the title. Lines differ in
-    color and in dashes; `key` names them in a row under the title.
+    color and in dashes; `key` names them in a row under the title. With `whole`, x counts things.
     """
 
     WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 330, 236, 46, 322, 46, 196
 
     def __init__(self, title: str, x: tuple[float, float] | None = None,
                  y: tuple[float, float] | None = None, *, xlabel: str = "", ylabel: str = "",
-                 percent: bool = False):
+                 percent: bool = False, whole: bool = False):
         self.x, self.y, self.parts, self.named = x, y, [], self.LEFT
         self.text(self.LEFT, 14, title, "font-weight='600'")
         if x is None or y is None:
@@ -101,9 +101,9 @@ class Chart:
             height = self.up(value)
             self.path(f"M{self.LEFT} {height:.1f}H{self.RIGHT}", "currentColor",
                       "stroke-opacity='.2'")
-            self.text(self.LEFT - 5, height + 4, f"{value:.0%}" if percent else f"{value:g}",
-                      "text-anchor='end'")
-        for value in self._ticks(x, 5):
+            self.text(self.LEFT - 5, height + 4, f"{round(100 * value, 6):g}%" if percent
+                      else f"{value:g}", "text-anchor='end'")
+        for value in self._ticks(x, 5, whole):
             self.text(self.across(value), self.BOTTOM + 15, f"{value:g}", "text-anchor='middle'")
         middle = (self.TOP + self.BOTTOM) / 2
         self.text((self.LEFT + self.RIGHT) / 2, self.HEIGHT - 8, xlabel, "text-anchor='middle'")
@@ -111,8 +111,9 @@ class Chart:
                                 f"rotate(-90)'")
 
     @staticmethod
-    def _ticks(limits, count):
-        values = MaxNLocator(count).tick_values(*limits).round(9) + 0.0      # no "-0"
+    def _ticks(limits, count, whole=False):
+        ticks = MaxNLocator(count, integer=whole).tick_values(*limits)
+        values = ticks.round(9) + 0.0                                       # no "-0"
         return values[(values >= limits[0]) & (values <= limits[1])]
 
     def across(self, x):

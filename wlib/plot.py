@@ -290,6 +290,177 @@ def _glance_accuracy(glances, at):
                      f"{right['noise-norm'][at]:.0%}.")
 
 
+# ---- E-MGE --------------------------------------------------------------------------------------
+def fates(table: pd.DataFrame, *, title: str):
+    """What became of each arm's candidates: a row of parts that add to one, a row an arm.
+
+    The index names the arms, the columns the fates, "accepted" last.
+    """
+    figure, axis = plt.subplots(figsize=(FULL[0], 0.42 * len(table) + 1.5))
+    shades = dict(zip(table.columns, ("#4d4d4d", REDRAWN, SKY, PURPLE, "#ca9161"), strict=False))
+    left = np.zeros(len(table))
+    for fate in table.columns:
+        color = METHOD if fate == "accepted" else shades[fate]
+        axis.barh(range(len(table)), table[fate], left=left, color=color, height=0.62, label=fate)
+        left += table[fate].to_numpy()
+    axis.set_yticks(range(len(table)), table.index)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel="share of candidates", xlim=(0, 1))
+    axis.set_title(title, pad=26)
+    axis.legend(ncols=len(table.columns), loc="lower left", bbox_to_anchor=(-0.01, 0.99),
+                handlelength=1, columnspacing=1.1)
+    return figure
+
+
+def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str, xlabel: str,
+           ylabel: str, levels: Mapping[str, Mapping] | None = None, **style):
+    """`lines` side by side, a panel for each value of a column, in the order of the frame;
+    `levels` has horizontal lines by panel."""
+    values = frame[column].unique()
+    figure, axes = plt.subplots(1, len(values), figsize=FULL, squeeze=False)
+    for axis, value in zip(axes[0], values, strict=True):
+        lines(frame[frame[column] == value], x, y, arms=arms, axis=axis, xlabel=xlabel,
+              ylabel=ylabel if value == values[0] else " ", title=str(value),
+              level=(levels or {}).get(value), **style)
+        axis.title.set(fontweight="normal", fontsize=10)
+        if value != values[0]:
+            axis.get_legend().remove()
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def gains(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], xlabel: str,
+          ylabel: str, title: str):
+    """`lines` of what was gained or lost, with a line at nothing."""
+    figure = lines(frame, x, y, arms=arms, percent=False, xlabel=xlabel, ylabel=ylabel, title=title)
+    figure.axes[0].axhline(0, color="#333333", lw=1, ls=":")
+    figure.set_size_inches(6.8, 3.6)
+    return figure
+
+
+def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
+    """Accuracy of the best of `counts` equal networks on the images that chose it and on fresh
+    ones, (N,) and (N,) with their spread as (2, N) each, and the limit of theory (N,)."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.4))
+    for (mean, spread), color, name in ((chosen, REDRAWN, "on the images that chose it"),
+                                        (fresh, METHOD, "on fresh images")):
+        axis.fill_between(counts, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
+        axis.plot(counts, mean, color=color, lw=2, label=name)
+    axis.plot(counts, limit, color="#333333", ls="--", lw=1, label="p + sd √(2 ln N)")
+    axis.axhline(truth, color="#333333", ls=":", lw=1, label="what all of them are worth")
+    axis.set_xscale("log")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axis.set(xlabel="number N of equal networks to choose from", ylabel="accuracy of the best")
+    axis.set_title(title)
+    axis.legend()
+    return figure
+
+
+def evolution_explorer(steps: Sequence[Mapping], lines: Mapping[str, Sequence[float]], *,
+                       images: int, seed_accuracy: float, shown: int = 60):
+    """An explorer of the generations of an evolution: the population by accuracy and diversity,
+    who errs on which image, fitness, and the best network beside other searches. Of the images
+    it shows those on which the networks of the run disagree.
+
+    A step is a generation: `errors` (μ, B) bool, the fittest first, `accuracy`, `diversity` and
+    `fitness` (μ,), `new` (μ,) bool, and `evaluations` so far. `lines` has the best validation
+    accuracy of each search by generation, the evolution's own first.
+    """
+    steps = [{name: np.asarray(value) for name, value in step.items()} for step in steps]
+    often = np.concatenate([step["errors"] for step in steps]).mean(0)       # (B,)
+    open_ones = np.flatnonzero((often > 0) & (often < 1))
+    picked = np.linspace(0, len(open_ones) - 1, min(shown, len(open_ones))).round().astype(int)
+    some = open_ones[np.argsort(-often[open_ones], kind="stable")][picked]
+
+    def one(number):
+        return frame([_population(steps, number, seed_accuracy), _error_sets(steps[number], some),
+                      _fitness(steps, number), _searches(lines, number, seed_accuracy)],
+                     evolution_caption(steps, number, lines, images=images))
+
+    return explorer({"generation": list(range(len(steps)))}, one)
+
+
+def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, images: int) -> str:
+    """All numbers of one generation in a sentence or two."""
+    step = steps[number]
+    arrived = int(np.sum(step["new"]))
+    others = ", ".join(f"{name} {values[number]:.1%}" for name, values in list(lines.items())[1:])
+    born = "the first population" if number == 0 else f"{arrived} of {len(step['new'])} are new"
+    always = int(np.asarray(step["errors"]).all(0).sum())
+    return (f"Generation {number}, {step['evaluations']} networks judged so far; {born}. "
+            f"The best gets {np.max(step['accuracy']):.1%} of {images} validation images right, "
+            f"the mean of the population {np.mean(step['accuracy']):.1%}; its diversity is "
+            f"{np.mean(step['diversity']):.2f}; {always} images are wrong for all of it. "
+            f"At the same number of networks: {others}.")
+
+
+def _limits(values, margin=0.06):
+    low, high = float(np.min(values)), float(np.max(values))
+    room = margin * (high - low) + 1e-3
+    return low - room, high + room
+
+
+def _population(steps, number, seed_accuracy):
+    step, everyone = steps[number], np.concatenate([one["accuracy"] for one in steps])
+    chart = Chart("The population", _limits(np.concatenate([one["diversity"] for one in steps])),
+                  _limits([*everyone, seed_accuracy]), xlabel="diversity", percent=True)
+    chart.line(chart.x, [seed_accuracy] * 2, "#808080", "seed network", dashes="5 3")
+    for new, color, name in ((False, METHOD, "stayed"), (True, REDRAWN, "new")):
+        chart.key(name, color)
+        for x, y, born in zip(step["diversity"], step["accuracy"], step["new"], strict=True):
+            if bool(born) == new:
+                chart.dot(x, y, color)
+    return chart.svg(f"The {len(step['new'])} networks lie between {step['accuracy'].min():.1%} "
+                     f"and {step['accuracy'].max():.1%} of accuracy and between "
+                     f"{step['diversity'].min():.2f} and {step['diversity'].max():.2f} of "
+                     f"diversity; the seed network is at {seed_accuracy:.1%}.")
+
+
+def _error_sets(step, some):
+    """A row a network, a column an image, a mark where the network errs."""
+    wrong, always = step["errors"][:, some], int(step["errors"].all(0).sum())
+    chart = Chart("Who errs on which image")
+    wide, high = (chart.RIGHT - chart.LEFT) / max(1, len(some)), (chart.BOTTOM - 40) / len(wrong)
+    marks = "".join(f"M{chart.LEFT + j * wide:.1f} {40 + i * high:.1f}h{wide:.1f}v{high - 1:.1f}"
+                    f"h-{wide:.1f}z" for i, j in zip(*np.nonzero(wrong), strict=True))
+    chart.path(marks, "none", fill=METHOD)
+    for i, word in ((0, "fittest"), (len(wrong) - 1, "last")):
+        chart.text(chart.LEFT - 5, 44 + high * (i + 0.5), word, "text-anchor='end'")
+    chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 20,
+               f"{len(some)} images of those some get wrong, some right", "text-anchor='middle'")
+    return chart.svg(f"Who errs on which of {len(some)} images: {int(wrong.all(0).sum())} of them "
+                     f"are wrong for the whole population, {int((~wrong.any(0)).sum())} for none. "
+                     f"Of all images {always} are wrong for the whole population.")
+
+
+def _fitness(steps, number):
+    at = np.arange(len(steps))
+    best, mean = (np.array([f(step["fitness"]) for step in steps]) for f in (np.max, np.mean))
+    chart = Chart("Fitness", (-0.3, len(steps) - 0.7), _limits([*best, *mean]),
+                  xlabel="generation", whole=True)
+    chart.line(at, best, METHOD, "best", width=2.5)
+    chart.line(at, mean, METHOD, "mean", dashes="5 3")
+    for values in (best, mean):
+        chart.dot(number, values[number], METHOD)
+    return chart.svg(f"Fitness of the best is {best[number]:.3f}, of the mean {mean[number]:.3f}; "
+                     f"in the first population {best[0]:.3f} and {mean[0]:.3f}.")
+
+
+def _searches(lines, number, seed_accuracy):
+    everything = [seed_accuracy, *(v for values in lines.values() for v in values)]
+    chart = Chart("Best on the validation images", (-0.3, len(next(iter(lines.values()))) - 0.7),
+                  _limits(everything), xlabel="generation", percent=True, whole=True)
+    for (name, values), color, width, dashes in zip(
+            lines.items(), (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"),
+            strict=False):
+        chart.line(range(len(values)), values, color, name.split()[0], width=width, dashes=dashes)
+        chart.dot(number, values[number], color)
+    found = ", ".join(f"{name} {values[number]:.1%}" for name, values in lines.items())
+    return chart.svg(f"Best validation accuracy so far: {found}.")
+
+
 # ---- image sets ---------------------------------------------------------------------------------
 def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
     """The first `columns` images of each `ImageSet`, a labeled row a set, pixels left square."""
@@ -307,3 +478,87 @@ def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""
         axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
+
+
+# ---- what networks are good for -----------------------------------------------------------------
+def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
+    """Maps (H, W) in labeled rows, one a column, each scaled to its own range; `names` over the
+    columns. For images of an `ImageSet` see `image_grid`."""
+    columns = max(len(row) for row in rows.values())
+    side = 1.9 if names else 0.8
+    figure, axes = plt.subplots(len(rows), columns, squeeze=False,
+                                figsize=(side * columns + 1, (side + 0.05) * len(rows) + 0.5))
+    for (label, row), line in zip(rows.items(), axes, strict=True):
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, values in zip(line, row, strict=False):
+            axis.imshow(np.asarray(values, float), cmap="gray", interpolation="nearest")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    for axis, name in zip(axes[0], names, strict=False):
+        axis.set_title(name, fontsize=9, fontweight="normal", loc="center")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
+         xlabel: str, arm: str = "arm"):
+    """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals."""
+    table = over_seeds(frame[frame[arm].isin(list(arms))], [name, arm], value)
+    places = {key: at for at, key in enumerate(table[name].unique())}
+    axis = plt.figure(figsize=(FULL[0], 0.4 * len(places) + 1.3)).subplots()
+    for number, (key, color) in enumerate(arms.items()):
+        part = table[table[arm] == key]
+        shift = 0.16 * (number - (len(arms) - 1) / 2)
+        axis.errorbar(part["mean"], [places[k] + shift for k in part[name]], xerr=part["half"],
+                      color=color, ls="", marker=MARKERS[number], ms=5, capsize=2, elinewidth=1,
+                      label=key)
+    axis.set_yticks(range(len(places)), list(places))
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel, xlim=(max(0, axis.get_xlim()[0]), min(1.01, axis.get_xlim()[1])))
+    axis.legend()
+    axis.set_title(title)
+    return axis.figure
+
+
+def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str):
+    """Tables of equal rows and columns as colored cells with their numbers, side by side on one
+    color scale."""
+    first = next(iter(tables.values()))
+    figure, axes = plt.subplots(1, len(tables), sharey=True, squeeze=False,
+                                figsize=(FULL[0] + 1, 0.42 * len(first) + 1.5))
+    cells = np.stack([table.to_numpy(float) for table in tables.values()])
+    low, high = cells.min(), cells.max()
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        numbers = table.round() + 0.0                                   # no "-0"
+        sns.heatmap(table, annot=numbers, fmt=".0f", cmap="cividis_r", linewidths=0.5, vmin=low,
+                    vmax=high, annot_kws={"fontsize": 9}, cbar=False, ax=axis)
+        axis.set(xlabel=xlabel, ylabel="")
+        axis.tick_params(axis="y", rotation=0)
+        axis.set_title(name, fontsize=10, fontweight="normal")
+    figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label=label)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def scatter(frame: pd.DataFrame, x: str, y: str, *, group: Sequence[str],
+            arms: Mapping[str, str], title: str, xlabel: str, ylabel: str):
+    """Points of every seed, small, and a line through the means over seeds of each group, large.
+
+    `group` names the columns of arm and setting; settings are joined in the order of their x.
+    """
+    axis = plt.figure(figsize=(6.4, 3.8)).subplots()
+    for number, (arm, color) in enumerate(arms.items()):
+        part = frame[frame[group[0]] == arm]
+        mean = part.groupby(group[1])[[x, y]].mean().sort_values(x)
+        marker = MARKERS[number]
+        axis.plot(part[x], part[y], color=color, ls="", marker=marker, ms=3, alpha=0.35)
+        axis.plot(mean[x], mean[y], color=color, marker=marker, ms=7, lw=1.2, label=arm,
+                  mec="white", zorder=3 + number)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    axis.legend()
+    axis.set_title(title)
+    return axis.figure
