@@ -232,9 +232,10 @@ def masks(contributions: Mapping[str, Tensor], conv: tuple[float, float] = (0.3,
     mode="official": layers in the reverse order of their definition, each one's mask over its
     inputs taken for the next one's outputs, and everything taken where the sizes disagree
     (behind a flattening, at a shortcut). On a plain chain this is the method, elsewhere chance.
-    mode="graph": masks follow the wires. An output is needed if any of its readers needs it, so
-    that all blocks of a residual stream agree; a flattened channel is one input; a row in which
-    nothing passes keeps its strongest input. The masks say what stays, for all readers at once.
+    mode="graph": masks follow the wires. An output is needed if any layer needs it that reads it
+    later; a flattened channel is one input; a row in which nothing passes keeps its strongest
+    input. The masks say what stays for all readers of a wire, so that the blocks of a residual
+    stream agree.
 
     `contributions` comes from the function of that name; a plain dict of tensors needs `wires`,
     the network's `wiring.trace`.
@@ -296,7 +297,7 @@ def _down_the_chain(contributions, wires, classes, thresholds, strict) -> Masks:
 
 
 def _up_the_wires(contributions, wires, classes, thresholds, strict) -> Masks:
-    """Along the wires; all readers of a wire are asked before its writer."""
+    """Along the wires: a layer is asked for what those that run after it need of its outputs."""
     found, scores, rescued = {}, {}, []
     lit = torch.zeros(len(classes), wires.wires, dtype=torch.bool)             # (K, n)
     lit[torch.arange(len(classes)), wires.outputs[classes]] = True

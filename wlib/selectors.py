@@ -97,8 +97,10 @@ def group_norm(net: nn.Module, image: Tensor | tuple[int, ...]) -> Tensor:
     `image` is one image or its shape (C,H,W). Needs the package `torch-pruning`, which finds the
     groups itself; a network whose groups it does not find is refused.
     """
-    import torch_pruning
-
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise ImportError("group_norm needs Torch-Pruning: pip install torch-pruning") from error
     wires = wiring.trace(net)
     shape = image.shape[-3:] if isinstance(image, Tensor) else tuple(image)
     names = {module: name for name, module in net.named_modules()}
