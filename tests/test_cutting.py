@@ -97,7 +97,7 @@ def depgraph(net, wires, keep, shape):
                                   for n in ("resnet50", "googlenet", "densenet121")]
                          + ["mobilenet_v2"])
 def test_torch_pruning_cuts_the_same(name):
-    """With one mask a stream DepGraph gives the same network, in 2 to 50 times the time."""
+    """With one mask a stream DepGraph gives the same network."""
     net = torchvision(name)
     wires, x = wiring.trace(net), torch.randn(1, 3, 32, 32)
     keep = drawn_keep(wires, 2)
