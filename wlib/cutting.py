@@ -5,9 +5,9 @@ of every layer: filters, biases, BatchNorm rows with their running statistics, a
 the readers (the paper's parameter linking, section 3.2.2).
 
 The slicing is the project's own. Torch-Pruning's DepGraph, which the official code uses, was tried
-first: given one choice for each stream it cuts the same networks, but
-fails where a convolution has groups of several channels (ResNeXt, RegNet). Since padding needs the
-wires anyway, one cutter is simpler than two; `tests/test_cutting.py` keeps the comparison.
+first: given one choice for each stream it cuts the same networks, but fails where a convolution has
+groups of several channels (ResNeXt, RegNet). Since padding needs the wires anyway, one cutter is
+simpler than two; `tests/test_cutting.py` keeps the comparison.
 """
 
 from __future__ import annotations
