@@ -29,7 +29,7 @@ TERMS = {
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",
-             "notebooks/12-mge-evolve"]
+             "notebooks/12-mge-evolve", "notebooks/13-mge-uses"]
 NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
 THEME = "document.documentElement.dataset.theme"
 EXPLORERS = ["notebooks/11-mge-generate", "notebooks/12-mge-evolve"]
