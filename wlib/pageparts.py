@@ -174,15 +174,18 @@ def map_links(book: Book, _: str) -> str:
                       *lines, "</nav>", "```"])
 
 
-def claims_table(book: Book, _: str) -> str:
-    """All claims, one line each with its verdict, a table a paper."""
+def claims_table(book: Book, only: str) -> str:
+    """All claims, or those of one paper, one line each with its verdict, a table a paper."""
+    require_one_of("paper", only or "mge", PAPERS)
     head = ["id", "verdict", "the paper says [its figure, and how sure we are of it]{.figure}",
             "measured", "best control"]
     parts = []
     for paper, title in PAPERS.items():
-        lines = [claim_line(row, book) for row in book.rows if row.paper == paper]
+        lines = [claim_line(row, book) for row in book.rows
+                 if row.paper == paper and only in ("", paper)]
         if lines:
-            parts += [f"```{{rubric}} {title}\n```", table(head, lines, f"claims paper-{paper}")]
+            parts += [] if only else [f"```{{rubric}} {title}\n```"]
+            parts += [table(head, lines, f"claims paper-{paper}")]
     return "\n\n".join(parts)
 
 
