@@ -322,14 +322,15 @@ def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str
     values, width = frame[column].unique(), float(np.ptp(frame[x]))
     apart = {name: 0.009 * width * (k - (len(arms) - 1) / 2) for k, name in enumerate(arms)}
     frame = frame.assign(**{x: frame[x] + frame["arm"].map(apart).fillna(0.0)})
-    figure, axes = plt.subplots(1, len(values), figsize=FULL, squeeze=False)
+    figure, axes = plt.subplots(1, len(values), figsize=(FULL[0], 3.5), squeeze=False)
     for axis, value in zip(axes[0], values, strict=True):
         lines(frame[frame[column] == value], x, y, arms=arms, axis=axis, xlabel=xlabel,
               ylabel=ylabel if value == values[0] else " ", title=str(value),
               level=(levels or {}).get(value), **style)
         axis.title.set(fontweight="normal", fontsize=10)
-        if value != values[0]:
-            axis.get_legend().remove()
+        axis.get_legend().remove()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
+                  handlelength=1.5, columnspacing=1.2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
@@ -401,7 +402,7 @@ def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, 
     born = "the first population" if number == 0 else f"{arrived} of {len(step['new'])} are new"
     always = int(np.asarray(step["errors"]).all(0).sum())
     return (f"Generation {number}, {step['evaluations']} networks judged so far; {born}. "
-            f"The best gets {np.max(step['accuracy']):.1%} of {images} validation images right, "
+            f"The best gets {np.max(step['accuracy']):.1%} of {images:,} validation images right, "
             f"the mean of the population {np.mean(step['accuracy']):.1%}; its diversity is "
             f"{np.mean(step['diversity']):.2f}; {always} images are wrong for all of it. "
             f"At the same number of networks: {others}.")
