@@ -8,7 +8,6 @@ Commit first: the clone holds what is committed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,9 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from run import provenance  # noqa: E402
-
-from wlib import files  # noqa: E402
+from recorded import record  # noqa: E402
 
 STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
          ("make book", "all notebooks at profile laptop from an empty store, and the pages"),
@@ -58,8 +55,7 @@ def main() -> None:
         rows = measure(Path(folder))
     table = {"title": "The two commands, from a fresh clone",
              "command": "python benchmarks/commands.py", "rows": rows}
-    files.write_atomic(ROOT / "results" / "commands.json", json.dumps(
-        {"provenance": provenance(ROOT), "tables": [table]}, indent=1) + "\n")
+    record("commands", [table])
 
 
 if __name__ == "__main__":

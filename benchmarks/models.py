@@ -10,7 +10,6 @@ Torch-Pruning's DepGraph cuts the same wires where it is installed.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import warnings
@@ -24,9 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from cutnets import drawn_keep, lived, zeroed  # noqa: E402
-from run import as_text, provenance  # noqa: E402
+from recorded import record  # noqa: E402
+from run import as_text  # noqa: E402
 
-from wlib import cutting, files, lego, wiring  # noqa: E402
+from wlib import cutting, lego, wiring  # noqa: E402
 
 COMMAND = "python benchmarks/models.py"
 NAMES = ("alexnet", "vgg16", "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d",
@@ -103,8 +103,7 @@ def main() -> None:
     tables = [{"title": "Networks of torchvision that can be cut", "command": COMMAND, "rows": cut},
               {"title": "Refused", "command": COMMAND, "rows": refused}]
     print("\n\n".join(as_text(table["rows"]) for table in tables))
-    files.write_atomic(ROOT / "results" / "models.json", json.dumps(
-        {"provenance": provenance(ROOT), "tables": tables}, indent=1, ensure_ascii=False) + "\n")
+    record("models", tables, threads=1)
 
 
 if __name__ == "__main__":

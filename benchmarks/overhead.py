@@ -7,7 +7,6 @@ Both run the same notebook in turn, each as a whole process: starting, running, 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -19,10 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from run import provenance  # noqa: E402
+from recorded import record  # noqa: E402
 from toyrun import good, project  # noqa: E402
-
-from wlib import files  # noqa: E402
 
 ROUNDS = 7
 WORK = "import time\ntime.sleep(1)"      # the same wait in each of five cells, no computing
@@ -63,8 +60,7 @@ def main() -> None:
         print(row)
     table = {"title": "The strict runner over bare papermill, a notebook of five seconds",
              "command": "python benchmarks/overhead.py", "rows": rows}
-    files.write_atomic(ROOT / "results" / "overhead.json", json.dumps(
-        {"provenance": provenance(ROOT), "tables": [table]}, indent=1) + "\n")
+    record("overhead", [table], threads=1)
 
 
 if __name__ == "__main__":

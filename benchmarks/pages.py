@@ -10,7 +10,6 @@ copied for this, so nothing of yours is touched.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -21,11 +20,12 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 import browser as chrome  # noqa: E402
+from recorded import record  # noqa: E402
 
-from wlib import claims, files, pages  # noqa: E402
+from wlib import pages  # noqa: E402
 
 CHAPTER = "book/mge.md"  # the longest one
 IMPACTS = ("critical", "serious", "moderate", "minor")
@@ -128,11 +128,7 @@ def main() -> None:
         ("Building the pages", times(given.profile, given.repeats)))]
     for table in tables:
         print(table["title"], *table["rows"], sep="\n  ")
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.strip()
-    made = claims.Report("pages", seeds=[0]).results()["provenance"]
-    result = {"provenance": {**made, "commit": commit}, "tables": tables}
-    files.write_atomic(ROOT / "results" / "pages.json", json.dumps(result, indent=1) + "\n")
+    record("pages", tables)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ are printed and written to `results/benchmarks.json`; a rehearsal is small and w
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
-import platform
 import re
 import statistics
 import sys
@@ -28,18 +25,16 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from official import official_masks
+from recorded import ROOT, record
 
 from wlib import (
     audit,
     cutting,
     evolve,
-    files,
-    fingerprint,
     lego,
     mda,
     mge,
     nets,
-    runner,
     score,
     screen,
     selectors,
@@ -351,20 +346,9 @@ def main(arguments: list[str] | None = None) -> int:
         tables.append({"title": title, "command": COMMAND, "rows": make(quick)})
         print(f"\n{title}\n\n{as_text(tables[-1]['rows'])}", flush=True)
     if not quick:
-        root = Path(__file__).resolve().parents[1]
-        path = files.write_atomic(root / "results" / "benchmarks.json", json.dumps(
-            {"provenance": provenance(root), "tables": tables}, indent=1, ensure_ascii=False)
-            + "\n")
-        print(f"\nwritten to {path.relative_to(root)}")
+        path = record("benchmarks", tables, threads=1)
+        print(f"\nwritten to {path.relative_to(ROOT)}")
     return 0
-
-
-def provenance(root: Path) -> dict:
-    """Where, when and with what the tables were made."""
-    commit, dirty = runner.commit_of(root)
-    return {"date": runner.utc_now(), "commit": commit, "dirty": dirty, "device": "cpu",
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, one thread used",
-            "versions": fingerprint.versions()}
 
 
 def as_text(rows: list[dict]) -> str:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from wlib import claims, files, fingerprint  # noqa: E402
+from recorded import record  # noqa: E402
+
+from wlib import claims  # noqa: E402
 
 MARGIN = 1.0
 EFFECTS = (0.0, 0.5, 1.0, 2.0)  # the method's true advantage over its best control
@@ -152,13 +152,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20_000)
     repeats = parser.parse_args().repeats
     made = tables(rates(repeats), repeats)
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout.strip()
-    provenance = claims.Report("verdicts", seeds=[0]).results()["provenance"]
-    result = {"provenance": {**provenance, "commit": commit, "versions": fingerprint.versions()},
-              "tables": made}
-    files.write_atomic(ROOT / "results" / "verdicts.json",
-                        json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    record("verdicts", made)
     for table in made:
         print("\n" + table["title"])
         for row in table["rows"]:

@@ -11,17 +11,18 @@ runs them too and writes `results/faults.json`, which the page *Benchmarks and l
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wlib import claims, files, fingerprint, runner
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from recorded import record
 
 COMMAND = "python tests/faults.py"
 
@@ -102,16 +103,6 @@ def attempt(one: Fault) -> dict[str, str]:
             "what happened": happened, "kept": kept}
 
 
-def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """The rows as a file of tables, with where they were made."""
-    commit, dirty = runner.commit_of(Path(__file__).resolve().parents[1])
-    made = claims.machine() | {"date": runner.utc_now(), "commit": commit, "dirty": dirty,
-                               "versions": fingerprint.versions()}
-    table = {"title": "Faults that were tried", "command": COMMAND, "rows": list(rows)}
-    files.write_atomic(path, json.dumps({"provenance": made, "tables": [table]}, indent=1,
-                                         ensure_ascii=False) + "\n")
-
-
 def main() -> int:
     """Try every fault, print a line each, write the table; 1 if a promise was broken."""
     import faults  # this very module, under the name that they know
@@ -123,9 +114,8 @@ def main() -> int:
     for one in faults.FAULTS:
         rows.append(attempt(one))
         print(f"{rows[-1]['kept']:>4}  {one.name}: {rows[-1]['what happened']}", flush=True)
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else (
-        Path(__file__).resolve().parents[1] / "results" / "faults.json")
-    write(out, rows)
+    table = {"title": "Faults that were tried", "command": COMMAND, "rows": rows}
+    out = record(Path(sys.argv[1]) if len(sys.argv) > 1 else "faults", [table])
     broken = sum(row["kept"] == "NO" for row in rows)
     print(f"{len(rows)} faults, {broken} promises broken; written to {out}")
     return int(broken > 0)

@@ -1,0 +1,27 @@
+"""Measured tables as a file of `results/`, with where, when and with what they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wlib import claims, files, fingerprint, runner
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | None = None) -> Path:
+    """Write tables (title, command, rows) to `path`, or to results/NAME.json for a plain name.
+
+    `threads` is said where the measured code was held to so many.
+    """
+    path = ROOT / "results" / f"{path}.json" if isinstance(path, str) else path
+    commit, dirty = runner.commit_of(ROOT)
+    made = {"date": runner.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
+    if threads is not None:
+        made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
+    made["versions"] = fingerprint.versions()
+    return files.write_atomic(path, json.dumps({"provenance": made, "tables": list(tables)},
+                                               indent=1, ensure_ascii=False) + "\n")
