@@ -18,9 +18,9 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
+from wlib import race
 from wlib.check import require
 from wlib.pool import Pool
-from wlib.race import judged, schedule
 from wlib.seeds import generator
 
 
@@ -44,7 +44,7 @@ def screen(pool: Pool, data, bar: Tensor, slack: int = 0, *, error: float = 0.05
     images, labels = data.floats(pool.device), data.labels.to(pool.device)
 
     def judge(who: Tensor, which: Tensor) -> Tensor:
-        return judged(pool[who], images[which], labels[which], engine)[0]
+        return race.judged(pool[who], images[which], labels[which], engine)[0]
 
     return decide(judge, len(pool), len(data), bar, slack, error=error, first=first,
                   growth=growth, seed=seed)
@@ -54,7 +54,8 @@ def decide(judge, candidates: int, images: int, bar: Tensor, slack: int = 0, *,
            error: float = 0.05, first: int = 300, growth: float = 1.5, seed: int = 0) -> Screened:
     """The screening itself: judge(numbers of candidates, numbers of images) gives the errors
     (candidates, images) bool."""
-    _check(images, bar, slack, error, first, growth)
+    require(bar is not None, "bar", bar, f"a bool tensor ({images},), an error set")
+    race._check(candidates, images, 1, bar, slack, error, first, growth)
     order = torch.randperm(images, generator=generator(seed))
     hard, rest = order[bar.cpu()[order]], order[~bar.cpu()[order]]
     seen = torch.full((candidates,), len(hard))
@@ -63,7 +64,7 @@ def decide(judge, candidates: int, images: int, bar: Tensor, slack: int = 0, *,
     kept = judge(everyone, hard).sum(1) if len(hard) else torch.zeros(candidates, dtype=torch.long)
     allowed = len(hard) + slack - kept                  # errors that each may make on the rest
     found = torch.zeros(candidates, dtype=torch.long)   # and those that it has made
-    stops = schedule(len(rest), first, growth) if len(rest) else []
+    stops = race.schedule(len(rest), first, growth) if len(rest) else []
     level = error / max(1, len(stops) - 1)              # the last round leaves no doubt
     alive = everyone[allowed >= 0] if stops else everyone[:0]
     for start, stop in zip([0, *stops], stops, strict=False):
@@ -95,15 +96,3 @@ def _verdicts(found, allowed, stop, total, level) -> tuple[Tensor, Tensor]:
     bad = (hypergeom.sf(f - 1, total, most, stop) <= level) | (f > a)
     good |= a >= total                                  # it may make every error that is left
     return torch.from_numpy(good & ~bad), torch.from_numpy(bad)
-
-
-def _check(images, bar, slack, error, first, growth):
-    require(isinstance(bar, Tensor) and bar.dtype == torch.bool and bar.shape == (images,), "bar",
-            bar, f"a bool tensor ({images},), an error set")
-    require(isinstance(slack, int) and not isinstance(slack, bool) and slack >= 0, "slack", slack,
-            "a whole number ≥ 0")
-    require(isinstance(error, (int, float)) and 0 <= error < 1, "error", error,
-            "a probability in [0, 1)")
-    require(isinstance(first, int) and not isinstance(first, bool) and first >= 1, "first", first,
-            "a whole number ≥ 1")
-    require(isinstance(growth, (int, float)) and growth > 1, "growth", growth, "a factor above 1")
