@@ -255,16 +255,6 @@ def test_contents_say_how_long_a_notebook_takes(toy):
 
 
 # ---------------------------------------------------------------- what is generated
-def test_links_in_markdown_outputs_lead_to_the_built_pages():
-    text = "[a](../book/claims.md) [b](../book/claims.md#m1) [c](11-x.ipynb) [d](https://a.b/c.md)"
-    output = {"output_type": "display_data", "data": {"text/markdown": text}}
-    assert pageparts.with_links(output)["data"]["text/markdown"] == (
-        "[a](../book/claims.html) [b](../book/claims.html#m1) [c](11-x.html) [d](https://a.b/c.md)")
-    assert output["data"]["text/markdown"] == text
-    plain = {"output_type": "stream", "text": "see x.md"}
-    assert pageparts.with_links(plain) == plain
-
-
 def test_prose_changed_since_execution_is_shown_without_a_new_run():
     executed, source = toybook.notebook(), toybook.notebook()
     del source["cells"][2]  # what papermill injected

@@ -19,7 +19,6 @@ from typing import Any
 from wlib import claims, fingerprint
 from wlib.check import require_one_of
 
-SOURCE_LINK = re.compile(r"(\]\((?![a-z]+:)[^)#\s]+)\.(?:md|ipynb)((?:#[^)\s]*)?\))")
 PART = re.compile(r"<!-- wlib: ([\w-]+) ?([\w-]*) -->")
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
 CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
@@ -404,20 +403,11 @@ def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str,
         cells.append(one)
         if one["cell_type"] == "code":
             with_outputs = ran.pop(0)
-            one["outputs"] = [with_links(output) for output in with_outputs.get("outputs", [])]
+            one["outputs"] = with_outputs.get("outputs", [])
             one["execution_count"] = with_outputs.get("execution_count")
             if "parameters" in tags(one):
                 cells += injected
     return fresh | {"cells": cells, "metadata": executed.get("metadata", {})}
-
-
-def with_links(output: Mapping[str, Any]) -> dict[str, Any]:
-    """An output whose Markdown links lead to the built pages: nobody resolves them in outputs."""
-    text = output.get("data", {}).get("text/markdown")
-    if text is None:
-        return dict(output)
-    text = SOURCE_LINK.sub(r"\1.html\2", "".join(text))
-    return {**output, "data": {**output["data"], "text/markdown": text}}
 
 
 def tags(one: Mapping[str, Any]) -> list[str]:
