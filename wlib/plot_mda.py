@@ -4,3 +4,193 @@ As in `wlib.plot`: a function takes results and draws, and computes nothing that
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import PercentFormatter
+
+from wlib.explore import Chart, explorer, frame
+from wlib.plot import FULL, METHOD, REDRAWN, lines, over_seeds
+
+SQUARES = 300           # of all strips of an explorer's frame together
+
+
+# ---- 21: parts ----------------------------------------------------------------------------------
+def chain(weights: Sequence, lit: Sequence, *, title: str):
+    """A small chain of linear layers as units and weights, what stays in blue.
+
+    `weights` are matrices (Q,P) from the first layer on, `lit` a bool array for each column of
+    units, one more. The first column is the input, which is never cut; `lit` says what the layer
+    behind it needs.
+    """
+    weights, lit = [np.asarray(w, float) for w in weights], [np.asarray(m, bool) for m in lit]
+    figure, axis = plt.subplots(figsize=(6.4, 3.2))
+    heights = [(len(column) - 1) / 2 - np.arange(len(column)) for column in lit]
+    largest = max(np.abs(w).max() for w in weights)
+    for at, w in enumerate(weights):
+        stays = np.ones(len(lit[0]), bool) if at == 0 else lit[at]
+        for q, p in zip(*np.nonzero(w), strict=True):
+            kept = lit[at + 1][q] and stays[p]
+            axis.plot([at, at + 1], [heights[at][p], heights[at + 1][q]], zorder=2 if kept else 1,
+                      color=METHOD if kept else "#d5d5d5", lw=0.5 + 3 * abs(w[q, p]) / largest,
+                      ls="-" if w[q, p] > 0 else (0, (2, 1.5)))
+    names = ["input", *("hidden" for _ in weights[1:]), "class"]
+    for at, (column, y, name) in enumerate(zip(lit, heights, names, strict=True)):
+        stays = np.ones(len(column), bool) if at == 0 else column
+        axis.scatter(np.full(len(y), at), y, s=430, zorder=3, lw=1.5,
+                     c=[METHOD if kept else "white" for kept in stays],
+                     edgecolors=[METHOD if kept else "#8a8a8a" for kept in stays])
+        for number, (height, kept) in enumerate(zip(y, stays, strict=True)):
+            label = number if name == "class" else number + 1
+            axis.text(at, height, str(label), ha="center", va="center", zorder=4, fontsize=10,
+                      color="white" if kept else "#5f5f5f")
+        axis.text(at, max(map(len, lit)) / 2 + 0.2, name, ha="center", fontsize=10)
+    top = max(map(len, lit)) / 2
+    axis.set(xlim=(-0.4, len(lit) - 0.6), ylim=(-top - 0.1, top + 0.6))
+    axis.set_axis_off()
+    axis.set_title(title)
+    return figure
+
+
+def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str,
+                    xlabel: str):
+    """Bars of a value with 95 % intervals over seeds, a row an arm, a panel a network.
+
+    The first arm is what the others are held against: a dotted line through the panel.
+    """
+    networks = list(table["network"].unique())
+    summary = over_seeds(table, ["network", "arm"], value).set_index(["network", "arm"])
+    rows = list(arms)[1:]
+    figure, axes = plt.subplots(1, len(networks), sharey=True, squeeze=False,
+                                figsize=(FULL[0], 0.36 * len(rows) + 1.5))
+    for axis, name in zip(axes[0], networks, strict=True):
+        part = summary.loc[name].loc[rows]
+        axis.barh(range(len(rows)), part["mean"], xerr=part["half"], height=0.62, capsize=2,
+                  color=[arms[arm] for arm in rows])
+        axis.axvline(summary.loc[(name, next(iter(arms))), "mean"], color="#333333", ls=":",
+                     lw=1.5)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlim(0, 1.02)
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_title(name, fontweight="normal", fontsize=10)
+    axes[0, 0].invert_yaxis()
+    figure.supxlabel(xlabel, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+    """Accuracy of parts over the MACs they keep, a line an arm, a panel a network.
+
+    Columns network, arm, share, macs, accuracy, seed. Arm "thresholds" is drawn as a star, arm
+    "logit restriction" as a dotted line.
+    """
+    networks = list(table["network"].unique())
+    figure, axes = plt.subplots(1, len(networks), sharey=True, squeeze=False,
+                                figsize=(FULL[0], 3.5))
+    for axis, name in zip(axes[0], networks, strict=True):
+        part = table[table["network"] == name]
+        mean = part.groupby("arm")[["macs", "accuracy"]].mean()
+        lines(part.assign(macs=part["macs"].round(4)), "macs", "accuracy", arms=arms, axis=axis,
+              categorical=False, xlabel=" ", title=name,
+              ylabel="validation accuracy" if axis is axes[0, 0] else " ",
+              level={"logit restriction": mean["accuracy"]["logit restriction"]})
+        star = mean.loc["thresholds"]
+        axis.plot(star["macs"], star["accuracy"], marker="*", ms=14, color=METHOD, mec="white",
+                  ls="", zorder=4, label="MDA, thresholds")
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.title.set(fontweight="normal", fontsize=10)
+        handles = axis.get_legend_handles_labels()
+        axis.get_legend().remove()
+    figure.supxlabel("MACs kept", fontsize=10)
+    figure.legend(*handles, loc="outside lower center", ncols=4, handlelength=1.5,
+                  columnspacing=1.2)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def mda_explorer(glances: Mapping[tuple[int, int], Mapping], names: Sequence[str], *,
+                 starts: Sequence[int], counts: Sequence[int], images: int,
+                 start: Sequence[int] | None = None):
+    """An explorer of parts: where their classes begin, how many they are, what stays and knows.
+
+    A glance, under (first class, number of classes), has `classes`, the sorted chosen ones, `lit`
+    {layer: bool (Q,)}, `every`, the accuracy of the part with all outputs on each of the K
+    classes, `pruned` and `restricted`, the accuracy on its own classes of the part and of the
+    whole network restricted to them, and `weights`, the share kept.
+    """
+    def one(first, count):
+        glance = glances[first, int(count)]
+        return frame([_strips(glance), _known(glance, names)],
+                     mda_caption(glance, names, images=images))
+
+    # Slider positions are shown as they are; the classes' names say more than their numbers.
+    first_of = {names[b]: b for b in starts}
+    return explorer({"classes from": list(first_of), "number of classes": list(counts)},
+                    lambda name, count: one(first_of[name], count), start=start)
+
+
+def mda_caption(glance: Mapping, names: Sequence[str], *, images: int) -> str:
+    """All numbers of one position in a sentence or two."""
+    own = [names[c] for c in glance["classes"]]
+    lit = sum(int(np.asarray(mask).sum()) for mask in glance["lit"].values())
+    total = sum(len(mask) for mask in glance["lit"].values())
+    every = np.asarray(glance["every"], float)
+    others = np.delete(every, glance["classes"])
+    foreign = f" and {others.mean():.0%} of the others" if len(others) else ""
+    return (f"Part for {' '.join(own)}: {lit} of {total} channels stay, {glance['weights']:.0%} of "
+            f"the weights. With all outputs it gets {every[glance['classes']].mean():.0%} of its "
+            f"own images right{foreign} ({images} validation images in all). Among its own "
+            f"classes alone the part gets {glance['pruned']:.0%}, the whole network restricted to "
+            f"them {glance['restricted']:.0%}.")
+
+
+def _strips(glance):
+    """A row of squares a layer, full where a channel stays; of wide layers, some of the channels."""
+    lit = {name: np.asarray(mask, bool) for name, mask in glance["lit"].items()}
+    chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
+    wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
+    high = (chart.HEIGHT - 30) / len(lit)
+    square = f"stroke-width='{min(16.0, 0.7 * high):.1f}'"
+    for number, (name, mask) in enumerate(lit.items()):
+        shown = mask[np.linspace(0, len(mask) - 1, min(most, len(mask))).round().astype(int)]
+        y, gap = round(30 + high * (number + 0.5), 1), min(1.0, 0.2 * wide)
+        chart.text(left - 6, y + 4, name, "text-anchor='end'")
+        chart.path(f"M{left} {y}h{wide * len(shown) - gap:.1f}", "currentColor",
+                   f"{square} stroke-opacity='.18' stroke-dasharray='{wide - gap:.2f} {gap:.2f}'")
+        marks = "".join(f"M{left + wide * k:.1f} {y}h{wide - gap:.1f}"
+                        for k in np.flatnonzero(shown))
+        if marks:
+            chart.path(marks, METHOD, square)
+    counts = ", ".join(f"{name} {int(mask.sum())} of {len(mask)}" for name, mask in lit.items())
+    return chart.svg(f"Channels that stay: {counts}.")
+
+
+def _known(glance, names):
+    """What the part with all outputs knows of each class, and of its own beside the whole."""
+    every, own = np.asarray(glance["every"], float), set(glance["classes"])
+    chart = Chart("What it knows, all outputs kept", (-0.6, len(every) - 0.4), (0, 1.0))
+    chart.parts = chart.parts[:1]                    # own ticks: classes have names
+    for value in (0.0, 0.5, 1.0):
+        chart.path(f"M{chart.LEFT} {chart.up(value):.1f}H{chart.RIGHT}", "currentColor",
+                   "stroke-opacity='.2'")
+        chart.text(chart.LEFT - 5, chart.up(value) + 4, f"{value:.0%}", "text-anchor='end'")
+    thick = 0.7 * (chart.RIGHT - chart.LEFT) / len(every)
+    for chosen, color, word in ((True, METHOD, "own classes"), (False, REDRAWN, "others")):
+        bars = "".join(f"M{chart.across(c):.1f} {chart.BOTTOM}V{chart.up(v):.1f}"
+                       for c, v in enumerate(every) if (c in own) == chosen)
+        if bars:
+            chart.path(bars, color, f"stroke-width='{thick:.1f}'")
+        chart.key(word, color)
+    for c, name in enumerate(names):
+        chart.text(chart.across(c), chart.BOTTOM + 15, name, "text-anchor='middle'"
+                   + (" font-weight='700'" if c in own else ""))
+    chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 8,
+               f"own classes only: part {glance['pruned']:.0%}, whole {glance['restricted']:.0%}",
+               "text-anchor='middle'")
+    return chart.svg("With all outputs the part knows " + ", ".join(
+        f"{name} {v:.0%}" for name, v in zip(names, every, strict=True)) + ".")
