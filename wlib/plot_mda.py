@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import FULL, METHOD, REDRAWN, lines, over_seeds
+from wlib.plot import FULL, MARKERS, METHOD, REDRAWN, lines, over_seeds
 
 SQUARES = 300           # of all strips of an explorer's frame together
 
@@ -79,6 +79,32 @@ def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str],
         axis.set_title(name, fontweight="normal", fontsize=10)
     axes[0, 0].invert_yaxis()
     figure.supxlabel(xlabel, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column: str, panel: str,
+                 arms: Mapping[str, str], title: str, xlabel: str):
+    """A value before and after, joined by a line, with 95 % intervals over seeds: `rows` are
+    values of the column `arm`, the two `arms` values of `column`, a panel each of `panel`."""
+    names = list(table[panel].unique())
+    summary = over_seeds(table, [panel, "arm", column], value).set_index([panel, "arm", column])
+    figure, axes = plt.subplots(1, len(names), sharey=True, squeeze=False,
+                                figsize=(FULL[0], 0.36 * len(rows) + 1.7))
+    for axis, name in zip(axes[0], names, strict=True):
+        for at, row in enumerate(rows):
+            axis.plot(summary.loc[name].loc[row]["mean"], [at, at], color="#d0d0d0", lw=3, zorder=1)
+        for marker, (arm, color) in zip(MARKERS, arms.items(), strict=False):
+            part = summary.loc[[(name, row, arm) for row in rows]]
+            axis.errorbar(part["mean"], range(len(rows)), xerr=part["half"], color=color, ls="",
+                          marker=marker, ms=5.5, capsize=2, elinewidth=1, label=arm)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_xlim(0, 1.02)
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_title(name, fontweight="normal", fontsize=10)
+    axes[0, 0].invert_yaxis()
+    figure.supxlabel(xlabel, fontsize=10)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
@@ -150,7 +176,7 @@ def mda_caption(glance: Mapping, names: Sequence[str], *, images: int) -> str:
 
 
 def _strips(glance):
-    """A row of squares a layer, full where a channel stays; of wide layers, some of the channels."""
+    """A row of squares a layer, full where a channel stays; of wide layers, some channels."""
     lit = {name: np.asarray(mask, bool) for name, mask in glance["lit"].items()}
     chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
     wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
