@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import FULL, MARKERS, METHOD, REDRAWN, lines, over_seeds
+from wlib.plot import FULL, MARKERS, METHOD, REDRAWN, dots, lines, over_seeds
 
 SQUARES = 300           # of all strips of an explorer's frame together
 
@@ -55,6 +55,26 @@ def chain(weights: Sequence, lit: Sequence, *, title: str):
     return figure
 
 
+def places(table: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
+           xlabel: str):
+    """`plot.dots` between 0 and 1 with the legend below, where it hides nothing."""
+    figure = dots(table, value, name=name, arms=arms, title="", xlabel=xlabel)
+    axis, = figure.axes
+    axis.set_xlim(0, 1.02)
+    axis.get_legend().remove()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(arms),
+                  handlelength=1.2, columnspacing=1.2)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def depth_curve(table: pd.DataFrame, x: str, y: str, **style):
+    """`plot.lines` of an accuracy, not drawn above 100 %."""
+    figure = lines(table, x, y, **style)
+    figure.axes[0].set_ylim(top=1.02)
+    return figure
+
+
 def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str,
                     xlabel: str):
     """Bars of a value with 95 % intervals over seeds, a row an arm, a panel a network.
@@ -78,7 +98,7 @@ def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str],
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_title(name, fontweight="normal", fontsize=10)
     axes[0, 0].invert_yaxis()
-    figure.supxlabel(xlabel, fontsize=10)
+    axes[0, len(networks) // 2].set_xlabel(xlabel)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
@@ -103,7 +123,7 @@ def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_title(name, fontweight="normal", fontsize=10)
     axes[0, 0].invert_yaxis()
-    figure.supxlabel(xlabel, fontsize=10)
+    axes[0, -1].set_xlabel(xlabel, loc="right")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
@@ -122,17 +142,18 @@ def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
         part = table[table["network"] == name]
         mean = part.groupby("arm")[["macs", "accuracy"]].mean()
         lines(part.assign(macs=part["macs"].round(4)), "macs", "accuracy", arms=arms, axis=axis,
-              categorical=False, xlabel=" ", title=name,
+              categorical=False, title=name,
+              xlabel="MACs kept" if axis is axes[0, len(networks) // 2] else " ",
               ylabel="validation accuracy" if axis is axes[0, 0] else " ",
               level={"logit restriction": mean["accuracy"]["logit restriction"]})
         star = mean.loc["thresholds"]
         axis.plot(star["macs"], star["accuracy"], marker="*", ms=14, color=METHOD, mec="white",
                   ls="", zorder=4, label="MDA, thresholds")
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axis.title.set(fontweight="normal", fontsize=10)
+        axis.set_ylim(top=1.02)
+        axis.set_title(name, fontweight="normal", fontsize=10)
         handles = axis.get_legend_handles_labels()
         axis.get_legend().remove()
-    figure.supxlabel("MACs kept", fontsize=10)
     figure.legend(*handles, loc="outside lower center", ncols=4, handlelength=1.5,
                   columnspacing=1.2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
@@ -185,13 +206,15 @@ def _strips(glance):
     for number, (name, mask) in enumerate(lit.items()):
         shown = mask[np.linspace(0, len(mask) - 1, min(most, len(mask))).round().astype(int)]
         y, gap = round(30 + high * (number + 0.5), 1), min(1.0, 0.2 * wide)
+        style = f"{square} stroke-dasharray='{wide - gap:.2f} {gap:.2f}'"    # anew in every run
         chart.text(left - 6, y + 4, name, "text-anchor='end'")
         chart.path(f"M{left} {y}h{wide * len(shown) - gap:.1f}", "currentColor",
-                   f"{square} stroke-opacity='.18' stroke-dasharray='{wide - gap:.2f} {gap:.2f}'")
-        marks = "".join(f"M{left + wide * k:.1f} {y}h{wide - gap:.1f}"
-                        for k in np.flatnonzero(shown))
-        if marks:
-            chart.path(marks, METHOD, square)
+                   f"{style} stroke-opacity='.18'")
+        edges = np.diff(shown.astype(int), prepend=0, append=0)
+        runs = "".join(f"M{left + wide * a:.1f} {y}h{wide * (b - a) - gap:.1f}" for a, b in zip(
+            np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
+        if runs:
+            chart.path(runs, METHOD, style)
     counts = ", ".join(f"{name} {int(mask.sum())} of {len(mask)}" for name, mask in lit.items())
     return chart.svg(f"Channels that stay: {counts}.")
 
