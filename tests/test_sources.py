@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wlib import nets, sources
+from wlib import sources
 from wlib.data import ImageSet
 
 
@@ -47,9 +47,8 @@ def test_training_goes_on_from_the_fast_start_and_repeats(tmp_path, monkeypatch)
 def test_networks_of_torchvision_are_built_for_the_classes():
     data = small().fit
     assert sources.design("lenet", data) == "lenet"
-    net = nets.fresh(sources.design("resnet18", data), 0)
-    assert net.fc.out_features == 3
-    assert nets.fresh(sources.design("googlenet", data), 0).aux1 is None
+    assert sources.design("resnet18", data).fc.out_features == 3
+    assert sources.design("googlenet", data).aux1 is None
 
 
 def test_bad_input_is_refused():

@@ -6,7 +6,7 @@ train nothing and choose no channels, so that whatever is fitted to logits can b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -83,12 +83,13 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
                      for i, seed in enumerate(seeds)])
 
 
-def design(architecture: str, data: ImageSet) -> str | Callable[[], nn.Module]:
-    """What `wlib.train` takes: a name of `wlib.nets`, or a maker of torchvision's network."""
+def design(architecture: str, data: ImageSet) -> str | nn.Module:
+    """What `wlib.train` takes: a name of `wlib.nets`, or a network of torchvision to start anew."""
     if architecture in nets.ARCHITECTURES:
         return architecture
     from torchvision import models  # late, because it takes a second to import
 
     require_one_of("architecture", architecture, [*nets.ARCHITECTURES, *models.list_models()])
     more = {"aux_logits": False, "init_weights": True} if architecture == "googlenet" else {}
-    return partial(models.get_model, architecture, num_classes=len(data.classes), **more)
+    return nets.fresh(
+        partial(models.get_model, architecture, num_classes=len(data.classes), **more), 0)
