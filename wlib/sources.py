@@ -21,8 +21,8 @@ from wlib.pool import Pool
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
              "Cyrillic": "БДЖЛЧШЩЪЫЬЭЮЯдзйлфцщ"}
-SAMPLES = (150, 40, 60)                  # images of a class: training, validation, test
-RATES = {"vgg": 2e-3, "resnet": 2e-3}    # of the fast start; 1e-3 for all others
+SAMPLES = (150, 40, 60)        # images of a class: training, validation, test
+RATE = 1e-3                    # at twice the rate some networks never leave the start
 
 
 class Images(NamedTuple):
@@ -35,8 +35,8 @@ class Images(NamedTuple):
 
 
 def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
-           samples: Sequence[int] = SAMPLES, held: int = 20, style: str = "color", seed: int = 0
-           ) -> Images:
+           samples: Sequence[int] = SAMPLES, held: int = 20, style: str = "color",
+           warp: float = 0.5, seed: int = 0) -> Images:
     """The images of one source, `held` of each class held out of the training split.
 
     `glyphs` renders the first `ways` letters of an alphabet, `samples` of each for the three
@@ -48,8 +48,8 @@ def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
     require(len(samples) == len(SPLITS), "samples", samples, "one number a split: three")
     if name == "glyphs":
         letters = ALPHABETS[alphabet][:ways]
-        sets = [load(name, split, characters=letters, style=style, samples=count, seed=seed)
-                for split, count in zip(SPLITS, samples, strict=True)]
+        sets = [load(name, split, characters=letters, style=style, samples=count, warp=warp,
+                     seed=seed) for split, count in zip(SPLITS, samples, strict=True)]
     else:
         sets = [load(name, split) for split in SPLITS]
     return Images(*divide(sets[0], held), *sets[1:])
@@ -74,12 +74,11 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
     rate: without this calm end the last steps decide how good a network is. `architecture` is a
     name of `wlib.nets` or of torchvision; `widths` are those of "vgg" and "resnet".
     """
-    own = {"widths": tuple(widths)} if architecture in RATES else {}
-    rate = RATES.get(architecture, 1e-3)
+    own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
     started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,
-                               batch=batch, rate=rate, device=device, **own)
+                               batch=batch, rate=RATE, device=device, **own)
     return Pool.cat([train.stored_fit(started[i], data, seeds=[seed], epochs=max(1, epochs // 3),
-                                      batch=2 * batch, rate=rate / 4, device=device)
+                                      batch=2 * batch, rate=RATE / 4, device=device)
                      for i, seed in enumerate(seeds)])
 
 
