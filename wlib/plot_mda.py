@@ -69,9 +69,10 @@ def places(table: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str
 
 
 def depth_curve(table: pd.DataFrame, x: str, y: str, **style):
-    """`plot.lines` of an accuracy, not drawn above 100 %."""
+    """`plot.lines` of an accuracy, between 0 and 100 %."""
     figure = lines(table, x, y, **style)
-    figure.axes[0].set_ylim(top=1.02)
+    axis, = figure.axes
+    axis.set_ylim(max(0, axis.get_ylim()[0]), 1.02)
     return figure
 
 
@@ -150,7 +151,7 @@ def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
         axis.plot(star["macs"], star["accuracy"], marker="*", ms=14, color=METHOD, mec="white",
                   ls="", zorder=4, label="MDA, thresholds")
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axis.set_ylim(top=1.02)
+        axis.set_ylim(max(0, axis.get_ylim()[0]), 1.02)
         axis.set_title(name, fontweight="normal", fontsize=10)
         handles = axis.get_legend_handles_labels()
         axis.get_legend().remove()
