@@ -1,6 +1,7 @@
 """Explorers: sliders joined to frames without a kernel, and the small charts in the frames."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -14,10 +15,22 @@ from conftest import REPOSITORY
 from PIL import Image
 from scipy import fft
 
-from wlib import explore, mge, parameters, plot, score, train
+from wlib import (
+    cutting,
+    explore,
+    mda,
+    mge,
+    parameters,
+    plot,
+    plot_mda,
+    score,
+    sources,
+    train,
+    wiring,
+)
 from wlib.data import load
 
-NAME = "11-mge-generate"
+NAME, CUT = "11-mge-generate", "21-mda-disassemble"
 
 
 def glances(energies=(0.5, 0.9, 0.99)):
@@ -180,18 +193,98 @@ def test_a_chart_that_counts_has_whole_ticks():
     assert {"0", "1", "2", "78.4%"} <= set(words) and "0.5" not in words
 
 
+# ---- the explorer of MDA ------------------------------------------------------------------------
+def lit_parts(starts=(0, 2), counts=(1, 3), classes=4, widths=(5, 600)):
+    """What the explorer of MDA shows, of no network at all."""
+    random, found = np.random.default_rng(2), {}
+    for first in starts:
+        for count in counts:
+            lit = {f"conv{n}": random.random(width) < 0.6 for n, width in enumerate(widths)}
+            found[first, count] = {
+                "classes": sorted((first + k) % classes for k in range(count)), "lit": lit,
+                "every": random.random(classes).tolist(), "weights": 0.25, "pruned": 0.875,
+                "restricted": 0.9375}
+    return found
+
+
+def test_each_part_shows_its_channels_and_what_it_knows():
+    given, names = lit_parts(), ("A", "B", "<", "truck")
+    *sliders, outer = plot_mda.mda_explorer(given, names, starts=(0, 2), counts=(1, 3),
+                                            images=80).children
+    assert [one.options for one in sliders] == [("A", "<"), ("1", "3")]
+    for (first, count), glance in given.items():
+        frame = outer.children[(0, 2).index(first)].children[(1, 3).index(count)].value
+        strips, known = map(ElementTree.fromstring, re.findall(r"<svg.*?</svg>", frame))
+        small, wide = glance["lit"].values()
+        assert f"conv0 {small.sum()} of 5, conv1 {wide.sum()} of 600" in strips.get("aria-label")
+        assert f"A {glance['every'][0]:.0%}" in known.get("aria-label")
+        assert [one.get("font-weight") for one in known.iter("text") if one.text in
+                ("A", "B", "<", "tru")] == ["700" if c in glance["classes"] else None
+                                            for c in range(4)]
+        caption = html.unescape(re.search(r"<p class[^>]*>(.*)</p>", frame)[1])
+        own = " ".join(names[c] for c in glance["classes"])
+        assert caption.startswith(f"Part for {own}: {small.sum() + wide.sum()} of 605 channels")
+        assert "25% of the weights" in caption and "gets 88%" in caption and "94%" in caption
+
+
+def test_a_strip_lights_as_many_squares_as_channels_stay():
+    glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
+              "classes": [0]}
+    tree = ElementTree.fromstring(plot_mda._strips(glance))
+    faint, lit, other = tree.iter("path")                      # nothing is lit in the second layer
+    square, gap = map(float, faint.get("stroke-dasharray").split())
+    runs = [float(run) for run in re.findall(r"h([\d.]+)", lit.get("d"))]
+    assert [round((run + gap) / (square + gap)) for run in runs] == [2, 1]
+    assert lit.get("stroke") == plot.METHOD and other.get("stroke") == "currentColor"
+
+
+def test_the_frames_of_a_large_network_fit_a_page():
+    given = lit_parts(counts=(1, 2, 3), widths=[512] * 16)
+    size = max(len(plot_mda._strips(glance)) for glance in given.values())
+    assert size < 7000
+
+
+def frames_of(name):
+    """The frames of a notebook's explorer as executed, and the parameters of its smoke run."""
+    notebook = json.loads((REPOSITORY / f"_build/smoke/executed/{name}.ipynb").read_text())
+    state = notebook["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    smoke = yaml.safe_load((REPOSITORY / "profiles/smoke.yml").read_text())[name]
+    return ([one["state"]["value"] for one in state.values() if one["model_name"] == "HTMLModel"],
+            parameters.defaults(REPOSITORY / f"notebooks/{name}.ipynb") | smoke)
+
+
+@pytest.mark.book
+def test_a_frame_of_the_cut_shows_what_wlib_computes(smoke_run):
+    """The part for the first three classes, cut again."""
+    assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
+    frames, given = frames_of(CUT)
+    images = sources.images(given["data"], ways=given["ways"], samples=given["samples"],
+                            held=given["held"])
+    net = sources.trained(given["architectures"][0], images.fit, seeds=given["seeds"],
+                          epochs=given["epochs"], widths=given["widths"]).network(0)
+    x, y = images.fit.floats(), images.fit.labels
+    right = wiring.logits(net, x).argmax(1) == y
+    chosen = mda.select(net, x, y, given["per_class"],
+                        correct=len(set(y[right].tolist())) == given["ways"])
+    masks = mda.masks(mda.contributions(net, x[chosen], y[chosen]), mode="graph")
+    part = mda.disassemble(net, masks, [0, 1, 2])
+    share = cutting.cost(part, x[0]).weights / cutting.cost(net, x[0]).weights
+    own, names = images.validation.labels < 3, " ".join(images.fit.classes[:3])
+    said = wiring.logits(part, images.validation.floats()[own]).argmax(1)
+    hits = (said == images.validation.labels[own]).double().mean().item()
+    frame, = (one for one in frames if f"Part for {names}:" in one)
+    assert f"{share:.0%} of the weights" in frame
+    assert f"Among its own classes alone the part gets {hits:.0%}" in frame
+
+
 @pytest.mark.book
 def test_a_frame_of_the_notebook_shows_what_wlib_computes(smoke_run):
     """One position from scratch: SciPy finds what is kept, wlib the accuracy of the children."""
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
-    notebook = json.loads((REPOSITORY / f"_build/smoke/executed/{NAME}.ipynb").read_text())
-    state = notebook["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    frames = [one["state"]["value"] for one in state.values() if one["model_name"] == "HTMLModel"]
+    frames, given = frames_of(NAME)
     assert len(frames) >= 9
     frame, = (one for one in frames if "Energy kept 0.9:" in one)
 
-    smoke = yaml.safe_load((REPOSITORY / "profiles/smoke.yml").read_text())[NAME]
-    given = parameters.defaults(REPOSITORY / f"notebooks/{NAME}.ipynb") | smoke
     train_set, validation = (load(given["data"], split) for split in ("train", "validation"))
     parent = train.stored_fit("lenet", train_set, seeds=given["seeds"], epochs=given["epochs"])[0]
     first = parent.parameters["conv1.weight"].flatten().double().numpy()

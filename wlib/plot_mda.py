@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from wlib.explore import Chart, explorer, frame
 from wlib.plot import FULL, MARKERS, METHOD, REDRAWN, dots, lines, over_seeds
 
-SQUARES = 300           # of all strips of an explorer's frame together
+SQUARES = 240           # of all strips of an explorer's frame together
 
 
 # ---- 21: parts ----------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ def _strips(glance):
 def _known(glance, names):
     """What the part with all outputs knows of each class, and of its own beside the whole."""
     every, own = np.asarray(glance["every"], float), set(glance["classes"])
-    chart = Chart("What it knows, all outputs kept", (-0.6, len(every) - 0.4), (0, 1.0))
-    chart.parts = chart.parts[:1]                    # own ticks: classes have names
+    chart = Chart("What it knows, all outputs kept")
+    chart.x, chart.y = (-0.6, len(every) - 0.4), (0, 1)      # classes have names, not ticks
     for value in (0.0, 0.5, 1.0):
         chart.path(f"M{chart.LEFT} {chart.up(value):.1f}H{chart.RIGHT}", "currentColor",
                    "stroke-opacity='.2'")
@@ -236,8 +236,8 @@ def _known(glance, names):
         if bars:
             chart.path(bars, color, f"stroke-width='{thick:.1f}'")
         chart.key(word, color)
-    for c, name in enumerate(names):
-        chart.text(chart.across(c), chart.BOTTOM + 15, name, "text-anchor='middle'"
+    for c, name in enumerate(names if len(names) <= 26 else ()):       # more would not fit
+        chart.text(chart.across(c), chart.BOTTOM + 15, name[:3], "text-anchor='middle'"
                    + (" font-weight='700'" if c in own else ""))
     chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 8,
                f"own classes only: part {glance['pruned']:.0%}, whole {glance['restricted']:.0%}",
