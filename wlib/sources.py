@@ -36,7 +36,7 @@ class Images(NamedTuple):
 
 def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
            samples: Sequence[int] = SAMPLES, held: int = 20, style: str = "color",
-           warp: float = 0.5, seed: int = 0) -> Images:
+           warp: float = 1.0, seed: int = 0) -> Images:
     """The images of one source, `held` of each class held out of the training split.
 
     `glyphs` renders the first `ways` letters of an alphabet, `samples` of each for the three
