@@ -32,6 +32,9 @@ def test_the_two_look_alikes_are_the_only_ones():
 def test_real_sets_keep_their_classes_and_splits():
     parts = sources.images("digits", held=3)
     assert parts.fit.classes == tuple("0123456789") and len(parts.held) == 30
+    fewer = sources.images("digits", samples=(20, 5, 5), held=3)
+    assert [len(part) for part in fewer] == [170, 30, 50, 50]
+    assert set(fewer.test.hashes()) <= set(parts.test.hashes())
 
 
 def test_training_goes_on_from_the_fast_start_and_repeats(tmp_path, monkeypatch):
