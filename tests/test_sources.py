@@ -18,7 +18,7 @@ def test_held_out_images_are_the_last_of_each_class_and_in_no_other_split():
     hashes = [set(part.hashes()) for part in parts]
     assert len(set.union(*hashes)) == sum(map(len, hashes))
     whole = sources.load("glyphs", "train", characters="ABD", style="color", samples=6,
-                         warp=0.5, seed=0)
+                         seed=0)
     assert set(whole[12:].hashes()) == hashes[1]          # drawn class by class in turn
 
 
@@ -32,6 +32,9 @@ def test_the_two_look_alikes_are_the_only_ones():
 def test_real_sets_keep_their_classes_and_splits():
     parts = sources.images("digits", held=3)
     assert parts.fit.classes == tuple("0123456789") and len(parts.held) == 30
+    fewer = sources.images("digits", samples=(20, 5, 5), held=3)
+    assert [len(part) for part in fewer] == [170, 30, 50, 50]
+    assert set(fewer.test.hashes()) <= set(parts.test.hashes())
 
 
 def test_training_goes_on_from_the_fast_start_and_repeats(tmp_path, monkeypatch):

@@ -35,23 +35,28 @@ class Images(NamedTuple):
 
 
 def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
-           samples: Sequence[int] = SAMPLES, held: int = 20, style: str = "color",
-           warp: float = 0.5, seed: int = 0) -> Images:
+           samples: Sequence[int] | None = None, held: int = 20, style: str = "color",
+           seed: int = 0) -> Images:
     """The images of one source, `held` of each class held out of the training split.
 
     `glyphs` renders the first `ways` letters of an alphabet, `samples` of each for the three
-    splits. Every other name of `wlib.data.load` has its own classes and images.
+    splits (default `SAMPLES`). Every other name of `wlib.data.load` has its own classes and
+    images, of which `samples`, if given, takes so many a class on average.
     """
     require_one_of("alphabet", alphabet, ALPHABETS)
     require(isinstance(ways, int) and 1 <= ways <= len(ALPHABETS[alphabet]), "ways", ways,
             f"a whole number from 1 to {len(ALPHABETS[alphabet])}")
-    require(len(samples) == len(SPLITS), "samples", samples, "one number a split: three")
+    require(samples is None or len(samples) == len(SPLITS), "samples", samples,
+            "one number a split: three")
     if name == "glyphs":
         letters = ALPHABETS[alphabet][:ways]
-        sets = [load(name, split, characters=letters, style=style, samples=count, warp=warp,
-                     seed=seed) for split, count in zip(SPLITS, samples, strict=True)]
+        sets = [load(name, split, characters=letters, style=style, samples=count, seed=seed)
+                for split, count in zip(SPLITS, samples or SAMPLES, strict=True)]
     else:
         sets = [load(name, split) for split in SPLITS]
+        if samples is not None:
+            sets = [one.take(min(len(one), count * len(one.classes)), seed=seed)
+                    for one, count in zip(sets, samples, strict=True)]
     return Images(*divide(sets[0], held), *sets[1:])
 
 
