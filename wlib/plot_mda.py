@@ -45,7 +45,10 @@ def gaps(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
                percent=False, title=title, xlabel="classes of the first and the second source",
                ylabel="accuracy minus base, points", level={"base": 0.0})
     axis.set_xticks(range(len(pairs)), pairs)
-    axis.legend(fontsize=9, ncols=2)
+    axis.set_ylim(bottom=max(-100, axis.get_ylim()[0]), top=min(40, axis.get_ylim()[1]))
+    axis.get_legend().remove()
+    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                       handlelength=1.5, columnspacing=1.2)
     return axis.figure
 
 
@@ -57,6 +60,8 @@ def sizes(frame: pd.DataFrame, *, groups: Mapping[str, str], limit: float, title
     axis = plt.figure(figsize=(COLUMN[0] + 1.2, COLUMN[1])).subplots()
     for marker, (kind, color) in zip(MARKERS, groups.items(), strict=False):
         part = frame[frame["kind"] == kind]
+        if part.empty:
+            continue
         axis.plot(part["factor"], part["gain"], color=color, ls="", marker=marker, ms=5.5,
                   alpha=0.75, label=kind)
     axis.axhline(0, color="#333333", lw=1, ls=":")
