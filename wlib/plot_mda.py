@@ -12,9 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import PercentFormatter
 
 from wlib.draw import CONTROL, METHOD, PURPLE, REDRAWN
-from wlib.plot import FULL, MARKERS, over_seeds
+from wlib.plot import FULL, MARKERS, lines, over_seeds
 
 # ---- 23: uses of parts ---------------------------------------------------------------------------
 BOTH, NONE = "#222222", "#d4d4d4"
@@ -96,3 +97,59 @@ ROUTES = {"trained": METHOD, "random masks of equal size": "#8a8a8a", "untrained
 COMPRESSION = {"contributions": METHOD, "largest weights (L1)": REDRAWN,
                "geometric median": "#029e73", "Taylor": PURPLE, "group norm": "#ca9161",
                "random": CONTROL}
+
+
+def one_route(image, near: pd.DataFrame, *, said: int, true: int, title: str):
+    """An image beside the overlap of its route with the routes of all classes, layer by layer.
+
+    `near` has a row a class and a column a layer; `image` is (C,H,W) in [0, 1].
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=FULL, width_ratios=(1, 2.6))
+    pixels = np.asarray(image).transpose(1, 2, 0)
+    left.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
+    left.set(xticks=[], yticks=[], xlabel=f"a {true}, taken for a {said}")
+    at = range(near.shape[1])
+    others = [c for c in near.index if c not in (said, true)]
+    right.plot(at, near.loc[others].T, color="#c4c4c4", lw=1)
+    right.plot([], [], color="#c4c4c4", lw=1, label="the others")
+    for c, name, color, marker in ((said, "the class it was taken for", REDRAWN, "s"),
+                                   (true, "its own class", METHOD, "o")):
+        right.plot(at, near.loc[c], color=color, marker=marker, ms=5, lw=2,
+                   label=f"{c}, {name}")
+    right.set_xticks(at, near.columns)
+    right.set(ylim=(0, 1.02), xlabel="channels written by", ylabel="overlap (Jaccard)")
+    right.legend()
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str):
+    """Cosines of all pairs of images (B,B) on one color scale, lines between classes."""
+    figure, axes = plt.subplots(1, len(matrices), figsize=(FULL[0], 2.9), sharey=True)
+    low = min(float(np.asarray(m).min()) for m in matrices.values())
+    for axis, (name, cosine) in zip(axes, matrices.items(), strict=True):
+        shown = axis.imshow(np.asarray(cosine), cmap="cividis", vmin=low, vmax=1,
+                            interpolation="nearest")
+        for at in range(every, len(cosine), every):
+            axis.axhline(at - 0.5, color="white", lw=0.3)
+            axis.axvline(at - 0.5, color="white", lw=0.3)
+        axis.set(xticks=[], yticks=[], xlabel="images, class by class")
+        axis.grid(visible=False)
+        axis.set_title(name, fontsize=10, fontweight="normal")
+    figure.colorbar(shown, ax=list(axes), label="cosine", shrink=0.8)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def cost_curve(frame: pd.DataFrame, *, point: tuple[float, float], level: float, title: str):
+    """Accuracy over cost as a share of the full network's, a line a criterion, and one part."""
+    figure = lines(frame, "cost", "accuracy", arms=COMPRESSION, categorical=False, title=title,
+                   level={"full network": level}, ylabel="validation accuracy",
+                   xlabel="multiply-accumulates, share of the full network")
+    axis = figure.axes[0]
+    axis.plot(*point, marker="*", ms=15, color=METHOD, mec="white", ls="", zorder=5,
+              label="the part")
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.set_size_inches(FULL[0], 3.6)
+    return figure
