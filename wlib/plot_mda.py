@@ -24,8 +24,8 @@ BOTH, NONE = "#222222", "#d4d4d4"
 def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str):
     """Two decision routes through one network, over each other: a column of dots a layer.
 
-    `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them;
-    a line joins neighbors that one route uses, in the color of that route.
+    `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them,
+    those that neither uses below; a line joins neighbors of one route, in its color.
     """
     figure, axis = plt.subplots(figsize=(FULL[0], 4.2))
     colors = {"both": BOTH, names[0]: METHOD, names[1]: REDRAWN, "neither": NONE}
@@ -34,8 +34,9 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
         a, b = np.asarray(uses, bool)
         kind = np.select([a & b, a, b], [0, 1, 2], 3)
         order = np.argsort(np.choose(kind, [1, 0, 2, 3]), kind="stable")   # one, both, other, none
-        place = np.empty(len(kind))
-        place[order] = np.linspace(1, 0, len(kind) + 2)[1:-1]
+        used, place = int((kind < 3).sum()), np.empty(len(kind))
+        place[order] = np.r_[np.linspace(1, 0.3, used + 2)[1:-1],
+                             np.linspace(0.22, 0, len(kind) - used + 2)[1:-1]]
         places.append(place)
         kinds.append(kind)
     for at, ((left, one), (right, two)) in enumerate(pairwise(zip(places, kinds, strict=True))):
@@ -46,9 +47,9 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
             axis.add_collection(LineCollection(ends, colors=[METHOD, REDRAWN][own - 1], lw=0.7,
                                                alpha=faint, rasterized=True, zorder=1))
     for at, (place, kind) in enumerate(zip(places, kinds, strict=True)):
-        size = np.clip(900 / len(place), 9, 60)
         for number, color in enumerate(colors.values()):
             chosen = kind == number
+            size = np.clip(700 / max(1, (kind < 3).sum()), 12, 60) if number < 3 else 9
             axis.scatter(np.full(chosen.sum(), at), place[chosen], s=size, color=color, zorder=2,
                          edgecolor="white", lw=0.4)
     for name, color in colors.items():
@@ -85,7 +86,8 @@ def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title:
                           ls=":" if "random" in arm else "-", label=arm)
         axis.set_xticks(range(len(layers)), layers,
                         rotation=30 if sum(map(len, layers)) > 30 else 0)
-        axis.set(xlabel="channels written by", ylabel=ylabel if network == networks[0] else " ")
+        axis.set(xlabel="channels written by", ylabel=ylabel if network == networks[0] else " ",
+                 ylim=(0, 1.05))
         axis.set_title(network if len(networks) > 1 else "", fontsize=10, fontweight="normal")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(arms), loc="outside lower center")
@@ -150,6 +152,7 @@ def cost_curve(frame: pd.DataFrame, *, point: tuple[float, float], level: float,
     axis.plot(*point, marker="*", ms=15, color=METHOD, mec="white", ls="", zorder=5,
               label="the part")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_ylim(0, 1.02)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     figure.set_size_inches(FULL[0], 3.6)
     return figure
