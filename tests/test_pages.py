@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import toybook
 import yaml
 from bs4 import BeautifulSoup
@@ -21,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
-from wlib import claims, cli, draw, pagecheck, pageparts, pages
+from wlib import claims, cli, draw, mda, pagecheck, pageparts, pages
 from wlib.fingerprint import notebook_fingerprint
 from wlib.pagecheck import PageError
 
@@ -359,6 +360,20 @@ def test_claim_without_a_run_is_not_measured(toy):
     assert "no run yet" in pageparts.claim(book.rows[0], book)
 
 
+def test_a_chapter_can_show_a_measure_that_is_no_claim(toy):
+    book = pageparts.Book.read(toy, "laptop")
+    assert pageparts.measured(book, "noise-levels") == "*Not measured yet: noise-levels.*"
+    built = toybook.results()
+    built["measures"]["noise levels"] = built["measures"]["T1"]
+    book.built["01-toy"] = built
+    text = pageparts.measured(book, "noise-levels")
+    assert "| noise | control |" in text and "93.6" in text and "profile laptop" in text
+    recorded = toybook.results("study", shift=2.0)
+    recorded["measures"]["noise levels"] = recorded["measures"]["T1"]
+    book.recorded["01-toy"] = recorded
+    assert "95.6" in pageparts.measured(book, "noise-levels")        # the recorded run goes first
+
+
 def test_a_bar_in_a_text_does_not_break_a_table(toy):
     book = pageparts.Book.read(toy, "laptop")
     line = next(line for line in pageparts.claims_table(book, "").splitlines() if "T1" in line)
@@ -457,6 +472,35 @@ def test_toy_numbers_of_the_mge_chapter_are_right():
         assert row in text, row
     half = np.where(np.isin(np.arange(8), order[:2]), c, 0)
     assert ", ".join(f"{x:g}" for x in idct(half, norm="ortho").round(6)) in text
+
+
+def test_toy_numbers_of_the_mda_chapter_are_right():
+    """The chain of the chapter and of its picture, cut by the library."""
+    from torch import nn
+
+    text = (ROOT / "book" / "mda.md").read_text(encoding="utf8")
+    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False))
+    layers, needed = draw.small_mda()
+    for layer, weight in zip((net[0], net[2]), layers, strict=True):
+        layer.weight.data = torch.tensor(weight, dtype=torch.float32)
+        rows = r"\\ ".join(" & ".join(map(str, row)) for row in weight)
+        assert f"\\begin{{pmatrix}} {rows} \\end{{pmatrix}}" in text
+    x = torch.tensor([[1.0, 2, 1], [2, 0, 1], [0, 1, 3]])          # of classes 0, 1, 2
+    found = mda.contributions(net, x, torch.arange(3))
+    masks = mda.masks(found, mode="graph")
+    for label, (inputs, hidden, _) in needed.items():
+        assert masks["2"][label].tolist() == hidden.tolist()
+        assert masks["0"][label].tolist() == inputs.tolist()
+    part, alone = mda.disassemble(net, masks, [0, 2]), mda.disassemble(net, masks, [0])
+    assert part[0].out_features == 2 and alone[0].out_features == alone[2].out_features == 1
+
+    def numbers(values):
+        return "(" + ", ".join(f"{v:g}" for v in values.detach().flatten().tolist()) + ")"
+
+    hidden, logits = net[:2](x[:1]), net(x[:1])
+    assert f"hidden values are ${numbers(hidden)}$, its logits ${numbers(logits)}$" in text
+    assert f"= {numbers(found['2'][0, 0])}$" in text and "$(0,0,0,1)$" in text
+    assert f"answers ${numbers(part(x[:1]))}$ to the first image" in text
 
 
 def test_gaussian_numbers_of_the_mge_chapter_are_right():

@@ -1,6 +1,7 @@
 """The README's code runs as it stands, and its two commands are those of the Makefile."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -44,3 +45,9 @@ def test_times_are_those_that_were_measured():
     assert f"all of `make test`: {test['minutes']} min" in README
     assert f"({setup['minutes']} min, most of it" in README
     assert f"`make book`\ntakes {warm['seconds']} s" in README
+
+
+def test_the_longest_recorded_study_run_is_named():
+    seconds = [json.loads(path.read_text(encoding="utf-8"))["provenance"]["seconds"]
+               for path in (ROOT / "results" / "study").glob("*.json")]
+    assert f"up to {math.ceil(max(seconds) / 60)} min a notebook" in README

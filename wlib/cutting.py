@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from wlib.check import require
 from wlib.wiring import Layer, Wiring, evaluating, trace
@@ -88,24 +89,12 @@ class Cost(NamedTuple):
 
 
 def cost(net: nn.Module, image: Tensor | tuple[int, ...]) -> Cost:
-    """Weights of all layers, and the multiply-accumulates of convolutions and linear layers.
+    """Weights of all layers, and the multiply-accumulates of every product of matrices.
 
     `image` is one image or its shape (C,H,W). BatchNorm, activations and biases count no MAC.
     """
     shape = image.shape[-3:] if isinstance(image, Tensor) else tuple(image)
     first = next(net.parameters())
-    macs = [0]
-
-    def count(module, inputs, output):
-        places = output[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
-        macs[0] += module.weight.numel() * places
-
-    hooks = [m.register_forward_hook(count) for m in net.modules()
-             if isinstance(m, (nn.Conv2d, nn.Linear))]
-    try:
-        with evaluating(net), torch.no_grad():
-            net(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Cost(sum(p.numel() for p in net.parameters()), macs[0])
+    with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
+    return Cost(sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2)

@@ -225,7 +225,7 @@ def claim(row: claims.Row, book: Book) -> str:
     }
     lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
                       for name, text in facts.items() if text)
-    rivals = comparison(row, results["measures"][row.id]) if results else ""
+    rivals = comparison(row.unit, results["measures"][row.id]) if results else ""
     return f"(claim-{row.id})=\n### Claim {row.id}\n\n{lines}\n{rivals}".rstrip()
 
 
@@ -256,16 +256,28 @@ def beside(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
             f"{mark(verdict.words)}")
 
 
-def comparison(row: claims.Row, measure: Mapping[str, Any]) -> str:
+def comparison(unit: str, measure: Mapping[str, Any]) -> str:
     """The method and each rival, with the method's paired advantage."""
     lines = [["the method", "", claims.interval(measure["values"], measure.get("image_se", 0.0))
-              .words(row.unit), ""]]
+              .words(unit), ""]]
     for kind in ("controls", "references"):
         for name, entry in measure.get(kind, {}).items():
             value = claims.interval(entry["values"], entry.get("image_se", 0.0))
-            lines.append([name, kind[:-1], value.words(row.unit),
-                          claims.advantage(measure, name).words(row.unit)])
+            lines.append([name, kind[:-1], value.words(unit),
+                          claims.advantage(measure, name).words(unit)])
     return table(["", "kind", "value", "advantage of the method"], lines)
+
+
+def measured(book: Book, name: str) -> str:
+    """A measure that is no claim, from the best recorded run that has it, else from this build."""
+    for runs in (book.recorded, book.built):
+        for notebook, results in runs.items():
+            for own, measure in results["measures"].items():
+                if own.replace(" ", "-") == name:
+                    where = f"[{notebook}]({page(notebook)}), {run_words(results)}"
+                    return (f"{comparison(measure['unit'], measure)}\n\n{where}, "
+                            f"{len(results['seeds'])} seeds.{stale_note(results, book)}")
+    return f"*Not measured yet: {name}.*"
 
 
 def is_page(row: claims.Row, book: Book) -> bool:
@@ -520,5 +532,6 @@ def read_json(path: Path, damaged: Any = None) -> Any:
 
 PARTS: dict[str, Callable[[Book, str], str]] = {
     "alt": alt, "benchmarks": benchmarks, "claims-rows": claims_rows, "claims-table": claims_table,
-    "map-links": map_links, "times": times, "verdict-summary": verdict_summary,
+    "map-links": map_links, "measured": measured, "times": times,
+    "verdict-summary": verdict_summary,
 }
