@@ -273,7 +273,7 @@ def measured(book: Book, name: str) -> str:
     for runs in (book.recorded, book.built):
         for notebook, results in runs.items():
             for own, measure in results["measures"].items():
-                if own.replace(" ", "-") == name:
+                if re.sub(r"\W+", "-", own) == name:
                     where = f"[{notebook}]({page(notebook)}), {run_words(results)}"
                     return (f"{comparison(measure['unit'], measure)}\n\n{where}, "
                             f"{len(results['seeds'])} seeds.{stale_note(results, book)}")
