@@ -231,11 +231,18 @@ def test_a_strip_lights_as_many_squares_as_channels_stay():
     glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
               "classes": [0]}
     tree = ElementTree.fromstring(plot_mda._strips(glance))
-    faint, lit, other = tree.iter("path")                      # nothing is lit in the second layer
+    faint, lit = tree.iter("path")
     square, gap = map(float, faint.get("stroke-dasharray").split())
-    runs = [float(run) for run in re.findall(r"h([\d.]+)", lit.get("d"))]
-    assert [round((run + gap) / (square + gap)) for run in runs] == [2, 1]
-    assert lit.get("stroke") == plot.METHOD and other.get("stroke") == "currentColor"
+
+    def squares(path):
+        """How many squares the runs of each row (y) have."""
+        return [(y, round((float(run) + gap) / (square + gap)))
+                for y, run in re.findall(r"M[\d.]+ ([\d.]+)h([\d.]+)", path.get("d"))]
+
+    (a, five), (b, eight) = squares(faint)
+    assert (five, eight) == (5, 8) and a != b
+    assert squares(lit) == [(a, 2), (a, 1)]                    # nothing is lit in the second layer
+    assert lit.get("stroke") == plot.METHOD and faint.get("stroke") == "currentColor"
 
 
 def test_the_frames_of_a_large_network_fit_a_page():

@@ -207,20 +207,21 @@ def _strips(glance):
     lit = {name: np.asarray(mask, bool) for name, mask in glance["lit"].items()}
     chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
     wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
-    high = (chart.HEIGHT - 30) / len(lit)
-    square = f"stroke-width='{min(16.0, 0.7 * high):.1f}'"
+    high, gap = (chart.HEIGHT - 30) / len(lit), min(1.0, 0.2 * wide)
+    every, stays = [], []                       # runs of squares; the dashes begin anew in each
     for number, (name, mask) in enumerate(lit.items()):
         shown = mask[np.linspace(0, len(mask) - 1, min(most, len(mask))).round().astype(int)]
-        y, gap = round(30 + high * (number + 0.5), 1), min(1.0, 0.2 * wide)
-        style = f"{square} stroke-dasharray='{wide - gap:.2f} {gap:.2f}'"    # anew in every run
+        y = round(30 + high * (number + 0.5))
         chart.text(left - 6, y + 4, name, "text-anchor='end'")
-        chart.path(f"M{left} {y}h{wide * len(shown) - gap:.1f}", "currentColor",
-                   f"{style} stroke-opacity='.18'")
+        every.append(f"M{left} {y}h{wide * len(shown) - gap:.1f}")
         edges = np.diff(shown.astype(int), prepend=0, append=0)
-        runs = "".join(f"M{left + wide * a:.1f} {y}h{wide * (b - a) - gap:.1f}" for a, b in zip(
-            np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
-        if runs:
-            chart.path(runs, METHOD, style)
+        stays += [f"M{left + wide * a:.1f} {y}h{wide * (b - a) - gap:.1f}" for a, b in zip(
+            np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)]
+    square = (f"stroke-width='{min(16.0, 0.7 * high):.1f}' "
+              f"stroke-dasharray='{wide - gap:.2f} {gap:.2f}'")
+    chart.path("".join(every), "currentColor", f"{square} stroke-opacity='.18'")
+    if stays:
+        chart.path("".join(stays), METHOD, square)
     counts = ", ".join(f"{name} {int(mask.sum())} of {len(mask)}" for name, mask in lit.items())
     return chart.svg(f"Channels that stay: {counts}.")
 
@@ -321,7 +322,7 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
     `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them,
     those that neither uses below; a line joins neighbors of one route, in its color.
     """
-    figure, axis = plt.subplots(figsize=(FULL[0], 4.2))
+    figure, axis = plt.subplots(figsize=(FULL[0], 4.2), dpi=80)    # of the lines, which are pixels
     colors = {"both": BOTH, names[0]: METHOD, names[1]: REDRAWN, "neither": NONE}
     places, kinds = [], []
     for uses in layers.values():
