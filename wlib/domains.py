@@ -4,14 +4,14 @@
 choose by ("validation") and others again to be judged on ("test"). No class is in two splits, nor
 is one that looks like it:
 
-| domain         | classes train/validation/test | what decides                                     |
-|----------------|-------------------------------|--------------------------------------------------|
-| `glyphs`       | 397 / 127 / 134               | hash of the base letter: e, È and ę go together  |
-| `color glyphs` | 397 / 127 / 134               | the same, so that the two can stand in one pool  |
-| `digits`       | 6 / 2 / 2, handwritten        | the same: no base digit is a test glyph          |
-| `cifarfs`      | 64 / 16 / 20 of CIFAR-100     | Bertinetto et al.'s lists (`wlib.cifarfs`)       |
-| `miniimagenet` | your files                    | folders `miniimagenet/train/CLASS/*.jpg`, …      |
-| `cub`          | your files                    | folders `cub/train/CLASS/*.jpg`, …               |
+| domain         | classes train/validation/test | what decides                                    |
+|----------------|-------------------------------|-------------------------------------------------|
+| `glyphs`       | 397 / 127 / 134               | hash of the base letter: e, È and ę go together |
+| `color glyphs` | 397 / 127 / 134               | the same, so that the two can stand in one pool |
+| `digits`       | 6 / 2 / 2, handwritten        | the same: no base digit is a test glyph         |
+| `cifarfs`      | 64 / 16 / 20 of CIFAR-100     | Bertinetto et al.'s lists (`wlib.cifarfs`)      |
+| `miniimagenet` | your files                    | folders `miniimagenet/train/CLASS/*.jpg`, …     |
+| `cub`          | your files                    | folders `cub/train/CLASS/*.jpg`, …              |
 """
 
 from __future__ import annotations
