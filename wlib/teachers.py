@@ -275,5 +275,11 @@ def stacked(teachers: Teachers) -> list[tuple[list[int], Pool]]:
     groups: dict[str, list[int]] = {}
     for i, t in enumerate(teachers.members):
         groups.setdefault(store.architecture(t.net), []).append(i)
-    return [(places, Pool.stack([teachers.members[i].net for i in places]))
+    return [(places, _contiguous(Pool.stack([teachers.members[i].net for i in places])))
             for places in groups.values()]
+
+
+def _contiguous(pool: Pool) -> Pool:
+    """Vmap has no rule for pooling in the single networks' layout of channels last."""
+    return Pool(pool.template, {k: t.contiguous() for k, t in pool.parameters.items()},
+                {k: t.contiguous() for k, t in pool.buffers.items()})
