@@ -32,6 +32,7 @@ from wlib import (
     cutting,
     evolve,
     free,
+    inversion,
     lego,
     mda,
     mge,
@@ -328,7 +329,8 @@ def joining(quick: bool) -> list[dict]:
 def recovering(quick: bool) -> list[dict]:
     """Five steps of FIVE for a pool, its teachers one after another or together."""
     rows, count, per_class = [], 2 if quick else 8, 2 if quick else 12
-    for name, width in [("conv4", 4)] if quick else [("conv4", 16), ("conv4", 32), ("resnet10", 16)]:
+    kinds = [("conv4", 4)] if quick else [("conv4", 16), ("conv4", 32), ("resnet10", 16)]
+    for name, width in kinds:
         pool = _untrained_teachers(name, width, count)
         start = free.generator_for(pool, nz=64, ngf=2 if quick else 16)
 
@@ -342,7 +344,7 @@ def recovering(quick: bool) -> list[dict]:
         gap = (recover("loop").floats() - recover("vmap").floats()).abs().mean()
         rows.append({"teachers": f"{count} × {name}, {width} wide", "images each": 5 * per_class,
                      "loop, s a teacher": each["loop"], "vmap, s a teacher": each["vmap"],
-                     "the rule picks": "loop",
+                     "the rule picks": inversion.resolved("auto", pool.device),
                      "picked ÷ other": times_as_long(seconds["loop"], seconds["vmap"])[1],
                      "mean difference of images": f"{gap:.0e}"})
     return rows

@@ -1,6 +1,7 @@
 """FREE's recovery: losses against hand-computed values, walks, the meta-learned generator, rivals.
 """
 
+import functools
 import itertools
 import math
 
@@ -203,10 +204,15 @@ def test_stages_are_recoveries_of_so_many_steps():
         assert found.digest() == free.recover(POOL, START, steps=steps, rate=1e-2, **TINY).digest()
 
 
+@functools.cache
+def alone(i):
+    return free.recover(POOL[i], START, steps=1, **TINY).images[None]
+
+
 @few
 @given(st.permutations(range(4)), st.integers(1, 4))
 def test_a_teacher_s_images_do_not_depend_on_its_company(order, count):
-    whole = free.recover(POOL, START, steps=1, **TINY).images.view(4, 6, *SHAPE)
+    whole = torch.cat([alone(i) for i in range(4)])
     part = free.recover(POOL[order[:count]], START, steps=1, **TINY).images.view(-1, 6, *SHAPE)
     assert torch.equal(part, whole[order[:count]])
 
@@ -268,8 +274,9 @@ def test_students_and_teachers_stay_as_they_are():
 
 
 def test_more_steps_please_the_teachers_more():
-    several = free.stages(POOL, START, (0, 40), rate=2e-2, objective=Objective(pad=1), **TINY)
-    before, after = (free.judge(POOL, several[k])["cross-entropy"].mean() for k in (0, 40))
+    pool = POOL[:2]
+    several = free.stages(pool, START, (0, 30), rate=3e-2, objective=Objective(pad=1), **TINY)
+    before, after = (free.judge(pool, several[k])["cross-entropy"].mean() for k in (0, 30))
     assert after < before - 0.2
 
 
@@ -336,14 +343,14 @@ def test_one_epoch_is_one_step_of_adam_on_the_summed_gradients():
 
 def test_a_resumed_run_is_an_unbroken_one():
     settings = {"per_epoch": 2, "steps": 2, "rate": 1e-2, "seed": 3, **TINY}
-    whole = free.fit_generator(POOL, START, epochs=4, **settings)
+    whole = free.fit_generator(POOL, START, epochs=3, **settings)
     half = free.fit_generator(POOL, START, epochs=2, **settings)
-    resumed = free.fit_generator(POOL, START, epochs=4, history=half, **settings)
+    resumed = free.fit_generator(POOL, START, epochs=3, history=half, **settings)
     assert state(resumed) == state(whole) != state(half)
-    assert resumed.records == whole.records and resumed.epochs == 4
+    assert resumed.records == whole.records and resumed.epochs == 3
     # One optimizer lives on: a run that forgot its moments would end elsewhere.
     half.moments.clear()
-    forgetful = free.fit_generator(POOL, START, epochs=4, history=half, **settings)
+    forgetful = free.fit_generator(POOL, START, epochs=3, history=half, **settings)
     assert state(forgetful) != state(whole)
     with pytest.raises(ValueError, match="history: "):
         free.fit_generator(POOL, START, epochs=4, history=half, **settings | {"seed": 4})
@@ -415,9 +422,9 @@ def test_rivals_give_what_recovery_gives(name):
 
 
 def test_pixel_inversion_moves_pixels():
-    before, after = (free.judge(POOL, rivals.pixels(POOL, steps=k, **TINY,
+    before, after = (free.judge(POOL, rivals.pixels(POOL, steps=k, rate=0.2, **TINY,
                                                     objective=Objective(pad=1)))
-                     ["cross-entropy"].mean() for k in (0, 40))
+                     ["cross-entropy"].mean() for k in (0, 20))
     assert after < before - 0.2
     rough, smooth = (rivals.pixels(POOL, steps=20, objective=Objective(variation=w), **TINY)
                      for w in (0.0, 5.0))

@@ -16,6 +16,7 @@ all teachers' images are kept, not the last one's; Adam's moments of φ live on 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -288,7 +289,7 @@ def _resume(generator, moments, teachers, meta_rate):
 
 def with_weights(generator: MetaGenerator, weights: Variables) -> MetaGenerator:
     """A copy of the generator, on the CPU, with these weights."""
-    copied = nets.fresh(generator, 0).cpu()
+    copied = copy.deepcopy(generator).cpu()
     copied.load_state_dict({k: v.detach().cpu() for k, v in weights.items()})
     return copied
 

@@ -250,8 +250,9 @@ def _walk(start: Variables, imagine, loss, rates: dict[str, float], steps: int,
           keep: Sequence[int]) -> Walk:
     """Adam from `start`, in place on a copy; `loss(images, t)` is a scalar, a sum over teachers."""
     moving = {k: v.detach().clone().requires_grad_() for k, v in start.items()}
-    optimizer = torch.optim.Adam([{"params": [v], "lr": rates[k]} for k, v in moving.items()],
-                                 betas=BETAS)
+    optimizer = torch.optim.Adam([{"params": [v for k, v in moving.items() if rates[k] == rate],
+                                   "lr": rate} for rate in set(rates.values())], betas=BETAS,
+                                 fused=True)
     kept = {}
     for t in range(steps):
         images = imagine(moving)
