@@ -107,22 +107,20 @@ def stages(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator
     require(len(at) > 0 and all(_whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
     teachers = placed(teachers, device)
     objective = checked(teachers, objective, per_class, rate, noise_rate)
-    starts = [_weights(g, teachers) for g in _one_each(teachers, generator)]
+    several = _one_each(teachers, generator)
     targets = inversion.interleaved(teachers.ways, per_class)
-    numbers, steps = [t.number for t in teachers.members], max(at)
-    return _gathered(teachers, targets, at, inversion.walks(
-        teachers, range(len(teachers)),
-        [_with_noise(w, len(targets), seed, 0, n) for w, n in zip(starts, numbers, strict=True)],
-        _imagine(_one_each(teachers, generator)[0]), rates=_rates(starts[0], rate, noise_rate),
-        steps=steps, targets=targets, objective=objective, keep=at, engine=engine,
-        jitter=[inversion.crops(steps, len(targets), objective.pad, seed, 1, n) for n in numbers]))
-
-
-def _gathered(teachers, targets, at, walks) -> dict[int, ImageSet]:
+    count, steps, numbers = len(targets), max(at), [t.number for t in teachers.members]
+    starts = [_with_noise(_weights(g, teachers), count, seed, 0, n)
+              for g, n in zip(several, numbers, strict=True)]
+    jitter = [inversion.crops(steps, count, objective.pad, seed, 1, n) for n in numbers]
+    walks = inversion.walks(teachers, range(len(teachers)), starts, _imagine(several[0]),
+                            rates=_rates(starts[0], rate, noise_rate), steps=steps, keep=at,
+                            targets=targets, jitter=jitter, objective=objective, engine=engine)
     return {k: inversion.collected(teachers, [w.images[k] for w in walks], targets) for k in at}
 
 
 def placed(teachers: Teachers, device: str) -> Teachers:
+    """The teachers on the device that the work is to be done on."""
     require(isinstance(teachers, Teachers), "teachers", teachers, "Teachers")
     return teachers.to(device)
 
@@ -140,11 +138,10 @@ def checked(teachers: Teachers, objective: Objective | None, per_class: int, rat
 
 
 def _one_each(teachers, generator) -> list[MetaGenerator]:
-    several = [generator] * len(teachers) if isinstance(generator, MetaGenerator) \
-        else list(generator)
-    require(len(several) == len(teachers)
+    several = [generator] * len(teachers) if isinstance(generator, MetaGenerator) else generator
+    require(isinstance(several, (list, tuple)) and len(several) == len(teachers)
             and all(isinstance(g, MetaGenerator) for g in several), "generator", generator,
-            f"a MetaGenerator, or {len(teachers)}, one a teacher")
+            f"a MetaGenerator, or a list of {len(teachers)}, one a teacher")
     for g in several:
         require(g.shape == teachers.shape, "generator", f"images of shape {g.shape}",
                 f"the teachers' shape {teachers.shape}")
@@ -184,17 +181,16 @@ def judge(teachers: Teachers, images: ImageSet, *, pad: int = 0, seed: int = 0) 
     cross-entropy in nats, on the 8-bit images, cropped at random out of `pad` pixels of frame."""
     require(len(images) % len(teachers) == 0, "images", f"{len(images)} images",
             f"as many for each of {len(teachers)} teachers")
-    ids, rows = teachers.ids, []
-    for i, part in enumerate(images.labels.split(len(images) // len(teachers))):
-        known = part[:, None] == ids[i]                                             # (B, C)
+    count, rows = len(images) // len(teachers), []
+    for i, (member, ids) in enumerate(zip(teachers.members, teachers.ids, strict=True)):
+        part = images[i * count + torch.arange(count)]
+        known = part.labels[:, None] == ids                                         # (B, C)
         require(bool(known.any(1).all()), "images", f"classes that teacher {i} does not know",
                 "images in the order of the teachers that they were recovered from")
-        x = images[range(i * len(part), (i + 1) * len(part))].floats(teachers.device)
-        crop = inversion.crops(1, len(part), pad, seed, teachers.members[i].number)
-        logits = teachers.members[i].net(
-            inversion.shifted(x, crop.offsets[0].to(x.device), pad)).double().cpu()
         targets = known.long().argmax(1)
-        member = teachers.members[i]
+        where = inversion.crops(1, count, pad, seed, member.number).offsets[0]
+        seen = inversion.shifted(part.floats(teachers.device), where.to(teachers.device), pad)
+        logits = member.net(seen).double().cpu()
         rows.append({"teacher": member.number, "architecture": member.architecture,
                      "domain": member.domain,
                      "accuracy": float((logits.argmax(1) == targets).double().mean()),
@@ -241,12 +237,14 @@ def fit_generator(teachers: Teachers, generator: MetaGenerator, *, epochs: int,
                                ("steps", steps, 1)):
         require(_whole(value, least), name, value, f"a whole number ≥ {least}")
     _one_each(teachers, [generator] * len(teachers))
+    require(isinstance(meta_rate, (int, float)) and 0 < meta_rate < float("inf"), "meta_rate",
+            meta_rate, "a positive learning rate")
     settings = {"per_epoch": per_epoch, "steps": steps, "rate": rate, "noise_rate": noise_rate,
                 "meta_rate": meta_rate, "per_class": per_class, "objective": objective.digest(),
                 "seed": seed, "teachers": teachers.digest(),
                 "generator": json.dumps(store.describe(generator))}
-    require(history is None or history.settings == settings, "history",
-            "that of a run with other arguments", "the history of a run with these")
+    require(history is None or isinstance(history, Fitted) and history.settings == settings,
+            "history", "none of a run with these arguments", "what such a run returned")
     phi, optimizer = _resume(history.generator if history else generator,
                              history.moments if history else {}, teachers, meta_rate)
     records = list(history.records) if history else []
