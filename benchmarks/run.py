@@ -31,6 +31,8 @@ from wlib import (
     audit,
     cutting,
     evolve,
+    free,
+    inversion,
     lego,
     mda,
     mge,
@@ -38,6 +40,7 @@ from wlib import (
     score,
     screen,
     selectors,
+    teachers,
     train,
     wiring,
 )
@@ -322,6 +325,39 @@ def joining(quick: bool) -> list[dict]:
     return rows
 
 
+# ---- FREE -------------------------------------------------------------------------------------
+def recovering(quick: bool) -> list[dict]:
+    """Five steps of FIVE for a pool, its teachers one after another or together."""
+    rows, count, per_class = [], 2 if quick else 8, 2 if quick else 12
+    kinds = [("conv4", 4)] if quick else [("conv4", 16), ("conv4", 32), ("resnet10", 16)]
+    for name, width in kinds:
+        pool = _untrained_teachers(name, width, count)
+        start = free.generator_for(pool, nz=64, ngf=2 if quick else 16)
+
+        def recover(engine, pool=pool, start=start):
+            return free.recover(pool, start, steps=5, per_class=per_class, engine=engine,
+                                device="cpu")
+
+        seconds = take_turns({engine: partial(recover, engine) for engine in ("loop", "vmap")},
+                             1 if quick else 5)
+        each = {engine: statistics.median(values) / count for engine, values in seconds.items()}
+        gap = (recover("loop").floats() - recover("vmap").floats()).abs().mean()
+        rows.append({"teachers": f"{count} × {name}, {width} wide", "images each": 5 * per_class,
+                     "loop, s a teacher": each["loop"], "vmap, s a teacher": each["vmap"],
+                     "the rule picks": inversion.resolved("auto", pool.device),
+                     "picked ÷ other": times_as_long(seconds["loop"], seconds["vmap"])[1],
+                     "mean difference of images": f"{gap:.0e}"})
+    return rows
+
+
+def _untrained_teachers(name, width, count):
+    """Grey 28×28, five classes."""
+    kind, settings = teachers.ARCHITECTURES[name](width)
+    return teachers.Teachers([teachers.Teacher(nets.fresh(kind, i, classes=5, **settings), "abcde",
+                                               architecture=name) for i in range(count)],
+                             (1, 28, 28))
+
+
 TABLES = {
     "Engines: the networks of a pool one after another (loop) or stacked (vmap)": engines,
     "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
@@ -330,6 +366,7 @@ TABLES = {
     "The cosine transform against SciPy's": transform,
     "MDA: finding the masks of ten classes, with the official code's procedure as rival": masking,
     "MDA: half-width parts of a small VGG joined in one network": joining,
+    "FREE: five steps of recovery, teacher by teacher (loop) or together (vmap)": recovering,
 }
 
 
