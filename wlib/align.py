@@ -192,7 +192,7 @@ def walk(losses: Sequence[Loss], start: Tensor, rate: float) -> Tensor:
 
 
 def aligned(losses: Sequence[Loss], start: Tensor, rate: float) -> Tensor:
-    """What a walk descends to second order: the gradient of Σ_j L_j − (α/2) Σ_{i<j} ⟨g_i,g_j⟩, (P,).
+    """What a walk descends to second order: the gradient of Σ_j L_j − (α/2) Σ_{i<j} ⟨g_i,g_j⟩.
 
     g_j is the gradient of L_j. The second step's gradient is taken after the first step,
     g_j(θ − α g_i) = g_j − α H_j g_i + O(α²), and the mean over both orders of two steps,

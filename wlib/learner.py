@@ -72,13 +72,14 @@ class Body:
 
 
 def body(learner: Pool, shape: Sequence[int], transductive: bool | None = True,
-         support: int | None = None) -> Body:
+         support: int | None = None, fused: bool = True) -> Body:
     """The learner's network as a function, for images of this shape (C,H,W).
 
     What BatchNorm layers divide by is up to `transductive`:
     True: the statistics of whatever batch passes, so that query images help to judge each other,
     as in the official code; False: the statistics of the first `support` images of the batch, the
     rest of the batch has no say; None: the network's running statistics, as in evaluation mode.
+    `fused`: by torch's own BatchNorm where it can (see `BatchStatistics`).
     """
     require(isinstance(learner, Pool), "learner", learner, "a Pool")
     require(transductive is None or isinstance(transductive, bool), "transductive", transductive,
@@ -92,7 +93,8 @@ def body(learner: Pool, shape: Sequence[int], transductive: bool | None = True,
         return Body(module, name, True, {k: t[0] for k, t in learner.buffers.items()})
     for path, layer in list(module.named_modules()):
         if isinstance(layer, NORM):
-            module.set_submodule(path, BatchStatistics(layer, None if transductive else support))
+            counted = None if transductive else support
+            module.set_submodule(path, BatchStatistics(layer, counted, fused))
     return Body(module, name, not transductive)
 
 
@@ -121,24 +123,27 @@ class BatchStatistics(nn.Module):
 
     It keeps none: with running statistics a network would be no function of weights and images
     (and `vmap` would refuse it). Variances are biased, as in BatchNorm's own training mode.
+
+    torch's fused operation is faster, but a gradient that goes through a gradient of it and
+    through `vmap` is silently wrong (torch 2.14): it takes the statistics for constants. MAML with
+    stacked episodes asks for just that, and so for `fused=False`.
     """
 
-    def __init__(self, layer: nn.Module, counted: int | None):
+    def __init__(self, layer: nn.Module, counted: int | None = None, fused: bool = True):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
-        self.eps, self.counted = layer.eps, counted
+        self.eps, self.counted, self.fused = layer.eps, counted, fused
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.counted is None:
+        if self.fused and self.counted is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        dims = [d for d in range(x.ndim) if d != 1]
-        some = x[: self.counted]
-        mean = some.mean(dims, keepdim=True)
-        x = (x - mean) * (some.var(dims, correction=0, keepdim=True) + self.eps).rsqrt()
+        some, dims = x[: self.counted], [d for d in range(x.ndim) if d != 1]
+        var, mean = torch.var_mean(some, dims, correction=0, keepdim=True)
+        scale = (var + self.eps).rsqrt()
         if self.weight is None:
-            return x
+            return (x - mean) * scale
         shape = (-1,) + (1,) * (x.ndim - 2)
-        return x * self.weight.view(shape) + self.bias.view(shape)
+        return (x - mean) * (scale * self.weight.view(shape)) + self.bias.view(shape)
 
 
 # ---- weights in and out -------------------------------------------------------------------------

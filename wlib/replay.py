@@ -130,11 +130,11 @@ class Run:
     moments: dict[str, Weights] = field(default_factory=dict)
 
 
-def fit(learner: Pool, memory: ImageSet, *, head: str = "prototype", ways: int = 5,
+def fit(learner: Pool, images: ImageSet, *, head: str = "prototype", ways: int = 5,
         shots: int = 1, queries: int = 15, steps: int = 200, batch: int = 4, rate: float = 1e-3,
         inner_steps: int = 5, inner_rate: float = 0.01, transductive: bool = True,
         engine: str = "auto", seed: int = 0, device: str = "auto", run: Run | None = None) -> Run:
-    """Train a learner on episodes from `memory` (any `ImageSet`): `steps` steps of Adam.
+    """Train a learner on episodes of `images`, recovered or real: `steps` steps of Adam.
 
     A step takes the mean of `batch` episodes' query losses (see `query_logits`), an episode has
     `ways` classes with `shots` support and `queries` query images each. Its labels are dealt to
@@ -147,31 +147,32 @@ def fit(learner: Pool, memory: ImageSet, *, head: str = "prototype", ways: int =
     Hand the result back as `run` (same arguments; `steps` may grow) to go on: it ends with the
     weights of an unbroken run, bit for bit. `stored_fit` does so by itself.
     """
-    settings = _settings(learner, memory, head, ways, shots, queries, steps, batch, rate,
+    settings = _settings(learner, images, head, ways, shots, queries, steps, batch, rate,
                          inner_steps, inner_rate, transductive, engine, seed, device)
     require(run is None or isinstance(run, Run) and run.settings == settings, "run",
             "one with other arguments" if isinstance(run, Run) else run,
             "a run with these arguments")
     run = run or Run(learner, settings)
     require(len(run.losses) <= steps, "steps", steps, f"at least the run's {len(run.losses)}")
-    drawn = episodes(memory, ways=ways, shots=shots, queries=queries, count=steps * batch,
+    drawn = episodes(images, ways=ways, shots=shots, queries=queries, count=steps * batch,
                      seed=seed)
     return _train(run, islice(drawn, len(run.losses) * batch, None),
-                  Inner(head, ways, inner_steps, inner_rate), memory.images.shape[1:])
+                  Inner(head, ways, inner_steps, inner_rate), images.images.shape[1:])
 
 
 def _train(run: Run, drawn: Iterator[Episode], inner: Inner, shape) -> Run:
     s = run.settings
     device = torch.device(s["device"])
     learner = run.learner.to(device)
-    parts = learners.body(learner, shape, s["transductive"], s["ways"] * s["shots"])
+    backward = _stacked if s["engine"] == "vmap" else _in_turn
+    parts = learners.body(learner, shape, s["transductive"], s["ways"] * s["shots"],
+                          fused=backward is _in_turn or inner.head != "maml")
     theta = {k: t.detach().clone().requires_grad_() for k, t in learners.weights(learner).items()}
     adam = torch.optim.Adam(theta.values(), lr=s["rate"])
     for k, moments in run.moments.items():
         adam.state[theta[k]] = {m: t.to(device if t.ndim else "cpu").clone()   # the count: no GPU's
                                 for m, t in moments.items()}
     losses, accuracies = list(run.losses), list(run.accuracies)
-    backward = _stacked if s["engine"] == "vmap" else _in_turn
     while some := list(islice(drawn, s["batch"])):
         adam.zero_grad()
         loss, accuracy = backward(parts, theta, inner, *tensors(some, device, learner.dtype))
@@ -215,11 +216,11 @@ def _accuracy(logits: Tensor, answers: Tensor) -> float:
     return (logits.argmax(-1) == answers).double().mean().item()
 
 
-def _settings(learner, memory, head, ways, shots, queries, steps, batch, rate, inner_steps,
+def _settings(learner, images, head, ways, shots, queries, steps, batch, rate, inner_steps,
               inner_rate, transductive, engine, seed, device) -> dict[str, Any]:
     """The arguments that make a run what it is, after a look at each; `steps` may grow."""
     learners.require_one(learner)
-    require(isinstance(memory, ImageSet), "memory", memory, "an ImageSet")
+    require(isinstance(images, ImageSet), "images", images, "an ImageSet")
     require_one_of("head", head, HEADS)
     require_one_of("engine", engine, ENGINES)
     for name, value, least in (("steps", steps, 1), ("batch", batch, 1), ("seed", seed, 0),
@@ -231,11 +232,11 @@ def _settings(learner, memory, head, ways, shots, queries, steps, batch, rate, i
                 "a positive number")
     require(isinstance(transductive, bool), "transductive", transductive,
             "True or False: a learner in training has no running statistics")
-    outputs = learner.logits(memory[:1]).shape[-1]
+    outputs = learner.logits(images[:1]).shape[-1]
     require(head == "prototype" or outputs == ways, "learner", f"{outputs} outputs",
             f"{ways}, one for each of the episodes' ways")
     kind = nets.resolve_device(device)
-    return {"learner": learner.digest(), "memory": memory.digest(), "head": head, "ways": ways,
+    return {"learner": learner.digest(), "images": images.digest(), "head": head, "ways": ways,
             "shots": shots, "queries": queries, "batch": batch, "rate": rate,
             "inner_steps": inner_steps, "inner_rate": inner_rate, "transductive": transductive,
             "engine": engine_for(head, kind) if engine == "auto" else engine, "seed": seed,
@@ -243,7 +244,7 @@ def _settings(learner, memory, head, ways, shots, queries, steps, batch, rate, i
 
 
 # ---- kept in the store --------------------------------------------------------------------------
-def stored_fit(learner: Pool, memory: ImageSet, *, steps: int = 200, every: int = 50,
+def stored_fit(learner: Pool, images: ImageSet, *, steps: int = 200, every: int = 50,
                **settings) -> Run:
     """`fit`, kept in the store in pieces of `every` steps: a run that was killed goes on where it
     was, and a longer one begins with a shorter one's pieces."""
@@ -251,13 +252,13 @@ def stored_fit(learner: Pool, memory: ImageSet, *, steps: int = 200, every: int 
     require("run" not in settings, "run", "one", "none: the store keeps it")
     state = None
     for stop in [*range(every, steps, every), steps]:
-        state = store.cached(_stored_piece, learner, memory, settings, stop, state)
+        state = store.cached(_stored_piece, learner, images, settings, stop, state)
     return _unpack(state, learner)
 
 
-def _stored_piece(learner, memory, settings, stop, state):
+def _stored_piece(learner, images, settings, stop, state):
     run = None if state is None else _unpack(state, learner)
-    run = fit(learner, memory, steps=stop, run=run, **settings)
+    run = fit(learner, images, steps=stop, run=run, **settings)
     return {"parameters": run.learner.parameters, "settings": run.settings, "losses": run.losses,
             "accuracies": run.accuracies, "moments": run.moments}
 
