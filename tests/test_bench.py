@@ -20,6 +20,7 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
     assert done.returncode == 0, done.stderr
     for words in ("One thread", "3 × mlp", "2 × lenet", "does the rule lose?", "÷ training one",
                   "noise of equal norm", "one accepted ÷ training", "for place 3",
-                  "wlib ÷ scipy", "per sample ÷ wlib", "VGG-16", "dense ÷ grouped"):
+                  "wlib ÷ scipy", "per sample ÷ wlib", "VGG-16", "dense ÷ grouped",
+                  "fomaml", "s a step"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
