@@ -259,7 +259,7 @@ def test_more_refusals(pool, tasks):
         tasks_of(images(60, classes=5, size=16), ways=6)
     with pytest.raises(ValueError, match="^images: .*takes"):
         fewshot.evaluate(pool[0], tasks_of(images(60, classes=5, size=16, channels=3)))
-    with pytest.raises(ValueError, match="^learners"):
+    with pytest.raises(ValueError, match="^pools"):
         fewshot.best([], tasks)
     start, data = pool[0], images(12, size=16)
     for bad in ({"start": pool}, {"images": [1]}, {"images": data[:1]}, {"steps": -1},

@@ -125,11 +125,8 @@ def _embedded(learner, tasks, transductive, device) -> list[tuple[Tensor, Tensor
     if not isinstance(learner, (Pool, list, tuple)):
         require(callable(learner), "learner", learner, "a Pool, a list of pools or a function")
         return _once(learner, tasks, device)
-    pools = [learner] if isinstance(learner, Pool) else list(learner)
-    require(len(pools) > 0 and all(isinstance(p, Pool) for p in pools), "learner", pools,
-            "at least one Pool")
     found = [_of_network(pool.to(device), i, tasks, transductive, device)
-             for pool in pools for i in range(len(pool))]
+             for pool in _list("learner", learner) for i in range(len(pool))]
     if len(found) == 1:
         return found[0]
     return [tuple(torch.cat([F.normalize(part.float(), dim=1) for part in parts], dim=1)
@@ -169,17 +166,22 @@ def pixels(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def best(learners: Pool | Sequence[Pool], episodes: Iterable[Episode], **settings) -> Pool:
+def best(pools: Pool | Sequence[Pool], episodes: Iterable[Episode], **settings) -> Pool:
     """The network, of all in these pools, with the highest mean accuracy; of equals the first.
 
-    The episodes must be of validation classes: on test classes this would be an oracle.
+    The episodes must be of validation classes: on test classes this would be an oracle. It also
+    picks among learners of several rates or lengths of training, each a pool of one.
     """
-    pools = [learners] if isinstance(learners, Pool) else list(learners)
-    require(len(pools) > 0 and all(isinstance(p, Pool) for p in pools), "learners", pools,
-            "a Pool or a list of pools")
-    tasks, single = list(episodes), [pool[i] for pool in pools for i in range(len(pool))]
+    tasks, single = list(episodes), [p[i] for p in _list("pools", pools) for i in range(len(p))]
     means = [float(evaluate(one, tasks, **settings).mean()) for one in single]
     return single[int(np.argmax(means))]
+
+
+def _list(name: str, pools) -> list[Pool]:
+    pools = [pools] if isinstance(pools, Pool) else pools
+    require(isinstance(pools, (list, tuple)) and len(pools) > 0
+            and all(isinstance(p, Pool) for p in pools), name, pools, "a Pool or a list of pools")
+    return list(pools)
 
 
 def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, steps: int = 400,
@@ -221,11 +223,8 @@ def targets(pools: Pool | Sequence[Pool], x: Tensor) -> Tensor:
     Each network's are centered and divided by their spread, so that all count alike. Without
     centering, all images have nearly the same target and nothing is learned from it.
     """
-    pools = [pools] if isinstance(pools, Pool) else list(pools)
-    require(len(pools) > 0 and all(isinstance(p, Pool) for p in pools), "pools", pools,
-            "a Pool or a list of pools")
     found = []
-    for pool in (p.to(x.device) for p in pools):
+    for pool in (p.to(x.device) for p in _list("pools", pools)):
         for i in range(len(pool)):
             parts, weights = learners.body(pool[i], x.shape[1:], None), learners.weights(pool, i)
             f = torch.cat([parts.features(weights, part.to(pool.dtype))

@@ -250,6 +250,7 @@ def stored_fit(learner: Pool, images: ImageSet, *, steps: int = 200, every: int 
     was, and a longer one begins with a shorter one's pieces."""
     require(isinstance(every, int) and every >= 1, "every", every, "a whole number ≥ 1")
     require("run" not in settings, "run", "one", "none: the store keeps it")
+    settings["device"] = str(nets.resolve_device(settings.get("device", "auto")))
     state = None
     for stop in [*range(every, steps, every), steps]:
         state = store.cached(_stored_piece, learner, images, settings, stop, state)
