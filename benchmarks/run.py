@@ -341,7 +341,7 @@ def _replay_row(head, width, shots, data, steps, rounds):
                                   steps=steps, engine=engine, device="cpu")
 
     seconds = take_turns({engine: partial(step, engine) for engine in ("loop", "vmap")}, rounds)
-    rule = replay.engine_for(head, torch.device("cpu"))
+    rule = replay.engine_for(torch.device("cpu"))
     other = "vmap" if rule == "loop" else "loop"
     behind, text = times_as_long(seconds[rule], seconds[other])
     loss = [run.losses[0] for run in runs.values()]

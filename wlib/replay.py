@@ -107,14 +107,13 @@ def query_logits(parts: Body, weights: Weights, inner: Inner, support: Tensor, l
     return parts.classify(adapt(loss, own, inner.steps, inner.rate), of_query)
 
 
-def engine_for(head: str, device: torch.device) -> str:
-    """What engine="auto" stands for: episodes stacked on a GPU, and on a CPU for MAML alone.
+def engine_for(device: torch.device) -> str:
+    """What engine="auto" stands for: episodes stacked on a GPU, one after another on a CPU.
 
-    There adapted weights are many small tensors, so that fewer and larger operations pay; where
-    the episodes share the body's weights, the layout of memory that the loop keeps counts for
-    more. `wlib bench` measures both.
+    A CPU gains nothing from fewer and larger operations here, and the loop keeps the layout of
+    memory in which it pools and normalizes fast. `wlib bench` measures both.
     """
-    return "vmap" if device.type == "cuda" or head == "maml" else "loop"
+    return "vmap" if device.type == "cuda" else "loop"
 
 
 # ---- meta-training ------------------------------------------------------------------------------
@@ -239,7 +238,7 @@ def _settings(learner, images, head, ways, shots, queries, steps, batch, rate, i
     return {"learner": learner.digest(), "images": images.digest(), "head": head, "ways": ways,
             "shots": shots, "queries": queries, "batch": batch, "rate": rate,
             "inner_steps": inner_steps, "inner_rate": inner_rate, "transductive": transductive,
-            "engine": engine_for(head, kind) if engine == "auto" else engine, "seed": seed,
+            "engine": engine_for(kind) if engine == "auto" else engine, "seed": seed,
             "device": str(kind)}
 
 
