@@ -21,6 +21,7 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
     for words in ("One thread", "3 × mlp", "2 × lenet", "does the rule lose?", "÷ training one",
                   "noise of equal norm", "one accepted ÷ training", "for place 3",
                   "wlib ÷ scipy", "per sample ÷ wlib", "VGG-16", "dense ÷ grouped",
-                  "loop, s a teacher"):
+                  "loop, s a teacher",
+                  "fomaml", "s a step"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
