@@ -26,6 +26,7 @@ TERMS = {
     "Start here": ("make book", "book/how-to-run"),
     "Foundations": ("glyphs", "notebooks/02-tasks-without-downloads"),
     "Part I: MGE": ("cosine transform", "book/mge"),
+    "Part II: MDA": ("logit restriction", "book/mda"),
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",
