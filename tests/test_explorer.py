@@ -227,6 +227,17 @@ def test_each_part_shows_its_channels_and_what_it_knows():
         assert "25% of the weights" in caption and "gets 88%" in caption and "94%" in caption
 
 
+def test_of_many_parts_every_other_start_is_shown():
+    names = [chr(65 + k) for k in range(12)]
+    starts, counts = range(12), range(1, 9)                                    # 96 parts
+    given = lit_parts(starts, counts, classes=12, widths=(4,))
+    first, second, frames = plot_mda.mda_explorer(given, names, starts=starts, counts=counts,
+                                                  images=80, start=(7, 2)).children
+    assert first.options == tuple(names[::2]) and first.index == 3 and second.index == 2
+    assert len(frames.children) == 6 and len(frames.children[0].children) == 8
+    assert "Part for G H I:" in frames.children[3].children[2].value
+
+
 def test_a_strip_lights_as_many_squares_as_channels_stay():
     glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
               "classes": [0]}

@@ -21,6 +21,7 @@ from wlib.explore import Chart, explorer, frame
 from wlib.plot import COLUMN, FULL, MARKERS, dots, lines, over_seeds
 
 SQUARES = 240           # of all strips of an explorer's frame together
+FRAMES = 50             # of an explorer: with its figures the page stays below a megabyte
 
 
 # ---- 21: parts ----------------------------------------------------------------------------------
@@ -181,8 +182,11 @@ def mda_explorer(glances: Mapping[tuple[int, int], Mapping], names: Sequence[str
         return frame([_strips(glance), _known(glance, names)],
                      mda_caption(glance, names, images=images))
 
+    step = -(-len(starts) * len(counts) // FRAMES)      # where frames are many: every other start
+    step = max(1, min(step, len(starts) - 1))
+    start = None if start is None else [start[0] // step, *start[1:]]
     # Slider positions are shown as they are; the classes' names say more than their numbers.
-    first_of = {names[b]: b for b in starts}
+    first_of = {names[b]: b for b in starts[::step]}
     return explorer({"classes from": list(first_of), "number of classes": list(counts)},
                     lambda name, count: one(first_of[name], count), start=start)
 
