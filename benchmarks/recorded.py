@@ -12,13 +12,16 @@ from wlib import claims, files, fingerprint, runner
 ROOT = Path(__file__).resolve().parents[1]
 
 
+BEGUN = runner.commit_of(ROOT)      # what is measured, whatever is committed meanwhile
+
+
 def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | None = None) -> Path:
     """Write tables (title, command, rows) to `path`, or to results/NAME.json for a plain name.
 
     `threads` is said where the measured code was held to so many.
     """
     path = ROOT / "results" / f"{path}.json" if isinstance(path, str) else path
-    commit, dirty = runner.commit_of(ROOT)
+    commit, dirty = BEGUN
     made = {"date": runner.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
     if threads is not None:
         made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
