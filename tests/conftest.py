@@ -5,8 +5,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_alike_in_a_module():
+    """What a file's own fixtures draw from torch's generator does not depend on other files."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def drawn_alike(drawn_alike_in_a_module):
+    """A test draws the same whatever ran before it, in whichever order and process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ def learner():
 @pytest.fixture(scope="module")
 def tasks():
     """Images and what teachers of different architectures say of them."""
-    torch.manual_seed(0)                # Own draws its weights from torch's own generator
     teachers = [lived(Own(), i) for i in range(3)]
     teachers.append(lived(nets.fresh("resnet", 1, classes=3, size=16, widths=(4,))))
     pairs = [(images(12, size=16, seed=i), net) for i, net in enumerate(teachers)]
