@@ -115,11 +115,15 @@ def restrict(images: ImageSet, classes: Sequence[str]) -> ImageSet:
     return ImageSet(images.images[labels >= 0], labels[labels >= 0], tuple(classes))
 
 
+def place_in_class(images: ImageSet) -> torch.Tensor:
+    """Of each image, how many of its class there are up to it: 1, 2, …, (B,)."""
+    one_hot = F.one_hot(images.labels, len(images.classes))                       # (B, K)
+    return one_hot.cumsum(0).gather(1, images.labels[:, None]).squeeze(1)
+
+
 def first(images: ImageSet, samples: int) -> ImageSet:
     """The first `samples` images of each class, in the order they have."""
-    one_hot = F.one_hot(images.labels, len(images.classes))                       # (B, K)
-    place = one_hot.cumsum(0).gather(1, images.labels[:, None]).squeeze(1)        # 1, 2, … a class
-    return images[place <= samples]
+    return images[place_in_class(images) <= samples]
 
 
 def shaped(images: ImageSet, channels: int | None = None, size: int | None = None) -> ImageSet:
