@@ -69,6 +69,22 @@ def universe(names: Sequence[str] = ("glyphs",), *, samples: int = 30, held: int
                     tasks["validation"], tasks["test"])
 
 
+def available(names: Sequence[str], root: str | Path | None = None) -> str:
+    """The first of these domains whose images are there: a wish with something to fall back on.
+
+    Raises `FileNotFoundError` where none is.
+    """
+    require(len(names) > 0, "names", names, "at least one domain")
+    for name in names[:-1]:
+        try:
+            domains.images(name, "test", samples=1, root=root)
+        except FileNotFoundError:
+            continue
+        return name
+    domains.images(names[-1], "test", samples=1, root=root)
+    return names[-1]
+
+
 def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
     able = [part for part in sets.values() if len(part.classes) >= ways]
     require(len(able) > 0, "ways", ways, f"at most the classes of {', '.join(sets)}")
