@@ -103,6 +103,15 @@ def test_turns_of_walking_and_replay_by_hand(start, pool, images):
         assert torch.equal(t, run.learner.parameters[k])
 
 
+def test_the_official_walk_by_hand(start, pool, images):
+    got = learned(start, pool, images, turns=1, official=True, walk_rate=9.0)
+    own = {**align.OFFICIAL, "at_once": 2, "steps": 1, "device": "cpu"}
+    walked = align.align(start, datafree.imitation(pool, images), **own)
+    run = replay.fit(walked, images, ways=3, queries=3, steps=2, batch=1, device="cpu")
+    for k, t in got.parameters.items():
+        assert torch.equal(t, run.learner.parameters[k])
+
+
 def test_replay_only_sees_as_many_images_and_never_walks(start, pool, images):
     # A walk passes 2 teachers × 18 images, an episode 3 ways × (1 + 3): three more steps a turn.
     got = learned(start, pool, images, order="replay only")

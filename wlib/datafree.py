@@ -128,15 +128,17 @@ def imitation(teachers: Teachers, images: ImageSet) -> list[tuple[ImageSet, Pool
 
 def meta_learn(start: Pool, teachers: Teachers, images: ImageSet, *, order: str = "sequential",
                turns: int = 15, walks: int = 1, at_once: int = 4, walk_rate: float = 0.05,
-               kd: str = "kl", steps: int = 15, batch: int = 2, rate: float = 1e-3,
-               head: str = "prototype", shots: int = 1, queries: int = 7, seed: int = 0,
-               device: str = "auto") -> Pool:
+               kd: str = "kl", official: bool = False, steps: int = 15, batch: int = 2,
+               rate: float = 1e-3, head: str = "prototype", shots: int = 1, queries: int = 7,
+               seed: int = 0, device: str = "auto") -> Pool:
     """FREE's learner: `turns` turns of `walks` walks through `at_once` teachers each, and of
     `steps` steps of replay, from `start`.
 
     `images` come teacher by teacher, as many of each (`free.recover` and its rivals). `order` is
     that of `align`; "replay only" makes no walk and takes so many more steps of replay that as
-    many images pass. The official code makes one walk and at least eleven steps a turn.
+    many images pass. `official` walks with Adam inside and outside and the code's own loss
+    (`align.OFFICIAL`) in place of `walk_rate` and `kd`; the code makes one walk and at least
+    eleven steps a turn.
     """
     require_one_of("order", order, ORDERS)
     for name, value in (("turns", turns), ("walks", walks), ("steps", steps)):
@@ -149,12 +151,13 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet, *, order: str 
         tasks = align.prepare(start, tasks, device)
     settings = {"head": head, "ways": teachers.ways, "shots": shots, "queries": queries,
                 "batch": batch, "rate": rate, "seed": seed, "device": device}
+    walk = align.OFFICIAL if official else {"inner_rate": walk_rate, "kd": kd}
+    walk = walk | {"at_once": at_once}
     learner, first, run = start, None, None
     for turn in range(1, turns + 1):
         if order != "replay only":
-            learner = align.align(learner, tasks, steps=walks, at_once=at_once, order=order,
-                                  inner_rate=walk_rate, kd=kd, seed=seed * turns + turn - 1,
-                                  device=device)
+            learner = align.align(learner, tasks, order=order, steps=walks, device=device,
+                                  seed=seed * turns + turn - 1, **walk)
         first = first or learner
         run = replay.fit(first, images, steps=turn * steps,
                          run=run and replace(run, learner=learner), **settings)
