@@ -13,7 +13,7 @@ from small import Own, few, images, lived
 from torch import nn
 from torch.func import grad
 
-from wlib import align, nets
+from wlib import align, draw, nets
 from wlib.pool import Pool
 
 
@@ -307,3 +307,18 @@ def test_more_refusals():
                 {"rates": [0.0]}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
             align.residuals(**{"losses": losses, "start": start, "rates": [0.1]} | bad)
+
+
+def test_the_chapters_walk_agrees_with_a_second_implementation():
+    """draw.walk_residuals has its Hessians written out; `align` differentiates."""
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(3, 4, 4))
+    b, start = rng.normal(size=(3, 4)), rng.normal(size=4)
+    H = torch.tensor(roots @ roots.transpose(0, 2, 1) / 4)
+    losses = [lambda w, h=h, c=torch.tensor(c): w @ h @ w / 2 + c @ w
+              for h, c in zip(H, b, strict=True)]
+    rates = [1e-1, 1e-2, 1e-3]
+    first, second = draw.walk_residuals(np.array(rates))
+    found = align.residuals(losses, torch.tensor(start), rates)
+    assert np.allclose(found["joint"], first, rtol=1e-9)
+    assert np.allclose(found["aligned"], second, rtol=1e-6)
