@@ -315,8 +315,8 @@ def test_the_chapters_walk_agrees_with_a_second_implementation():
     roots = rng.normal(size=(3, 4, 4))
     b, start = rng.normal(size=(3, 4)), rng.normal(size=4)
     H = torch.tensor(roots @ roots.transpose(0, 2, 1) / 4)
-    losses = [lambda w, h=h, c=torch.tensor(c): w @ h @ w / 2 + c @ w
-              for h, c in zip(H, b, strict=True)]
+    losses = [lambda w, h=h, c=c: w @ h @ w / 2 + c @ w
+              for h, c in zip(H, torch.tensor(b), strict=True)]
     rates = [1e-1, 1e-2, 1e-3]
     first, second = draw.walk_residuals(np.array(rates))
     found = align.residuals(losses, torch.tensor(start), rates)
