@@ -27,6 +27,7 @@ TERMS = {
     "Foundations": ("glyphs", "notebooks/02-tasks-without-downloads"),
     "Part I: MGE": ("cosine transform", "book/mge"),
     "Part II: MDA": ("logit restriction", "book/mda"),
+    "Part III: FREE": ("transductive", "book/free"),
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",

@@ -503,6 +503,23 @@ def test_toy_numbers_of_the_mda_chapter_are_right():
     assert f"answers ${numbers(part(x[:1]))}$ to the first image" in text
 
 
+def test_toy_numbers_of_the_free_chapter_are_right():
+    """The walk through two losses, by the library."""
+    from wlib import align
+
+    text = (ROOT / "book" / "free.md").read_text(encoding="utf8")
+    losses = [lambda w: (w**2 / 2 - 2 * w).sum(), lambda w: (1.5 * w**2 + w).sum()]
+    start, rate = torch.tensor([0.5], dtype=torch.float64), 0.1
+    one, two = align.walk(losses[:1], start, rate), align.walk(losses, start, rate)
+    moved = ((start - two) / rate).item()
+    joint = sum(torch.func.grad(loss)(start) for loss in losses).item()
+    for found, words in ((one.item(), "$w_1 = {:g}$"), (two.item(), "$w_2 = {:g}$"),
+                         (moved, "\\alpha = {:g}$"), (joint, "-1.5 + 2.5 = {:.1f}$"),
+                         (moved - joint, "The rest, ${:.2f}$")):
+        assert words.format(round(found, 9)) in " ".join(text.split()), words
+    assert torch.func.grad(losses[1])(one).item() == pytest.approx(2.95)
+
+
 def test_gaussian_numbers_of_the_mge_chapter_are_right():
     from scipy.optimize import brentq
     from scipy.stats import norm
