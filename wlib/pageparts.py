@@ -276,7 +276,8 @@ def measured(book: Book, name: str) -> str:
                 if re.sub(r"\W+", "-", own) == name:
                     where = f"[{notebook}]({page(notebook)}), {run_words(results)}"
                     return (f"{comparison(measure['unit'], measure)}\n\n{where}, "
-                            f"{len(results['seeds'])} seeds.{stale_note(results, book)}")
+                            f"{len(results['seeds'])} seed{'s' * (len(results['seeds']) != 1)}."
+                            f"{stale_note(results, book)}")
     return f"*Not measured yet: {name}.*"
 
 
