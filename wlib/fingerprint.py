@@ -36,9 +36,9 @@ from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = frozenset(f"wlib.{name}" for name in (
-    "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "draw", "claims",
-    "ledger", "pages", "pageparts", "pagecheck", "explore", "parameters", "execute", "progress",
-    "runner", "warming", "cli"))
+    "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "plot_free", "draw",
+    "claims", "ledger", "pages", "pageparts", "pagecheck", "explore", "parameters", "execute",
+    "progress", "runner", "warming", "cli"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
