@@ -13,7 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from wlib.draw import CONTROL, METHOD, REDRAWN
@@ -103,65 +102,6 @@ def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, tit
             axis.axvline(places.index(marked), color="#333333", lw=1, ls=":", zorder=1)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
                   handlelength=1.5, columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    return figure
-
-
-def time_race(frame: pd.DataFrame, *, arms: Mapping[str, str], level: float, goals: Mapping,
-              title: str):
-    """Accuracy over seconds a network (logarithmic), mean over seeds, a line an arm.
-
-    `level` is the accuracy to equal, dotted; `goals` has the seconds at which the method stands
-    there, by the name of what is counted, as stars.
-    """
-    figure, axis = plt.subplots(figsize=(FULL[0], 3.6))
-    for number, (name, color) in enumerate(arms.items()):
-        part = frame[frame["arm"] == name].groupby("k")[["seconds", "accuracy"]].mean()
-        axis.plot(part["seconds"], part["accuracy"], color=color, label=name, lw=1.4,
-                  marker=MARKERS[number % len(MARKERS)], ms=4)
-    axis.axhline(level, color="#333333", lw=1, ls=":")
-    for (name, seconds), fill in zip(goals.items(), (METHOD, "white"), strict=False):
-        axis.plot([seconds], [level], marker="*", ms=14, ls="", color=METHOD, mfc=fill,
-                  label=name, zorder=4)
-    axis.set_xscale("log")
-    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel="seconds a network (log)", ylabel="accuracy of the network on its images")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2,
-                  handlelength=1.5, columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    return figure
-
-
-def fading(frame: pd.DataFrame, *, epochs: Sequence[int], title: str):
-    """Cross-entropy before and after adaptation over the epochs of meta-training, with 95 %
-    intervals over seeds; columns `epoch`, `k`, `seed` and `cross-entropy`."""
-    steps = sorted(frame["k"].unique())
-    colors = dict(zip((f"after {k} steps" if k else "before adaptation" for k in steps),
-                      (CONTROL, METHOD), strict=False))
-    named = frame.assign(arm=frame["k"].map(lambda k: f"after {k} steps" if k else
-                                            "before adaptation"))
-    figure = lines(named, "epoch", "cross-entropy", arms=colors, categorical=False, percent=False,
-                   xlabel="epochs of meta-training", ylabel="cross-entropy, nats", title=title)
-    figure.axes[0].set_xticks(list(epochs))
-    figure.axes[0].set_ylim(bottom=0)
-    figure.set_size_inches(6.4, 3.4)
-    return figure
-
-
-def quality(frame: pd.DataFrame, *, x: str, y: str, arms: Mapping[str, str], title: str,
-            xlabel: str, ylabel: str):
-    """Every arm as a point with 95 % intervals over seeds in both directions."""
-    figure, axis = plt.subplots(figsize=(FULL[0], 3.6))
-    across, up = (over_seeds(frame, ["arm"], column).set_index("arm") for column in (x, y))
-    for number, (name, color) in enumerate(arms.items()):
-        axis.errorbar(across["mean"][name], up["mean"][name], xerr=across["half"][name],
-                      yerr=up["half"][name], color=color, ls="", capsize=2, elinewidth=1,
-                      marker=MARKERS[number % len(MARKERS)], ms=8 if color == METHOD else 6,
-                      label=name)
-    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2,
-                  handlelength=1.2, columnspacing=1.2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
