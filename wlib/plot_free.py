@@ -125,7 +125,7 @@ def ranked(frame: pd.DataFrame, panels: Mapping[str, str], *, arms: Mapping[str,
                           marker=MARKERS[0], ms=5.5, elinewidth=1.3, mec="white")
         for name, at in (levels or {}).get(column, {}).items():
             axis.axvline(at, color="#333333", lw=1, ls=":", zorder=0)
-            axis.text(at, 1, f" {name}", transform=axis.get_xaxis_transform(), fontsize=9,
+            axis.text(at, 0.97, f" {name}", transform=axis.get_xaxis_transform(), fontsize=9,
                       va="top", ha="left")
         axis.set(xlabel=label, ylim=(len(arms) - 0.4, -0.9))
         axis.grid(axis="y", visible=False)
