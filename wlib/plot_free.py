@@ -176,3 +176,15 @@ def cosine_maps(maps: Mapping[str, object], labels: Sequence[str], *, title: str
     figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label="cosine")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
+
+
+def crowds(frame: pd.DataFrame, x: str, y: str, *, arms: Sequence[str], title: str, **settings):
+    """`plot.lines` over the number of networks, the page wide and the legend below the lines."""
+    axis = plt.figure(figsize=(FULL[0], 3.6)).subplots()
+    lines(frame, x, y, arms=dict(zip(arms, (METHOD, CONTROL, REDRAWN), strict=True)), axis=axis,
+          percent=False, **settings)
+    if axis.get_legend() is not None:
+        axis.get_legend().remove()
+    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    axis.figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return axis.figure
