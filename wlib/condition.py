@@ -25,6 +25,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -87,7 +88,7 @@ def _enough(name: str, images: int, shots: int) -> None:
 
 
 def concatenated(sets: Tensor) -> Tensor:
-    """The class means one after another: (…, C, S, d) to (…, C·d). Bound to the order of classes."""
+    """The class means one after another: (…, C, S, d) to (…, C·d), bound to their order."""
     return sets.mean(-2).flatten(-2)
 
 
@@ -309,7 +310,7 @@ class GlyphNetwork(nn.Module):
         super().__init__()
         widths = (1, 16, 32, 32)
         self.features = nn.Sequential(
-            *(layer for a, b in zip(widths, widths[1:], strict=False)
+            *(layer for a, b in pairwise(widths)
               for layer in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())),
             nn.Flatten(), nn.Linear(widths[-1] * 4 * 4, d),
             nn.LayerNorm(d, elementwise_affine=False))
@@ -319,7 +320,7 @@ class GlyphNetwork(nn.Module):
         return self.head(self.features(x))
 
 
-def glyph_backbone(seed: int = 0, *, samples: int = 60, epochs: int = 6, device: str = "auto"
+def glyph_backbone(seed: int = 0, *, samples: int = 40, epochs: int = 6, device: str = "auto"
                    ) -> nn.Module:
     """The project's own encoder of glyphs, an image (B, 1, 28, 28) to (B, 64), frozen.
 

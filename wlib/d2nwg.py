@@ -62,7 +62,7 @@ def signal(betas: Tensor) -> Tensor:
 
 
 def noised(z: Tensor, t: Tensor | int, noise: Tensor, betas: Tensor) -> Tensor:
-    """x_t = √ᾱ_t z + √(1 − ᾱ_t) ε for z and ε (B, L) and a step 0 … T−1 for all or for each (B,)."""
+    """x_t = √ᾱ_t z + √(1 − ᾱ_t) ε for z and ε (B, L); t is 0 … T − 1, one for all or one each."""
     left = _at(signal(betas), t, z)
     return left.sqrt() * z + (1 - left).sqrt() * noise
 
@@ -110,7 +110,7 @@ def _before(betas: Tensor) -> Tensor:
 
 
 def _at(values: Tensor, t: Tensor | int, like: Tensor) -> Tensor:
-    """A schedule's value at step t, or (B, 1) values, as `like` computes; ᾱ itself is in float64."""
+    """The schedule's value at step t, or values (B, 1), in the dtype that `like` computes in."""
     chosen = values.to(like.device)[t].to(like.dtype)
     return chosen.view(-1, *[1] * (like.ndim - 1)) if chosen.ndim else chosen
 
@@ -156,7 +156,7 @@ class Denoiser(nn.Module):
 
 
 def waves_of(t: Tensor, count: int, longest: float = 10_000) -> Tensor:
-    """Sines and cosines of t (B,) at `count` frequencies from 1 down to 1/`longest`: (B, 2·count)."""
+    """Sines and cosines (B, 2·count) of t (B,), at frequencies from 1 down to 1/`longest`."""
     rate = torch.exp(torch.arange(count, device=t.device) * (-math.log(longest) / count))
     angle = t[:, None] * rate
     return torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -249,9 +249,9 @@ class Diffusion:
         "ancestral" takes every step of the schedule unless `steps` says fewer and draws noise at
         each; "ddim" takes 20 and draws nothing but its start. `ema=False` takes the last weights,
         as the released code does. Sample j of condition i depends on (seed, i, j) and on that
-        condition alone; `batch` rows go through at once. Conditions of several rows, (m, C, d) as
-        `per_class` gives them, give (m, n, C, L). With `trajectory` the latents before the first
-        step and after each: (m, n, …, steps + 1, L).
+        condition alone, up to rounding; `batch` rows go through at once. Conditions of several
+        rows, (m, C, d) as `per_class` gives them, give (m, n, C, L). With `trajectory` the latents
+        before the first step and after each: (m, n, …, steps + 1, L).
         """
         require_one_of("method", method, METHODS)
         require(_whole(n, 1), "n", n, "a whole number ≥ 1")
@@ -325,7 +325,7 @@ class _Both(nn.Module):
 
 
 def decay_after(updates: int, decay: float) -> float:
-    """How much the average keeps at its k-th update: min(decay, (1 + k)/(10 + k)), less at first."""
+    """What the average keeps at its k-th update: min(decay, (1 + k)/(10 + k)), little at first."""
     return min(decay, (1 + updates) / (10 + updates))
 
 
@@ -351,15 +351,15 @@ def fit(latents: Tensor, conditions: Tensor | None = None, *,
     Hand the result back as `run` (same arguments; `steps` may grow) to go on: it ends with the
     weights of an unbroken run, bit for bit. `stored_fit` does so by itself.
     """
-    _check_numbers(timesteps=timesteps, steps=steps, batch=batch, rate=rate, warmup=warmup,
-                   weight_decay=weight_decay, decay=decay)
+    _check_numbers(timesteps, steps, batch, warmup, rate, weight_decay, decay)
     latents = _finite("latents", latents, 2, 3).float()
     width_of_c, conditions = _check_conditions(latents, conditions, encoder, shots, seed)
     if denoiser is None:
         denoiser = nets.fresh(lambda: Denoiser(latents.shape[-1], width_of_c, width, depth), seed)
-    require(isinstance(denoiser, nn.Module) and (denoiser.size, denoiser.condition)
-            == (latents.shape[-1], width_of_c), "denoiser", denoiser,
-            f"a Denoiser or UNet of size={latents.shape[-1]} and condition={width_of_c}")
+    require(isinstance(denoiser, nn.Module), "denoiser", denoiser, "a Denoiser or a UNet")
+    require((denoiser.size, denoiser.condition) == (latents.shape[-1], width_of_c), "denoiser",
+            f"size={denoiser.size}, condition={denoiser.condition}",
+            f"size={latents.shape[-1]}, condition={width_of_c}, as the latents and conditions")
     settings = {"latents": store.describe(latents), "conditions": store.describe(conditions),
                 "encoder": store.describe(encoder), "denoiser": store.describe(denoiser),
                 "shots": shots, "timesteps": timesteps, "batch": batch, "rate": rate,
@@ -422,17 +422,14 @@ def _loss(both, latents, conditions, betas, s, g: torch.Generator) -> Tensor:
     return denoising_loss(both.denoiser, z, t, noise, c, betas)
 
 
-def _check_numbers(**values) -> None:
-    least = {"timesteps": 16, "steps": 0, "batch": 1, "warmup": 0}
-    for name, value in values.items():
-        if name in least:
-            require(_whole(value, least[name]), name, value, f"a whole number ≥ {least[name]}")
-        else:
-            real = isinstance(value, (int, float)) and not isinstance(value, bool)
-            low, high = (0 < value, value < math.inf) if real and name == "rate" else \
-                (real and value >= 0, real and value < (1 if name == "decay" else math.inf))
-            require(low and high, name, value, {"rate": "a positive learning rate", "decay":
-                    "a number from 0 to below 1"}.get(name, "a number of at least 0"))
+def _check_numbers(timesteps, steps, batch, warmup, rate, weight_decay, decay) -> None:
+    for name, value, least in (("timesteps", timesteps, 16), ("steps", steps, 0),
+                               ("batch", batch, 1), ("warmup", warmup, 0)):
+        require(_whole(value, least), name, value, f"a whole number ≥ {least}")
+    require(_real(rate) and rate > 0, "rate", rate, "a positive learning rate")
+    require(_real(weight_decay) and weight_decay >= 0, "weight_decay", weight_decay,
+            "a number of at least 0")
+    require(_real(decay) and 0 <= decay < 1, "decay", decay, "a number from 0 to below 1")
 
 
 def _check_conditions(latents, conditions, encoder, shots, seed) -> tuple[int, Tensor | None]:
@@ -445,15 +442,15 @@ def _check_conditions(latents, conditions, encoder, shots, seed) -> tuple[int, T
     conditions = _finite("conditions", conditions, least, least).float()
     require(len(conditions) == len(latents), "conditions", conditions,
             f"as many rows as latents: {len(latents)}")
-    given = conditions[:1]
+    one = conditions[:1].cpu()
     if encoder is not None:
         with torch.no_grad():
-            encoder = copy.deepcopy(encoder)
-            given = encoder.cpu() if isinstance(encoder, nn.Module) else encoder
-            given = given(draw(conditions[:1].cpu(), shots, seeds.generator(seed)))
-    require(given.shape[:-1] == latents[:1].shape[:-1], "latents", latents,
-            f"{tuple(latents.shape[:1] + given.shape[1:-1])} rows, one for each condition")
-    return given.shape[-1], conditions
+            one = _Both(nn.Identity(), encoder).cpu().encode(
+                draw(one, shots, seeds.generator(seed)))
+    want = (*latents.shape[:1], *one.shape[1:-1], latents.shape[-1])
+    require(tuple(latents.shape) == want, "latents", latents,
+            f"{want}, a row for each condition")
+    return one.shape[-1], conditions
 
 
 def _finite(name: str, value: Any, least: int, most: int) -> Tensor:
@@ -466,6 +463,10 @@ def _finite(name: str, value: Any, least: int, most: int) -> Tensor:
 
 def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---- kept in the store --------------------------------------------------------------------------
