@@ -169,6 +169,12 @@ def _check_size(size: Any, most: int | None, networks: int) -> None:
             "more numbers, is needed")
 
 
+def _named(weights: Any, mask: Tensor | None) -> tuple[str, float]:
+    """A zoo's fingerprint, and the rounding error of its dtype."""
+    _checked(weights, mask)
+    return fingerprint(weights, mask), torch.finfo(weights.dtype).eps
+
+
 def _means(weights: Tensor, mask: Tensor) -> Tensor:
     """The mean of every weight over the networks that have it, 0 where none has: (D,)."""
     return (weights * mask).sum(0) / mask.sum(0).clamp(min=1)
@@ -191,12 +197,14 @@ class PCA(Codec):
         the mask, count as the mean. Raises `ValueError` for a size above the rank.
         """
         require_one_of("scale", scale, SCALES)
-        zoo = fingerprint(weights, mask) if isinstance(weights, Tensor) else ""
+        zoo, eps = _named(weights, mask)
         weights, mask = _checked(weights, mask)
         require(len(weights) >= 2, "weights", f"{len(weights)} network", "at least 2")
         mean = _means(weights, mask)
         _, spread, rows = torch.linalg.svd((weights - mean) * mask, full_matrices=False)
-        rank = int((spread > spread[0] * max(weights.shape) * 1e-12).sum()) if spread[0] > 0 else 0
+        # Rounding alone gives a matrix spread in all directions: up to about this much in each.
+        rounding = 2 * eps * weights.square().mean().sqrt() * sum(math.sqrt(k) for k in mask.shape)
+        rank = int((spread > rounding).sum())
         require(rank > 0, "weights", "networks that are all the same", "at least 2 different ones")
         size = rank if size is None else size
         _check_size(size, rank, len(weights))
@@ -258,7 +266,7 @@ class VAE(Codec):
         reconstructed networks, is asked, and the weights that scored best are kept; without it,
         the last. Adam with betas (0.5, 0.9) as in the released code, which goes by the loss.
         """
-        zoo = fingerprint(weights, mask) if isinstance(weights, Tensor) else ""
+        zoo, _ = _named(weights, mask)
         weights, mask = _checked(weights, mask)
         _check_size(size, None, len(weights))
         for name, value in (("epochs", epochs), ("batch", batch), ("every", every)):
