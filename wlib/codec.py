@@ -169,10 +169,9 @@ def _check_size(size: Any, most: int | None, networks: int) -> None:
             "more numbers, is needed")
 
 
-def _named(weights: Any, mask: Tensor | None) -> tuple[str, float]:
-    """A zoo's fingerprint, and the rounding error of its dtype."""
-    _checked(weights, mask)
-    return fingerprint(weights, mask), torch.finfo(weights.dtype).eps
+def _rounding(weights: Tensor, eps: float) -> Tensor:
+    """About the spread in each direction that rounding alone gives: no component is below it."""
+    return 2 * eps * weights.square().mean().sqrt() * sum(math.sqrt(k) for k in weights.shape)
 
 
 def _means(weights: Tensor, mask: Tensor) -> Tensor:
@@ -197,26 +196,23 @@ class PCA(Codec):
         the mask, count as the mean. Raises `ValueError` for a size above the rank.
         """
         require_one_of("scale", scale, SCALES)
-        zoo, eps = _named(weights, mask)
-        weights, mask = _checked(weights, mask)
-        require(len(weights) >= 2, "weights", f"{len(weights)} network", "at least 2")
-        mean = _means(weights, mask)
-        _, spread, rows = torch.linalg.svd((weights - mean) * mask, full_matrices=False)
-        # Rounding alone gives a matrix spread in all directions: up to about this much in each.
-        rounding = 2 * eps * weights.square().mean().sqrt() * sum(math.sqrt(k) for k in mask.shape)
-        rank = int((spread > rounding).sum())
+        rows, known = _checked(weights, mask)
+        require(len(rows) >= 2, "weights", f"{len(rows)} network", "at least 2")
+        mean = _means(rows, known)
+        _, spread, directions = torch.linalg.svd((rows - mean) * known, full_matrices=False)
+        rank = int((spread > _rounding(rows * known, torch.finfo(weights.dtype).eps)).sum())
         require(rank > 0, "weights", "networks that are all the same", "at least 2 different ones")
         size = rank if size is None else size
-        _check_size(size, rank, len(weights))
-        basis = rows[:size].T                                                  # (D, L)
+        _check_size(size, rank, len(rows))
+        basis = directions[:size].T                                                  # (D, L)
         top = basis.abs().argmax(0, keepdim=True)       # a sign that no library can choose
         basis = basis * basis.gather(0, top).sign()
-        sd = spread[:size] / math.sqrt(len(weights))
+        sd = spread[:size] / math.sqrt(len(rows))
         if scale == "whole":
             sd = sd.square().mean().sqrt().expand(size).clone()
         shares = spread[:size].square() / spread.square().sum()
         return cls({"mean": mean, "basis": basis.contiguous(), "center": torch.zeros_like(sd),
-                    "scale": sd, "shares": shares}, zoo, {"scale": scale})
+                    "scale": sd, "shares": shares}, fingerprint(weights, mask), {"scale": scale})
 
     @property
     def shares(self) -> Tensor:
@@ -266,21 +262,20 @@ class VAE(Codec):
         reconstructed networks, is asked, and the weights that scored best are kept; without it,
         the last. Adam with betas (0.5, 0.9) as in the released code, which goes by the loss.
         """
-        zoo, _ = _named(weights, mask)
-        weights, mask = _checked(weights, mask)
-        _check_size(size, None, len(weights))
+        real, known = _checked(weights, mask)
+        _check_size(size, None, len(real))
         for name, value in (("epochs", epochs), ("batch", batch), ("every", every)):
             require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
-        require(len(weights) >= 2, "weights", f"{len(weights)} network", "at least 2")
-        mean = _means(weights, mask)
-        sd = ((weights - mean) * mask).square().sum().div(mask.sum()).sqrt()
+        require(len(real) >= 2, "weights", f"{len(real)} network", "at least 2")
+        mean = _means(real, known)
+        sd = ((real - mean) * known).square().sum().div(known.sum()).sqrt()
         require(float(sd) > 0, "weights", "networks that are all the same", "different ones")
-        rows = ((weights - mean) / sd * mask).float()
-        net = nets.fresh(lambda: _MLP(weights.shape[1], size, tuple(hidden)), seed)
-        fixed = {"mean": mean, "sd": sd}
+        rows = ((real - mean) / sd * known).float()
+        net = nets.fresh(lambda: _MLP(rows.shape[1], size, tuple(hidden)), seed)
+        fixed, zoo = {"mean": mean, "sd": sd}, fingerprint(weights, mask)
         settings = {"size": size, "hidden": list(hidden), "history": []}
         codec, best = None, None
-        for epoch, loss in _epochs(net, rows, mask, epochs, batch, rate, kl, mse, seed, device):
+        for epoch, loss in _epochs(net, rows, known, epochs, batch, rate, kl, mse, seed, device):
             if epoch % every and epoch < epochs:
                 continue
             now = cls._of(net, rows, fixed, zoo, settings)
