@@ -42,17 +42,21 @@ __all__ = ["ISAB", "MAB", "PMA", "BASE", "GlyphNetwork", "MLPEncoder", "SetEncod
 
 
 # ---- sets of features ---------------------------------------------------------------------------
-def by_class(features: Tensor, labels: Tensor, count: int = 20) -> Tensor:
+def by_class(features: Tensor, labels: Tensor, count: int = 20, classes: int | None = None
+             ) -> Tensor:
     """The first `count` images' features of every class, (C, count, d), of features (B, d).
 
-    The paper keeps 20 a class and draws 5 of them at a time.
+    The released code keeps 20 a class and draws 5 of them at a time. `classes` is C, where the
+    labels alone would not tell that the last class has no image.
     """
     _check("features", features, 2)
     require(isinstance(labels, Tensor) and labels.shape == features.shape[:1]
             and not labels.is_floating_point(), "labels", labels, f"({len(features)},) whole "
             "numbers, one an image")
     require(_whole(count), "count", count, "a whole number ≥ 1")
-    found = torch.bincount(labels)
+    found = torch.bincount(labels, minlength=classes or 0)
+    require(classes is None or len(found) == classes, "labels", f"label {len(found) - 1}",
+            f"labels below classes = {classes}")
     require(int(found.min()) >= count, "features", f"{int(found.min())} images of class "
             f"{int(found.argmin())}", f"at least count = {count} of every class")
     return torch.stack([features[labels == k][:count] for k in range(len(found))])
