@@ -179,6 +179,7 @@ def plain_pool(pool, members):
     return pool.leave(row)[0]
 
 
+@torch.no_grad()
 def test_attention_is_the_plain_one():
     q, x = features(2, 3, 5), features(2, 4, 6)
     block, isab, pma = MAB(5, 6, 8, heads=2), ISAB(6, 8, heads=4, inducing=3), PMA(8)
@@ -190,6 +191,7 @@ def test_attention_is_the_plain_one():
         torch.testing.assert_close(pma(isab(x))[i], plain_mab(pma.look, pma.seed[0], within))
 
 
+@torch.no_grad()
 def test_the_set_encoder_is_the_plain_one():
     net, x = SetEncoder(6, 4, width=8, inducing=3), features(2, 3, 2, 6)
     for sets, out in zip(x, net(x), strict=True):
@@ -232,19 +234,19 @@ def test_alignment_teaches_the_encoder_and_nothing_else():
     sets, latents = features(12, 2, 6, 4), features(12, 3, seed=1)
     before = {k: p.clone() for k, p in net.named_parameters()}
     kept = sets.clone(), latents.clone()
-    aligned, losses = align(net, sets, latents, shots=3, epochs=15, rate=1e-2, device="cpu")
-    assert len(losses) == 15 and losses[-1] < losses[0]
+    aligned, losses = align(net, sets, latents, shots=3, epochs=8, rate=1e-2, device="cpu")
+    assert len(losses) == 8 and losses[-1] < losses[0]
     assert all(torch.equal(p, before[k]) for k, p in net.named_parameters())
     assert torch.equal(sets, kept[0]) and torch.equal(latents, kept[1])
     with torch.no_grad():
         loss = [alignment_loss(latents, n(sets)) for n in (net, aligned)]
     assert loss[1] < loss[0]
-    again, same = stored_align(net, sets, latents, shots=3, epochs=15, rate=1e-2, device="cpu")
+    again, same = stored_align(net, sets, latents, shots=3, epochs=8, rate=1e-2, device="cpu")
     assert same == losses and all(torch.equal(p, q) for p, q in
                                   zip(again.parameters(), aligned.parameters(), strict=True))
-    assert stored_align(net, sets, latents, shots=3, epochs=15, rate=1e-2,
+    assert stored_align(net, sets, latents, shots=3, epochs=8, rate=1e-2,
                         device="cpu")[1] == losses
-    other = align(net, sets, latents, shots=3, epochs=15, rate=1e-2, seed=1, device="cpu")[1]
+    other = align(net, sets, latents, shots=3, epochs=8, rate=1e-2, seed=1, device="cpu")[1]
     assert other != losses
 
 
