@@ -343,6 +343,30 @@ def test_learned_noise_carries_the_condition():
     assert abs(r(new, w[200:].roll(7, 0))) < 0.3
 
 
+@torch.no_grad()
+def test_the_loss_on_other_latents_is_the_plain_one(trained, zoo):
+    z, c = zoo[0][:3], zoo[1][:3]
+    betas, total = schedule(20), 0.0
+    net, _ = trained.parts(ema=True)
+    for k in range(4):
+        g = seeds.generator(0, k)
+        t, eps = torch.randint(20, (3,), generator=g), torch.randn(3, 5, generator=g)
+        x = torch.stack([d2nwg.noised(*args, betas) for args in zip(z, t, eps, strict=True)])
+        total += float((net(x, t, c) - eps).square().mean()) / 4
+    assert trained.loss(z, c, draws=4) == pytest.approx(total, rel=1e-5)
+    assert trained.loss(z, c, draws=4, ema=False) != trained.loss(z, c, draws=4)
+    with pytest.raises(ValueError, match="conditions: .* want one for each of 3 latents"):
+        trained.loss(z, zoo[1])
+
+
+def test_what_was_learned_has_a_digest(zoo, sets):
+    given = {"encoder": condition.concatenated, "shots": 2}
+    run = stored_fit(zoo[0], sets, every=4, **given, **TINY)
+    assert same(run, fit(zoo[0], sets, **given, **TINY))
+    assert run.digest() == fit(zoo[0], sets, **given, **TINY).digest()
+    assert run.digest() != fit(zoo[0], sets, **given, **TINY | {"seed": 1}).digest()
+
+
 # ---- sampling -----------------------------------------------------------------------------------
 def plain_sample(run, c, i, j, seed, method, steps):
     """A second implementation of sampling: one latent, the equations as the papers print them."""

@@ -260,10 +260,14 @@ def align(encoder: nn.Module, sets: Tensor, latents: Tensor, *, shots: int | Non
     _check("latents", latents, 2)
     require(len(sets) == len(latents) >= 2, "latents", latents,
             f"one row for each of {len(sets)} data sets, at least 2")
+    for name, value in (("epochs", epochs), ("batch", batch)):
+        require(_whole(value), name, value, "a whole number ≥ 1")
+    require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
     device = nets.resolve_device(device)
     encoder = copy.deepcopy(encoder).to(device)
     latents, sets, losses = latents.float().to(device), sets.float().to(device), []
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=rate, weight_decay=0)
+    moving = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10)
     for epoch in range(epochs):
         g, sums = seeds.generator(seed, epoch), 0.0
@@ -276,7 +280,8 @@ def align(encoder: nn.Module, sets: Tensor, latents: Tensor, *, shots: int | Non
             sums += loss.item() * len(rows)
         losses.append(sums / len(sets))
         plateau.step(losses[-1])
-    return encoder.cpu().requires_grad_(True), losses
+    optimizer.zero_grad()
+    return encoder.cpu(), losses
 
 
 def stored_align(encoder: nn.Module, sets: Tensor, latents: Tensor, *, device: str = "auto",

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib import nets, seeds, store
+from wlib import fingerprint, nets, seeds, store
 from wlib.check import require, require_one_of
 from wlib.condition import draw
 
@@ -241,6 +241,32 @@ class Diffusion:
         return encoder(sets.float().to(nets.resolve_device(device)))
 
     @torch.no_grad()
+    def loss(self, latents: Tensor, conditions: Tensor | None = None, *, draws: int = 20,
+             seed: int = 0, ema: bool = True, device: str = "auto") -> float:
+        """The mean loss on latents (n, L) and their conditions, each noised `draws` times.
+
+        On latents that were held out: where it rises while the training's falls, the denoiser
+        learns its zoo by heart.
+        """
+        require(_whole(draws, 1), "draws", draws, "a whole number ≥ 1")
+        device = nets.resolve_device(device)
+        denoiser, encoder = self.parts(ema, device)
+        z, c = _finite("latents", latents, 2, 3).float().to(device).flatten(0, -2), None
+        if (conditions := self._conditions(conditions, encoder, device)) is not None:
+            c = conditions.flatten(0, -2)
+            require(len(c) == len(z), "conditions", conditions, f"one for each of {len(z)} latents")
+        total = 0.0
+        for k in range(draws):
+            t, noise = _drawn(z, len(self.betas), seeds.generator(seed, k))
+            total += float(denoising_loss(denoiser, z, t, noise, c, self.betas))
+        return total / draws
+
+    def digest(self) -> str:
+        """One hash of what was learned, for the store."""
+        last = _Both(self.denoiser, self.encoder).state_dict(prefix="last ")
+        return fingerprint.digest(store.digest(self.average | last), self.settings)
+
+    @torch.no_grad()
     def sample(self, conditions: Tensor | None = None, n: int = 1, *, seed: int = 0,
                steps: int | None = None, method: str = "ancestral", ema: bool = True,
                trajectory: bool = False, batch: int = 1024, device: str = "auto") -> Tensor:
@@ -417,9 +443,13 @@ def _loss(both, latents, conditions, betas, s, g: torch.Generator) -> Tensor:
         if both.encoder is not None:
             c = both.encode(draw(c, s["shots"], g))
         c = c.flatten(0, -2)                                                   # (B, d)
-    t = torch.randint(len(betas), (len(z),), generator=g).to(z.device)
-    noise = torch.randn(z.shape, generator=g).to(z)
-    return denoising_loss(both.denoiser, z, t, noise, c, betas)
+    return denoising_loss(both.denoiser, z, *_drawn(z, len(betas), g), c, betas)
+
+
+def _drawn(z: Tensor, timesteps: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A step (B,) and noise (B, L) for each latent."""
+    t = torch.randint(timesteps, (len(z),), generator=g).to(z.device)
+    return t, torch.randn(z.shape, generator=g).to(z)
 
 
 def _check_numbers(timesteps, steps, batch, warmup, rate, weight_decay, decay) -> None:
