@@ -448,6 +448,7 @@ def test_a_set_is_encoded_once(zoo, sets):
 
 def test_latents_without_conditions(zoo):
     run = fit(zoo[0], **TINY)
+    assert run.sample(method="ddim").shape == (1, 1, 5)       # all 20 steps that there are
     samples = run.sample(n=7, method="ddim", steps=3)
     assert samples.shape == (1, 7, 5) and bool(torch.isfinite(samples).all())
     with pytest.raises(ValueError, match="conditions: .* want None"):

@@ -329,7 +329,7 @@ class GlyphNetwork(nn.Module):
         return self.head(self.features(x))
 
 
-def glyph_backbone(seed: int = 0, *, samples: int = 40, epochs: int = 6, device: str = "auto"
+def glyph_backbone(seed: int = 0, *, samples: int = 40, epochs: int = 4, device: str = "auto"
                    ) -> nn.Module:
     """The project's own encoder of glyphs, an image (B, 1, 28, 28) to (B, 64), frozen.
 

@@ -286,14 +286,14 @@ class Diffusion:
         denoiser, encoder = self.parts(ema, device)
         conditions = self._conditions(conditions, encoder, device)             # (m, …, d) or None
         inner = () if conditions is None else conditions.shape[:-1]
-        c = None if conditions is None else conditions.flatten(0, -2).repeat_interleave(n, 0)
-        steps = (20 if method == "ddim" else len(self.betas)) if steps is None else steps
+        c = None if conditions is None else conditions.flatten(0, -2)          # (m', d)
+        if steps is None:
+            steps = min(20, len(self.betas)) if method == "ddim" else len(self.betas)
         times, betas = (v.to(device) for v in respaced(self.betas, steps))
-        rows = n * max(1, math.prod(inner))
+        rows = [divmod(r, n) for r in range(n * math.prod(inner))]             # (i, j)
         batch = max(1, min(batch, NOISE_CELLS // (self.denoiser.size * steps)))
-        done = [_walk(denoiser, c, times, betas, method, trajectory,
-                      [(seed, *divmod(r, n)) for r in range(at, min(at + batch, rows))],
-                      slice(at, at + batch)).cpu() for at in range(0, rows, batch)]
+        done = [_walk(denoiser, c, times, betas, method, trajectory, seed, rows[at:at + batch])
+                for at in range(0, len(rows), batch)]
         samples = torch.cat(done)                                    # (rows, [steps + 1,] L)
         samples = samples.view(*(inner or (1,)), n, *samples.shape[1:])
         return samples.movedim(max(1, len(inner)), 1)                # n right after m
@@ -316,14 +316,14 @@ class Diffusion:
         return conditions
 
 
-def _walk(denoiser, c, times, betas, method, trajectory, paths, rows: slice) -> Tensor:
-    """The reverse process for some rows, (B, L) or (B, steps + 1, L): equation after equation."""
-    generators = [seeds.generator(*path) for path in paths]
+def _walk(denoiser, c, times, betas, method, trajectory, seed, rows) -> Tensor:
+    """The reverse process for some rows (condition, sample): (B, L) or (B, steps + 1, L)."""
+    generators = [seeds.generator(seed, *row) for row in rows]
     draws = len(times) - 1 if method == "ancestral" else 0
     x = torch.stack([torch.randn(denoiser.size, generator=g) for g in generators]).to(times.device)
     noise = torch.stack([torch.randn(draws, denoiser.size, generator=g) for g in generators])
     noise = noise.to(x)                                              # (B, draws, L)
-    c, seen = None if c is None else c[rows], [x]
+    c, seen = None if c is None else c[[i for i, _ in rows]], [x]
     for k in range(len(times) - 1, -1, -1):
         belief = denoiser(x, times[k].expand(len(x)), c)
         if method == "ddim":
@@ -333,7 +333,7 @@ def _walk(denoiser, c, times, betas, method, trajectory, paths, rows: slice) -> 
             x = x + variance.sqrt() * noise[:, k - 1] if k else x
         if trajectory:
             seen.append(x)
-    return torch.stack(seen, dim=1) if trajectory else x
+    return (torch.stack(seen, dim=1) if trajectory else x).cpu()
 
 
 class _Both(nn.Module):
