@@ -280,6 +280,15 @@ def test_a_killed_run_starts_again_where_it_was(zoo, sets, monkeypatch):
     assert same(stored_fit(*given, every=5, **settings), whole)
 
 
+def test_conditions_may_hang_on_a_graph(zoo, sets):
+    """What a reader encodes without `no_grad` is taken as it is, and nothing flows back."""
+    encoder = Mean(size=3)
+    run = fit(zoo[0].clone().requires_grad_(), encoder(sets), **TINY)
+    assert same(run, fit(zoo[0], encoder(sets).detach(), **TINY))
+    assert encoder.map.weight.grad is None
+    assert not run.sample(encoder(sets[:2]), 1, method="ddim", steps=2).requires_grad
+
+
 def test_a_frozen_encoder_stays(zoo, sets):
     encoder = Mean().requires_grad_(False)
     run = fit(zoo[0], sets, encoder=encoder, **TINY)

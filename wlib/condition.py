@@ -86,9 +86,8 @@ def draw(features: Tensor | Sequence[Tensor], shots: int | None, generator: torc
 
 
 def _enough(name: str, images: int, shots: int) -> None:
-    require(_whole(shots) and shots <= images, name if _whole(shots) else "shots",
-            f"{images} images of a class" if _whole(shots) else shots,
-            f"at least shots = {shots}" if _whole(shots) else "a whole number ≥ 1")
+    require(_whole(shots), "shots", shots, "a whole number ≥ 1")
+    require(shots <= images, name, f"{images} images of a class", f"at least shots = {shots}")
 
 
 def concatenated(sets: Tensor) -> Tensor:
@@ -265,7 +264,8 @@ def align(encoder: nn.Module, sets: Tensor, latents: Tensor, *, shots: int | Non
     require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
     device = nets.resolve_device(device)
     encoder = copy.deepcopy(encoder).to(device)
-    latents, sets, losses = latents.float().to(device), sets.float().to(device), []
+    latents, sets = latents.detach().float().to(device), sets.detach().float().to(device)
+    losses = []
     moving = [p for p in encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10)

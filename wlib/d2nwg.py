@@ -305,7 +305,7 @@ class Diffusion:
             return None
         require(isinstance(conditions, Tensor) and conditions.ndim >= 2 and len(conditions) > 0,
                 "conditions", conditions, "a tensor, one row or one set of features a condition")
-        conditions = conditions.float().to(device)
+        conditions = conditions.detach().float().to(device)
         require(bool(torch.isfinite(conditions).all()), "conditions", "NaN or infinity",
                 "finite numbers")
         if encoder is not None:
@@ -370,7 +370,7 @@ def fit(latents: Tensor, conditions: Tensor | None = None, *,
     to each class, (n, C, d), wants latents (n, C, L). Without conditions, latents are learned as
     they are. A codec's latents have unit spread; diffusion fails where it is far from 1.
 
-    AdamW at `rate`, reached from 0 in `warmup` steps; `decay` as in `decay_after`. The paper has
+    AdamW at `rate`, reached from 0 in `warmup` steps; `decay` as in `decay_after`. Released are
     1,024 timesteps, batch 64, rate 1.133e-4, warmup 10,000 and decay 0.9999; decay 0.999 suits a
     few thousand steps. `denoiser` (copied) replaces the one of `width` and `depth`.
 
@@ -488,7 +488,7 @@ def _finite(name: str, value: Any, least: int, most: int) -> Tensor:
     require(isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0
             and least <= value.ndim <= most, name, value, f"a float tensor of {dims} dimensions")
     require(bool(torch.isfinite(value).all()), name, "NaN or infinity", "finite numbers")
-    return value
+    return value.detach()
 
 
 def _whole(value: Any, least: int) -> bool:
