@@ -1,11 +1,11 @@
 """Universes of data sets, for learning what weights a data set asks for.
 
-| universe     | its data sets differ by                                 | unseen sets have            |
-|--------------|---------------------------------------------------------|-----------------------------|
-| `characters` | which ten characters they hold, in one order for all    | other characters            |
-| `styles`     | three faces, a turn, a scale, dark on light or light on | faces of other families, or |
-|              | dark, the paper's texture; always the digits 0 to 9     | other triples of faces      |
-| `real`       | where they come from: `mnist5k`, `digits`, your files   | nothing in common           |
+| universe     | its data sets differ by                                | unseen sets have        |
+|--------------|--------------------------------------------------------|-------------------------|
+| `characters` | which ten characters they hold, in one order for all   | other characters        |
+| `styles`     | three faces, a turn, a scale, dark on light or the     | other families of faces |
+|              | reverse, the paper's texture; always the digits 0 to 9 | or other threes of them |
+| `real`       | where they come from: `mnist5k`, `digits`, your own    | nothing in common       |
 
 A `DataSet` has four parts whose images no other part holds: training, support (what a condition
 may look at), validation (what may choose) and test (what may not).
