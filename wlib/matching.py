@@ -23,7 +23,7 @@ from wlib import seeds
 from wlib.check import require
 from wlib.pool import Pool
 
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+LAYERS = (nn.Conv2d, nn.Linear)
 # What treats all units alike, so that permuting before it is permuting after it.
 BETWEEN = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Identity,
            nn.Flatten, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
