@@ -3,20 +3,20 @@
     rival = Retrieval().fit(conditions, weights)           # (n, …), (n, D) of a zoo
     rival(new_conditions, count=10, generator=0)           # (m, 10, D)
 
-| class             | what it answers                                      | condition of a data set    |
-|-------------------|------------------------------------------------------|----------------------------|
-| `Retrieval`       | the weights of the nearest condition                 | (d,)                       |
-| `Interpolation`   | the two nearest, mixed by their distances            | (d,)                       |
-| `Ridge`           | linear regression, condition to weights              | (d,)                       |
-| `RidgePerClass`   | the same from each class to its row of a head        | (K, q), a vector a class   |
-| `Prototype`       | a head whose rows are the class means                | (K, d), the class means    |
-| `FewShotLogistic` | a head fitted to the support images                  | (K, s, d), their features  |
-| `MeanOfZoo`       | the mean of all weights                              | any; not looked at         |
-| `LatentKDE`       | each latent number drawn from a kernel density       | any; not looked at         |
-| `Noisy`           | a member plus noise, the nearest or one by lot       | (d,); any                  |
-| `Gaussian`        | each weight drawn by its mean and standard deviation | any; not looked at         |
-| `Averaged`        | the mean of 16 members by lot                        | any; not looked at         |
-| `RandomStart`     | fresh weights                                        | any; not looked at         |
+| class             | what it answers                                      | one condition         |
+|-------------------|------------------------------------------------------|-----------------------|
+| `Retrieval`       | the weights of the nearest condition                 | (d,)                  |
+| `Interpolation`   | the two nearest, mixed by their distances            | (d,)                  |
+| `Ridge`           | linear regression, condition to weights              | (d,)                  |
+| `RidgePerClass`   | the same from each class to its row of a head        | (K, q), by class      |
+| `Prototype`       | a head whose rows are the class means                | (K, d), class means   |
+| `FewShotLogistic` | a head fitted to the support images                  | (K, s, d), features   |
+| `MeanOfZoo`       | the mean of all weights                              | any; not looked at    |
+| `LatentKDE`       | each latent number drawn from a kernel density       | any; not looked at    |
+| `Noisy`           | a member plus noise, the nearest or one by lot       | (d,); any             |
+| `Gaussian`        | each weight drawn by its mean and standard deviation | any; not looked at    |
+| `Averaged`        | the mean of 16 members by lot                        | any; not looked at    |
+| `RandomStart`     | fresh weights                                        | any; not looked at    |
 
 Letters: n conditions to learn from, m new ones, D weights, K classes, d features, s shots. Where
 nothing is drawn by lot, the one answer is repeated `count` times. What candidate j for condition i
@@ -216,14 +216,14 @@ class LatentKDE(Baseline):
 
     def __init__(self, codec, bandwidth: float | None = None):
         super().__init__()
-        require(callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None)
-                ), "codec", codec, "an object with encode and decode")
+        require(all(callable(getattr(codec, name, None)) for name in ("encode", "decode")),
+                "codec", codec, "an object with encode and decode")
         require(bandwidth is None or isinstance(bandwidth, (int, float)) and bandwidth >= 0,
                 "bandwidth", bandwidth, "a number ≥ 0, or None")
         self.codec, self.bandwidth = codec, bandwidth
 
     def _learn(self):
-        self.latents = self.codec.encode(self.weights).double().cpu()              # (n, L)
+        self.latents = self.codec.encode(self.weights).detach().double().cpu()     # (n, L)
         width = len(self.latents) ** -0.2 if self.bandwidth is None else self.bandwidth
         self.width = width * self.latents.std(0, correction=0)                     # (L,)
 
@@ -235,7 +235,7 @@ class LatentKDE(Baseline):
             noise = torch.randn(size, generator=g, dtype=torch.float64)
             return self.latents[near, torch.arange(size)] + self.width * noise
         latents = self._each(conditions, count, draw)                              # (m, count, L)
-        found = self.codec.decode(latents.flatten(0, 1).to(self.weights))
+        found = self.codec.decode(latents.flatten(0, 1).to(self.weights)).detach()
         return found.unflatten(0, (len(conditions), count))
 
 
