@@ -324,9 +324,8 @@ def heads(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 20
     """Multinomial logistic regression on each of T sets of features, all at once: a pool of heads.
 
     Each minimizes mean cross-entropy + decay/2 ‖W‖² (not the bias) over all its features, from
-    zero. The sum of these convex problems is one more, which L-BFGS solves in a fifth of
-    scikit-learn's time for head after head, whose C is 1/(decay · B). What a head is depends on
-    the others no more than on its tolerance.
+    zero; scikit-learn's C is 1/(decay · B). The sum of these convex problems is one more, which
+    L-BFGS solves: what a head is depends on the others no more than on the solver's tolerance.
     """
     sets = list(sets)
     require(len(sets) > 0 and all(isinstance(s, Features) for s in sets), "sets", sets,
@@ -341,7 +340,7 @@ def heads(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 20
     weight = torch.zeros(len(sets), classes, width).to(x).requires_grad_()
     bias = torch.zeros(len(sets), 1, classes).to(x).requires_grad_()
     solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, history_size=20,
-                               tolerance_grad=1e-8, tolerance_change=1e-12,
+                               tolerance_grad=1e-7, tolerance_change=1e-12,
                                line_search_fn="strong_wolfe")
 
     def loss():
