@@ -63,8 +63,8 @@ class Baseline:
                 f"a {type(self).__name__} that has seen no zoo", "a call of fit before")
         _check_conditions(conditions, self.looks)
         if self.conditions is not None and self.looks is not None:
-            require(conditions.shape[1:] == self.conditions.shape[1:], "conditions", conditions,
-                    f"conditions (m, {', '.join(map(str, self.conditions.shape[1:]))})")
+            require(conditions.shape[-1] == self.conditions.shape[-1], "conditions", conditions,
+                    f"vectors of {self.conditions.shape[-1]} numbers, as those learned from")
         require(isinstance(count, int) and count >= 1, "count", count, "a whole number ≥ 1")
         base = seeds.base(generator)
         return self._answer(conditions, count, lambda i, j: seeds.generator(base, i, j))
@@ -140,7 +140,7 @@ class Ridge(Baseline):
 class RidgePerClass(Ridge):
     """For heads: one regression from a class's vector (q,) to its row and bias, for all classes.
 
-    Classes in another order give the rows in that order. Weights as `zoo.head` has them: K·d, K.
+    Classes in another order, or more of them, give their rows. Weights as in `zoo.head`: K·d, K.
     """
 
     looks = 2
