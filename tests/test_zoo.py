@@ -266,6 +266,14 @@ def test_a_head_does_not_depend_on_its_company():
                                heads(sets[1:2], device="cpu").flat(), rtol=1e-3, atol=1e-3)
 
 
+def test_heads_are_kept_in_the_store(monkeypatch):
+    sets = [features(s) for s in range(2)]
+    first = zoo.stored_heads(sets, decay=0.01, device="cpu")
+    torch.testing.assert_close(first.flat(), heads(sets, decay=0.01, device="cpu").flat())
+    monkeypatch.setattr(zoo, "heads", None)
+    assert torch.equal(zoo.stored_heads(sets, decay=0.01, device="cpu").flat(), first.flat())
+
+
 def test_features_pass_for_images():
     some = features()
     pool = heads([some], device="cpu")

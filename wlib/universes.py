@@ -37,7 +37,6 @@ from wlib.domains import first, place_in_class, shaped
 PARTS = ("train", "support", "validation", "test")
 UNSEEN = ("faces", "combinations")
 DIGITS = tuple("0123456789")
-ENCODER_SHARE = 0.2     # of the training characters, by their base letters, for an image encoder
 
 
 class Counts(NamedTuple):
@@ -137,22 +136,13 @@ def require_disjoint(sets: Sequence[DataSet]) -> None:
 
 # ---- data sets that differ in their classes ---------------------------------------------------
 def letters(split: str) -> list[str]:
-    """The characters that data sets of a split are made of, or that an "encoder" may learn.
+    """The letters and digits that data sets of a split are made of: 397 / 127 / 134.
 
-    train / validation / test as in `wlib.glyphs`, but that a fifth of the training characters is
-    the encoder's alone: 88 / 309 / 127 / 134. A letter goes with its accented forms and its cases.
+    A letter goes with its accented forms and its cases. No symbol is among them: those are left for
+    an image encoder to learn.
     """
-    require_one_of("split", split, ("encoder", *SPLITS))
-    everything = glyphs.characters_of("letters")
-    if split in ("validation", "test"):
-        return [c for c in everything if glyphs.split_of(c) == split]
-    return [c for c in everything if glyphs.split_of(c) == "train"
-            and _for_encoder(c) == (split == "encoder")]
-
-
-def _for_encoder(character: str) -> bool:
-    key = hashlib.sha256(f"encoder/{glyphs.base_of(character)}".encode()).digest()[:8]
-    return int.from_bytes(key) / 2**64 < ENCODER_SHARE
+    require_one_of("split", split, SPLITS)
+    return [c for c in glyphs.characters_of("letters") if glyphs.split_of(c) == split]
 
 
 def characters(split: str, count: int, *, ways: int = 10, counts: Counts = COUNTS,
@@ -163,7 +153,6 @@ def characters(split: str, count: int, *, ways: int = 10, counts: Counts = COUNT
     and i alone; the order of classes is the same for all sets because an order by lot would give
     one data set 10! right answers.
     """
-    require_one_of("split", split, SPLITS)
     pool = letters(split)
     require(isinstance(ways, int) and 2 <= ways <= len(pool), "ways", ways,
             f"a whole number from 2 to the {len(pool)} characters of {split!r}")

@@ -357,6 +357,16 @@ def heads(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 20
                                         1).cpu())
 
 
+def stored_heads(sets: Sequence[Features], *, device: str = "auto", **settings) -> Pool:
+    """`heads`, kept in the store."""
+    rows = store.cached(_heads, list(sets), str(nets.resolve_device(device)), settings)
+    return Pool.stack([head(len(sets[0].classes), sets[0].values.shape[1])]).with_flat(rows)
+
+
+def _heads(sets, device, settings) -> Tensor:
+    return heads(sets, device=device, **settings).flat()
+
+
 def _padded(sets, device):
     """Features (T, B, d), labels (T, B) and each image's share of its set (T, B), 0 if padding.
 
