@@ -14,9 +14,6 @@ from wlib.pool import Pool
 from wlib.universes import PARTS, Counts, DataSet, styles
 from wlib.zoo import Features, Zoo, accuracy, area, curves, descend, heads, tiny_cnn, trained
 
-TINY = Counts(6, 2, 2, 4)
-
-
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path_factory.getbasetemp() / "store"))
@@ -146,24 +143,24 @@ def test_the_vmap_engine_keeps_blocks(monkeypatch, tmp_path):
 
 def test_networks_learn_their_data_sets():
     sets = styles("train", 2, counts=Counts(20, 2, 2, 10))
-    some = trained(sets, steps=150, batch=40, rate=5e-3, device="cpu")
+    some = trained(sets, steps=100, batch=25, rate=5e-3, device="cpu")
     assert some.pool.size == 2464 and len(some) == 2
     own, fresh = some.accuracy(), trained(sets, steps=0, device="cpu").accuracy()
-    assert own.min() > 0.5 > 0.25 > fresh.max()
+    assert own.min() > 0.4 > 0.25 > fresh.max()
     swapped = accuracy(some.pool, [sets[1].test, sets[0].test])
     assert (own > swapped).all()
 
 
 def test_the_mean_of_a_shared_start_is_good_and_of_independent_ones_at_chance():
     """One data set, several networks: the start alone decides whether their mean is a network."""
-    data = data_set("one", size=20, count=90)
+    data = data_set("one", size=20, count=90, classes=4)
     found = {}
     for start in zoo.STARTS:
-        some = trained([data], tiny_cnn(3, size=20), start=start, each=6, steps=60, batch=30,
+        some = trained([data], tiny_cnn(4, size=20), start=start, each=4, steps=80, batch=20,
                        rate=5e-3, device="cpu")
-        assert some.accuracy().min() > 0.95
+        assert some.accuracy().min() > 0.9
         found[start] = float(accuracy(audit.mean(some.pool), data.test)[0])
-    assert found["shared"] > 0.95 and found["independent"] < 0.7
+    assert found["shared"] > 0.9 and found["independent"] < 0.6
 
 
 @pytest.mark.parametrize("argument, make", [
