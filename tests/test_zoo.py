@@ -14,6 +14,7 @@ from wlib.pool import Pool
 from wlib.universes import PARTS, Counts, DataSet, styles
 from wlib.zoo import Features, Zoo, accuracy, area, curves, descend, heads, tiny_cnn, trained
 
+
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path_factory.getbasetemp() / "store"))
