@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from small import few, images
 
-from wlib import audit, nets, score, seeds, store, train, zoo
+from wlib import audit, domains, nets, score, seeds, store, train, zoo
 from wlib.pool import Pool
 from wlib.universes import PARTS, Counts, DataSet, styles
 from wlib.zoo import Features, Zoo, accuracy, area, curves, descend, heads, tiny_cnn, trained
@@ -132,6 +132,26 @@ def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
     monkeypatch.setattr(zoo, "descend", lambda *a, **k: calls.append(1) or real(*a, **k))
     again = small()
     assert len(calls) == 4 and torch.equal(again.weights, uninterrupted.weights)
+
+
+def test_pretraining_is_on_all_data_sets_together():
+    sets = SETS[:2]
+    found = zoo.pretrained(sets, mlp(), steps=9, batch=10, device="cpu")
+    start = zoo.shared_start(mlp())
+    assert torch.equal(start.flat(), small(sets, steps=0).weights[:1])
+    whole = domains.joined([s.train for s in sets])
+    expected = descend(start, whole, keep=(9,), batch=10, device="cpu", engine="loop")[0]
+    assert torch.equal(found.flat(), expected.flat())
+    with pytest.raises(ValueError, match=r"^parts\[1\]: .*classes of parts\[0\]"):
+        zoo.pretrained([SETS[0], data_set("e", classes=2)], mlp(), steps=1)
+
+
+def test_sets_of_different_size_are_trained_in_turn():
+    start = Pool.stack([mlp(), mlp()])
+    sets = [images(24), images(30)]
+    found, expected = (descend(start, sets, keep=(3,), engine=e, device="cpu")[0].flat()
+                       for e in ("auto", "loop"))
+    assert torch.equal(found, expected)
 
 
 def test_the_vmap_engine_keeps_blocks(monkeypatch, tmp_path):
@@ -279,6 +299,7 @@ def test_features_pass_for_images():
     assert float(accuracy(pool, some)[0]) == float((by_hand.argmax(1) == some.labels).double()
                                                    .mean())
     assert store.describe(some) != store.describe(features(1))
+    assert domains.first(some, 2).labels.bincount().tolist() == [2] * 4
     better = descend(pool, some, keep=(0, 50), rate=0.05, device="cpu")
     assert float(score.loss(better[1], some)[0]) < float(score.loss(better[0], some)[0])
 

@@ -25,6 +25,7 @@ from torch.func import functional_call, vmap
 from wlib import nets, score, seeds, store
 from wlib.check import require, require_one_of
 from wlib.data import SPLITS, ImageSet
+from wlib.domains import joined
 from wlib.pool import Pool
 from wlib.universes import DataSet
 
@@ -81,6 +82,10 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __getitem__(self, index) -> Features:
+        """The chosen images' features (slice, mask or indices) with the same classes."""
+        return Features(self.values[index], self.labels[index], self.classes)
 
     def floats(self, device: str | torch.device = "cpu") -> Tensor:
         """float32 (B, d, 1, 1)."""
@@ -192,12 +197,11 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
             "at least one DataSet")
     require_one_of("start", start, STARTS)
     require(isinstance(each, int) and each >= 1, "each", each, "a whole number ≥ 1")
-    net = net or tiny_cnn(max(len(s.classes) for s in sets), sets[0].train.channels,
-                          sets[0].train.size)
+    net = net or _suited(sets)
     jobs = [(t, seeds.base(seeds.generator(seed, s.number, copy)))
             for t, s in enumerate(sets) for copy in range(each)]
-    common = nets.fresh(net, seeds.base(seeds.generator(seed)))
-    begin = Pool.stack([common if start == "shared" else nets.fresh(net, own) for _, own in jobs])
+    begin = shared_start(net, seed).repeat(len(jobs)) if start == "shared" \
+        else Pool.stack([nets.fresh(net, own) for _, own in jobs])
     for s in sets:
         _require_outputs(begin, s.train)
     if engine == "auto":      # in turn on a CPU: as fast, and each network is kept on its own
@@ -210,6 +214,31 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
                            str(nets.resolve_device(device))) for b in blocks]
     pool = Pool.cat([begin[b].with_flat(w) for b, w in zip(blocks, states, strict=True)])
     return Zoo(sets, pool, [t for t, _ in jobs], start)
+
+
+def shared_start(net: nn.Module | None = None, seed: int = 0) -> Pool:
+    """The weights that all networks of a zoo with a shared start begin with: a pool of one."""
+    return Pool.stack([nets.fresh(net or tiny_cnn(), seeds.base(seeds.generator(seed)))])
+
+
+def pretrained(sets: Sequence[DataSet], net: nn.Module | None = None, *, steps: int = 3000,
+               batch: int = 40, rate: float = 3e-3, seed: int = 0, device: str = "auto") -> Pool:
+    """One network trained on the images of all data sets together, from the shared start.
+
+    The rival of weights for each data set: what is fine-tuned instead. Kept in the store.
+    """
+    sets = list(sets)
+    require(len(sets) > 0 and all(isinstance(s, DataSet) for s in sets), "sets", sets,
+            "at least one DataSet")
+    start = shared_start(net or _suited(sets), seed)
+    weights = store.cached(_trained, start, [joined([s.train for s in sets])], [seed], steps, batch,
+                           rate, "loop", str(nets.resolve_device(device)))
+    return start.with_flat(weights)
+
+
+def _suited(sets: Sequence[DataSet]) -> nn.Module:
+    """The tiny CNN for the data sets' images and most classes."""
+    return tiny_cnn(max(len(s.classes) for s in sets), sets[0].train.channels, sets[0].train.size)
 
 
 def _trained(start: Pool, sets, order, steps, batch, rate, engine, device) -> Tensor:
@@ -241,19 +270,22 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
             "rising numbers of steps, from 0")
     require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
     require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
-    for s in sets:
+    for s in {id(s): s for s in sets}.values():
         _require_outputs(start, s)
     start = start.to(device)
     orders = [list(_batches(len(s), own, batch, keep[-1]))
               for s, own in zip(sets, order, strict=True)]
-    if start.engine(engine) == "loop":
+    alike = len({len(s) for s in sets}) == 1
+    if start.engine(engine) == "loop" or engine == "auto" and not alike:
         return _in_turn(start, sets, orders, keep, rate)
+    require(alike, "sets", "sets of different size",
+            "as many images in each for the vmap engine, or engine='loop'")
     return _together(start, sets, orders, keep, rate)
 
 
 def _require_outputs(pool: Pool, data) -> None:
     require(hasattr(data, "floats") and len(data) > 0, "sets", data, "image sets with images")
-    outputs = tuple(pool[0].logits(data.floats(pool.device)[:1]).shape[2:])
+    outputs = tuple(pool[0].logits(data[:1]).shape[2:])          # one image tells whether all fit
     require(len(outputs) == 1 and outputs[0] >= len(data.classes), "net", f"outputs {outputs}",
             f"at least {len(data.classes)}, one for each class of the data set")
 
@@ -289,9 +321,6 @@ def _in_turn(start: Pool, sets, orders, keep, rate) -> list[Pool]:
 
 
 def _together(start: Pool, sets, orders, keep, rate) -> list[Pool]:
-    sizes = sorted({len(s) for s in sets})
-    require(len(sizes) == 1, "sets", f"sets of {' and '.join(map(str, sizes))} images",
-            "sets of equal size for the vmap engine, or engine='loop'")
     own = {id(s): (s.floats(start.device).to(start.dtype), s.labels.to(start.device))
            for s in sets}                                     # a set that several share lies once
     place = {key: i for i, key in enumerate(own)}
@@ -401,7 +430,7 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
                                 for w, part in zip(networks, images, strict=True)])
         networks = like[:1].with_flat(networks)
     if hasattr(images, "floats"):
-        return score.accuracy(networks, images, engine)
+        return score.accuracy(networks, images, engine).cpu()
     images = list(images)
     require(len(images) == len(networks), "images", f"{len(images)} sets",
             f"1 or {len(networks)}, one a network")
