@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from small import few, images
 
 from wlib import nets, score, seeds
-from wlib.memorization import battery, decision_map, error_iou, min_l2, novelty, z_u
+from wlib.memorization import battery, beside, decision_map, error_iou, min_l2, novelty, z_u
 from wlib.pool import Pool
 
 
@@ -55,6 +55,16 @@ def test_the_nearest_is_the_nearest_neighbor():
     np.testing.assert_allclose(min_l2(b, b, own=True), known[:, 0])
     tiny = 1000 + torch.zeros(1, 40)
     assert float(min_l2(tiny, torch.nextafter(tiny, tiny + 1))) > 0     # no digits are lost
+
+
+def test_a_copy_shows_beside_its_neighbor():
+    made = torch.cat([ZOO[7:8], normal(1, 500, seed=4)])
+    rows = beside(made, ZOO, neighbors=2, places=30, seed=1)
+    assert rows.shape == (2, 3, 30) and torch.equal(rows[0, 0], rows[0, 1])
+    far = (ZOO - made[1]).norm(dim=1).argsort()
+    everywhere = beside(made, ZOO, neighbors=2, places=500)
+    assert torch.equal(everywhere[1], torch.stack([made[1], ZOO[far[0]], ZOO[far[1]]]))
+    assert set(rows[1, 0].tolist()) <= set(made[1].tolist())
 
 
 def test_z_u_of_the_example():
@@ -176,6 +186,8 @@ def test_the_battery_is_repeatable_and_small_zoos_are_not_averaged():
     ("a", lambda: error_iou(torch.zeros(2, 3), torch.zeros(2, 3).bool())),
     ("b", lambda: error_iou(torch.zeros(2, 3).bool(), torch.zeros(2, 4).bool())),
     ("own", lambda: novelty(torch.zeros(1, 3).bool(), torch.zeros(1, 3).bool(), own=True)),
+    ("neighbors", lambda: beside(ZOO, ZOO, neighbors=0)),
+    ("places", lambda: beside(ZOO, ZOO, places=501)),
     ("pool", lambda: decision_map(None, images())),
     ("grid", lambda: decision_map(Pool.stack([nets.build("mlp", size=8)]), images(), 1)),
     ("images", lambda: decision_map(Pool.stack([nets.build("mlp", size=8)]), images(2)))])

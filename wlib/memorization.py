@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from wlib import baselines
+from wlib import baselines, seeds
 from wlib.check import require
 from wlib.pool import IMAGES_AT_ONCE, Pool
 
@@ -37,17 +37,36 @@ def min_l2(a: Tensor, b: Tensor, *, own: bool = False) -> Tensor:
 
     `own=True`, where `a` is `b`: no row counts as its own neighbor.
     """
+    far = _distances(a, b)
+    if own:
+        require(len(a) == len(b) >= 2, "own", own, "False unless a is b, of at least two networks")
+        far.fill_diagonal_(math.inf)
+    return far.min(1).values
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (n, m) of rows (n, D) and (m, D)."""
     for name, value in (("a", a), ("b", b)):
         require(isinstance(value, Tensor) and value.ndim == 2 and value.numel() > 0
                 and value.is_floating_point(), name, value, "weights (n, D)")
         require(bool(torch.isfinite(value).all()), name, "NaN or infinity", "finite weights")
     require(a.shape[1] == b.shape[1], "b", b, f"the {a.shape[1]} weights a network of a")
     # Not by |a|² + |b|² − 2ab, which loses the digits that tell a copy from a near copy.
-    far = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    if own:
-        require(len(a) == len(b) >= 2, "own", own, "False unless a is b, of at least two networks")
-        far.fill_diagonal_(math.inf)
-    return far.min(1).values
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def beside(generated: Tensor, zoo: Tensor, *, neighbors: int = 3, places: int = 100, seed: int = 0
+           ) -> Tensor:
+    """Each generated network's weights over those of its nearest members, nearest first, at the
+    same places by lot: (m, 1 + neighbors, places), for a heat map in which a copy shows."""
+    require(isinstance(neighbors, int) and 1 <= neighbors <= len(zoo), "neighbors", neighbors,
+            f"a whole number from 1 to {len(zoo)}")
+    require(isinstance(places, int) and 1 <= places <= zoo.shape[1], "places", places,
+            f"a whole number from 1 to {zoo.shape[1]}")
+    far = _distances(generated, zoo)
+    near = zoo[far.topk(neighbors, largest=False).indices]                   # (m, neighbors, D)
+    at = torch.randperm(zoo.shape[1], generator=seeds.generator(seed))[:places].sort().values
+    return torch.cat([generated[:, None], near], dim=1)[..., at.to(zoo.device)]
 
 
 def z_u(held_out: Tensor, generated: Tensor) -> float:
