@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 from small import few
 
-from wlib import baselines, nets, seeds, zoo
+from wlib import baselines, heads, nets, seeds
 from wlib.baselines import (
     Averaged,
     FewShotLogistic,
@@ -144,7 +144,7 @@ def test_the_prototype_head_names_the_nearest_mean():
 
 def nets_of(weights, classes, width):
     from wlib.pool import Pool
-    return Pool.stack([zoo.head(classes, width)]).with_flat(weights)
+    return Pool.stack([heads.head(classes, width)]).with_flat(weights)
 
 
 def test_few_shot_logistic_is_scikit_learn_s():

@@ -1,4 +1,4 @@
-"""Zoos: the tiny CNN, training with both engines, heads, and judging many networks at once."""
+"""Zoos: the tiny CNN, training with both engines, and judging many networks at once."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 from small import few, images
 
-from wlib import audit, domains, nets, score, seeds, store, train, zoo
+from wlib import audit, domains, nets, score, train, zoo
 from wlib.pool import Pool
 from wlib.universes import PARTS, Counts, DataSet, styles
-from wlib.zoo import Features, Zoo, accuracy, area, curves, descend, heads, tiny_cnn, trained
+from wlib.zoo import Zoo, accuracy, area, curves, descend, tiny_cnn, trained
 
 
 @pytest.fixture(autouse=True)
@@ -186,8 +185,11 @@ def test_the_mean_of_a_shared_start_is_good_and_of_independent_ones_at_chance():
 
 @pytest.mark.parametrize("argument, make", [
     ("sets", lambda: small([])), ("start", lambda: small(start="common")),
-    ("each", lambda: small(each=0)), ("engine", lambda: small(engine="gpu")),
-    ("net", lambda: trained(SETS, mlp(2), steps=1, device="cpu")),
+    ("each", lambda: small(each=0)), ("steps", lambda: small(steps=-1)),
+    ("sets", lambda: small([SETS[0], data_set("a", seed=5)])),
+    ("engine", lambda: small(engine="gpu")),
+    ("networks", lambda: trained(SETS, mlp(2), steps=1, device="cpu")),
+    ("net", lambda: descend(Pool.stack([mlp(2)]), images(), device="cpu")),
     ("images", lambda: trained([data_set(size=12)], mlp(), steps=1, device="cpu")),
     ("keep", lambda: descend(Pool.stack([mlp()]), images(), keep=(3, 1))),
     ("sets", lambda: descend(Pool.stack([mlp()]), [images()] * 2)),
@@ -252,68 +254,6 @@ def bad_weights():
     ("index: ", lambda: small()[9]), ("name: ", lambda: small().split("base"))])
 def test_a_zoo_refuses(message, make):
     with pytest.raises(ValueError, match=f"^{message}"):
-        make()
-
-
-# ---- heads ------------------------------------------------------------------------------------
-def features(seed=0, count=60, classes=4, width=5, spread=1.0):
-    g = seeds.generator(seed)
-    centers = torch.randn(classes, width, generator=g)
-    labels = torch.arange(count) % classes
-    values = centers[labels] + spread * torch.randn(count, width, generator=g)
-    return Features(values, labels, tuple(f"c{k}" for k in range(classes)))
-
-
-@pytest.mark.parametrize("decay", [1e-3, 0.03])
-def test_heads_are_scikit_learn_s_logistic_regression(decay):
-    sets = [features(s, 60 + 20 * s) for s in range(3)]                 # of different sizes
-    pool = heads(sets, decay=decay, device="cpu")
-    assert pool.size == 4 * 5 + 4
-    for i, s in enumerate(sets):
-        known = LogisticRegression(C=1 / (decay * len(s)), max_iter=2000, tol=1e-8)
-        known.fit(s.values.numpy(), s.labels.numpy())
-        said = pool[i].logits(s.floats())[0].softmax(1)
-        difference = (said.numpy() - known.predict_proba(s.values.numpy()))
-        assert np.abs(difference).max() < 1e-3
-        np.testing.assert_allclose(pool.parameters["fc.weight"][i], known.coef_, atol=0.01)
-
-
-def test_a_head_does_not_depend_on_its_company():
-    sets = [features(s) for s in range(3)]
-    torch.testing.assert_close(heads(sets, device="cpu")[1].flat(),
-                               heads(sets[1:2], device="cpu").flat(), rtol=1e-3, atol=1e-3)
-
-
-def test_heads_are_kept_in_the_store(monkeypatch):
-    sets = [features(s) for s in range(2)]
-    first = zoo.stored_heads(sets, decay=0.01, device="cpu")
-    torch.testing.assert_close(first.flat(), heads(sets, decay=0.01, device="cpu").flat())
-    monkeypatch.setattr(zoo, "heads", None)
-    assert torch.equal(zoo.stored_heads(sets, decay=0.01, device="cpu").flat(), first.flat())
-
-
-def test_features_pass_for_images():
-    some = features()
-    pool = heads([some], device="cpu")
-    by_hand = some.values @ pool.parameters["fc.weight"][0].T + pool.parameters["fc.bias"][0]
-    assert float(accuracy(pool, some)[0]) == float((by_hand.argmax(1) == some.labels).double()
-                                                   .mean())
-    assert store.describe(some) != store.describe(features(1))
-    assert domains.first(some, 2).labels.bincount().tolist() == [2] * 4
-    better = descend(pool, some, keep=(0, 50), rate=0.05, device="cpu")
-    assert float(score.loss(better[1], some)[0]) < float(score.loss(better[0], some)[0])
-
-
-@pytest.mark.parametrize("argument, make", [
-    ("values", lambda: Features(torch.zeros(3), torch.zeros(3).long(), ("a",))),
-    ("values", lambda: Features(torch.full((3, 2), torch.nan), torch.zeros(3).long(), ("a",))),
-    ("labels", lambda: Features(torch.zeros(3, 2), torch.zeros(3), ("a",))),
-    ("labels", lambda: Features(torch.zeros(3, 2), torch.ones(3).long(), ("a",))),
-    ("sets", lambda: heads([])), ("sets", lambda: heads([features(), features(width=6)])),
-    ("decay", lambda: heads([features()], decay=-1)),
-    ("iterations", lambda: heads([features()], iterations=0))])
-def test_heads_refuse(argument, make):
-    with pytest.raises(ValueError, match=f"^{argument}: "):
         make()
 
 

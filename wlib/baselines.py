@@ -29,7 +29,7 @@ import torch
 from sklearn.linear_model import Ridge as LinearRegression
 from torch import Tensor, nn
 
-from wlib import nets, seeds, zoo
+from wlib import heads, nets, seeds
 from wlib.check import require
 
 
@@ -140,7 +140,7 @@ class Ridge(Baseline):
 class RidgePerClass(Ridge):
     """For heads: one regression from a class's vector (q,) to its row and bias, for all classes.
 
-    Classes in another order, or more of them, give their rows. Weights as in `zoo.head`: K·d, K.
+    Classes in another order, or more of them, give their rows. Weights as in `heads.head`: K·d, K.
     """
 
     looks = 2
@@ -159,9 +159,9 @@ class RidgePerClass(Ridge):
         return torch.cat([rows[..., :-1].flatten(1), rows[..., -1]], dim=1)
 
 
-def _rows(heads: Tensor, classes: int) -> Tensor:
+def _rows(weights: Tensor, classes: int) -> Tensor:
     """Heads (n, K·d + K) class by class, (n, K, d + 1)."""
-    weight, bias = heads[:, :-classes], heads[:, -classes:]
+    weight, bias = weights[:, :-classes], weights[:, -classes:]
     return torch.cat([weight.unflatten(1, (classes, -1)), bias[..., None]], dim=-1)
 
 
@@ -177,7 +177,7 @@ class Prototype(Baseline):
 class FewShotLogistic(Baseline):
     """For heads: multinomial logistic regression on the support features (m, K, s, d).
 
-    `decay` as in `zoo.heads`.
+    `decay` as in `wlib.heads.fit`.
     """
 
     looks, needs_zoo = 3, False
@@ -190,8 +190,8 @@ class FewShotLogistic(Baseline):
         _, classes, shots, _ = conditions.shape
         labels = torch.arange(classes).repeat_interleave(shots)
         names = tuple(map(str, range(classes)))
-        sets = [zoo.Features(c.flatten(0, 1).cpu(), labels, names) for c in conditions]
-        return zoo.heads(sets, decay=self.decay).flat().to(conditions)
+        sets = [heads.Features(c.flatten(0, 1).cpu(), labels, names) for c in conditions]
+        return heads.fit(sets, decay=self.decay).flat().to(conditions)
 
 
 # ---- that do not ------------------------------------------------------------------------------
