@@ -83,6 +83,7 @@ def test_z_u_is_mann_and_whitney_s(seed, n, m):
     expected = (u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12)
     assert z_u(held, made) == pytest.approx(expected)
     assert z_u(made, held) == pytest.approx(-expected)
+    assert z_u(held + 9, made) == pytest.approx(-np.sqrt(3 * n * m / (n + m + 1)))
 
 
 # ---- overlap of errors ------------------------------------------------------------------------
