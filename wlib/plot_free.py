@@ -168,8 +168,9 @@ def cosine_maps(maps: Mapping[str, object], labels: Sequence[str], *, title: str
     figure, axes = plt.subplots(1, len(maps), sharey=True, squeeze=False,
                                 figsize=(FULL[0] + 1, 0.3 * len(labels) + 1.7))
     for axis, (name, cosines) in zip(axes[0], maps.items(), strict=True):
+        numbers = np.round(cosines, 1) + 0.0 if len(labels) <= 9 else False  # + 0.0: no "-0.0"
         sns.heatmap(cosines, vmin=-1, vmax=1, cmap="RdBu_r", cbar=False, ax=axis, linewidths=0.5,
-                    annot=len(labels) <= 9, fmt=".1f", annot_kws={"fontsize": 9}, square=True)
+                    annot=numbers, fmt=".1f", annot_kws={"fontsize": 9}, square=True)
         axis.set_xticks([])
         axis.set_yticks([at + 0.5 for at in range(len(labels))], labels, rotation=0)
         axis.set_title(name, fontsize=10, fontweight="normal")
