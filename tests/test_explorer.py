@@ -17,7 +17,9 @@ from scipy import fft
 
 from wlib import (
     cutting,
+    datafree,
     explore,
+    free,
     mda,
     mge,
     parameters,
@@ -25,12 +27,13 @@ from wlib import (
     plot_mda,
     score,
     sources,
+    teachers,
     train,
     wiring,
 )
 from wlib.data import load
 
-NAME, CUT = "11-mge-generate", "21-mda-disassemble"
+NAME, CUT, RECOVERY = "11-mge-generate", "21-mda-disassemble", "31-free-recover"
 
 
 def glances(energies=(0.5, 0.9, 0.99)):
@@ -293,6 +296,27 @@ def test_a_frame_of_the_cut_shows_what_wlib_computes(smoke_run):
     frame, = (one for one in frames if f"Part for {names}:" in one)
     assert f"{share:.0%} of the weights" in frame
     assert f"Among its own classes alone the part gets {hits:.0%}" in frame
+
+
+@pytest.mark.book
+def test_a_frame_of_recovery_shows_what_wlib_computes(smoke_run):
+    """The first held-out teacher, inverted again by both generators."""
+    assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
+    frames, given = frames_of(RECOVERY)
+    s, held_out = given["seeds"][0], given["held_out"]
+    world = datafree.universe(given["data"][:1], samples=given["samples"], ways=given["ways"],
+                              choosing=1, episodes=1, seed=given["seed"])
+    pool = teachers.trained(world.fit, count=given["count"], ways=given["ways"],
+                            width=given["width"], epochs=given["epochs"], seed=s)
+    fresh = free.generator_for(pool, seed=s, nz=given["nz"], ngf=given["ngf"])
+    walk = {"rate": given["rate"], "per_class": given["per_class"], "seed": s}
+    meta = free.fit_generator(pool[:-held_out], fresh, epochs=given["meta_epochs"],
+                              per_epoch=given["per_epoch"], steps=given["k"],
+                              meta_rate=given["meta_rate"], **walk)
+    new = pool[-held_out:][:1]
+    nats = free.judge(new, free.recover(new, meta.generator, steps=5, **walk))["cross-entropy"]
+    frame, = (one for one in frames if "Teacher 1 (held out)" in one and "after 5 steps:" in one)
+    assert f"after 5 steps: {nats.item():.2f} nats by the meta-generator" in frame
 
 
 @pytest.mark.book
