@@ -405,16 +405,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true",
                         help="a small rehearsal of every table; writes nothing")
-    quick = parser.parse_args(arguments).quick
+    parts = sorted({title.partition(":")[0] for title in TABLES})
+    parser.add_argument("--part", choices=parts, help="only tables whose titles begin so; they "
+                        "are written to a file of their own")
+    given = parser.parse_args(arguments)
+    quick, command = given.quick, COMMAND + (f" --part {given.part}" if given.part else "")
     torch.set_num_threads(1)
     print("One thread. Seconds are medians; ratios are medians with (least–greatest) of the rounds."
           + (" A rehearsal: its numbers mean nothing." if quick else ""))
     tables = []
     for title, make in TABLES.items():
-        tables.append({"title": title, "command": COMMAND, "rows": make(quick)})
+        if given.part not in (None, title.partition(":")[0]):
+            continue
+        tables.append({"title": title, "command": command, "rows": make(quick)})
         print(f"\n{title}\n\n{as_text(tables[-1]['rows'])}", flush=True)
     if not quick:
-        path = record("benchmarks", tables, threads=1)
+        name = f"benchmarks-{given.part.lower()}" if given.part else "benchmarks"
+        path = record(name, tables, threads=1)
         print(f"\nwritten to {path.relative_to(ROOT)}")
     return 0
 
