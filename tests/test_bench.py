@@ -25,3 +25,13 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
                   "fomaml", "s a step"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
+
+
+@pytest.mark.book
+def test_one_part_is_timed_alone():
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick",
+                           "--part", "FREE"], capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "loop, s a teacher" in done.stdout and "fomaml" in done.stdout
+    assert "lenet" not in done.stdout
