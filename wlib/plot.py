@@ -518,21 +518,31 @@ def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str],
          xlabel: str, arm: str = "arm"):
     """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals."""
     table = over_seeds(frame[frame[arm].isin(list(arms))], [name, arm], value)
-    places = {key: at for at, key in enumerate(table[name].unique())}
-    axis = plt.figure(figsize=(FULL[0], 0.4 * len(places) + 1.3)).subplots()
-    for number, (key, color) in enumerate(arms.items()):
-        part = table[table[arm] == key]
-        shift = 0.16 * (number - (len(arms) - 1) / 2)
-        axis.errorbar(part["mean"], [places[k] + shift for k in part[name]], xerr=part["half"],
-                      color=color, ls="", marker=MARKERS[number], ms=5, capsize=2, elinewidth=1,
-                      label=key)
-    axis.set_yticks(range(len(places)), list(places))
+    axis = side_by_side(table, name=name, arm=arm, arms=arms)
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(xlabel=xlabel, xlim=(max(0, axis.get_xlim()[0]), min(1.01, axis.get_xlim()[1])))
     axis.legend()
     axis.set_title(title)
     return axis.figure
+
+
+def side_by_side(table: pd.DataFrame, *, name: str, arm: str, arms: Mapping[str, str],
+                 height: float = 0.4, step: float = 0.16):
+    """A new axis with a line for each value of the column `name` and on it a dot an arm.
+
+    `table` as from `over_seeds`; lines are `height` inches apart, dots of a line `step` lines.
+    """
+    places = {key: at for at, key in enumerate(table[name].unique())}
+    axis = plt.figure(figsize=(FULL[0], height * len(places) + 1.3)).subplots()
+    for number, (key, color) in enumerate(arms.items()):
+        part = table[table[arm] == key]
+        shift = step * (number - (len(arms) - 1) / 2)
+        axis.errorbar(part["mean"], [places[k] + shift for k in part[name]], xerr=part["half"],
+                      color=color, ls="", marker=MARKERS[number], ms=5, capsize=2, elinewidth=1,
+                      label=key)
+    axis.set_yticks(range(len(places)), list(places))
+    return axis
 
 
 def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str):

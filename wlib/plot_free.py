@@ -17,7 +17,7 @@ from PIL import Image
 
 from wlib.draw import CONTROL, METHOD, REDRAWN
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import FULL, MARKERS, lines, over_seeds
+from wlib.plot import FULL, MARKERS, lines, over_seeds, side_by_side
 
 # ---- 31: recovery -------------------------------------------------------------------------------
 ARMS = {"meta-generator": METHOD, "fresh generator": REDRAWN}
@@ -144,18 +144,10 @@ def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mappin
     """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals over
     the column `seed`. `level` draws labeled vertical lines ({"chance": 20})."""
     table = over_seeds(frame, [name, arm], value)
-    places = {key: at for at, key in enumerate(table[name].unique())}
-    axis = plt.figure(figsize=(FULL[0], 0.5 * len(places) + 1.3)).subplots()
-    for number, (key, color) in enumerate(arms.items()):
-        part = table[table[arm] == key]
-        shift = 0.2 * (number - (len(arms) - 1) / 2)
-        axis.errorbar(part["mean"], [places[k] + shift for k in part[name]], xerr=part["half"],
-                      color=color, ls="", marker=MARKERS[number], ms=5, capsize=2, elinewidth=1,
-                      label=key)
+    axis = side_by_side(table, name=name, arm=arm, arms=arms, height=0.5, step=0.2)
     for label, at in (level or {}).items():
         axis.axvline(at, color="#333333", lw=1, ls=":", label=label)
-    axis.set_yticks(range(len(places)), list(places))
-    axis.set_ylim(len(places) - 0.5, -0.5)
+    axis.set_ylim(len(axis.get_yticks()) - 0.5, -0.5)
     axis.set(xlabel=xlabel)
     axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center",
                        ncols=len(arms) + len(level or {}))
