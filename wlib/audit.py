@@ -2,13 +2,17 @@
 
 Each is matched to the method in *measured* distance: relative to its own network, tensor by tensor
 or as a whole, every control lies exactly as far from the seed network as the method's child does
-(`zero_fill` and `shuffle` as near as whole weights allow). Letters: N networks, M = N·children,
-P weights, L tensors.
+(`zero_fill` and `shuffle` as near as whole weights allow). `min_l2` and `z_u` tell whether
+generated networks lie too near to those that a generator learned from (`wlib.memorization` has the
+whole battery). Letters: N networks, M = N·children, P weights, L tensors.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from wlib import seeds
@@ -16,6 +20,7 @@ from wlib.check import require, require_one_of
 from wlib.pool import Pool
 
 CONTROLS = ("noise", "noise-norm", "pruning", "shuffled weights")
+
 
 def distance(pool: Pool, origin: Pool, per: str = "network") -> Tensor:
     """Relative distance ρ = ‖w' − w‖/‖w‖ of each network (M) to its origin.
@@ -121,6 +126,47 @@ def mean(pool: Pool) -> Pool:
     buffers = {k: (t.double().mean(0, keepdim=True).to(t.dtype)) for k, t in pool.buffers.items()}
     return Pool(pool.template, {k: t.double().mean(0, keepdim=True).to(t.dtype)
                                 for k, t in pool.parameters.items()}, buffers)
+
+
+# ---- near the zoo or not ----------------------------------------------------------------------
+def min_l2(a: Tensor, b: Tensor, *, own: bool = False) -> Tensor:
+    """Euclidean distance of each row of `a` (n, D) to the nearest row of `b` (m, D): (n,).
+
+    `own=True`, where `a` is `b`: no row counts as its own neighbor.
+    """
+    far = l2(a, b)
+    if own:
+        require(len(a) == len(b) >= 2, "own", own, "False unless a is b, of at least two networks")
+        far.fill_diagonal_(math.inf)
+    return far.min(1).values
+
+
+def l2(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (n, m) of rows (n, D) and (m, D)."""
+    for name, value in (("a", a), ("b", b)):
+        require(isinstance(value, Tensor) and value.ndim == 2 and value.numel() > 0
+                and value.is_floating_point(), name, value, "weights (n, D)")
+        require(bool(torch.isfinite(value).all()), name, "NaN or infinity", "finite weights")
+    require(a.shape[1] == b.shape[1], "b", b, f"the {a.shape[1]} weights a network of a")
+    # Not by |a|² + |b|² − 2ab, which loses the digits that tell a copy from a near copy.
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def z_u(held_out: Tensor, generated: Tensor) -> float:
+    """Z_U of Meehan et al. (arXiv 2004.05675) from distances to the zoo (n,) and (m,).
+
+    U counts the pairs in which the generated network lies farther off than the held-out one (a tie
+    is half a pair), Z_U = (U − nm/2) / √(nm(n + m + 1)/12). Far below 0: copies of what was
+    learned from; far above: off the mark. It lies within ±√(3nm/(n + m + 1)), so few networks
+    cannot show much: below −5 it gets with 18 of each or more.
+    """
+    for name, value in (("held_out", held_out), ("generated", generated)):
+        require(isinstance(value, Tensor) and value.ndim == 1 and len(value) > 0
+                and bool(torch.isfinite(value).all()), name, value, "finite distances (n,)")
+    n, m = len(held_out), len(generated)
+    ranks = rankdata(torch.cat([generated, held_out]).double().cpu().numpy())   # ties share a rank
+    u = ranks[:m].sum() - m * (m + 1) / 2
+    return float((u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
 
 
 def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:

@@ -13,6 +13,11 @@ def require(ok: bool, argument: str, got: Any, want: str) -> None:
         raise ValueError(f"{argument}: got {short(got)}, want {want}")
 
 
+def whole(value: Any, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least `least`; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def require_one_of(argument: str, got: Any, options: Iterable[str]) -> None:
     """Refuse a name that is not among the options, naming the nearest one."""
     options = sorted(options)

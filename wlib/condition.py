@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import data, glyphs, nets, seeds, store, train
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.data import ImageSet
 
 __all__ = ["ISAB", "MAB", "PMA", "BASE", "GlyphNetwork", "MLPEncoder", "SetEncoder", "SetPool",
@@ -53,7 +53,7 @@ def by_class(features: Tensor, labels: Tensor, count: int = 20, classes: int | N
     require(isinstance(labels, Tensor) and labels.shape == features.shape[:1]
             and not labels.is_floating_point(), "labels", labels, f"({len(features)},) whole "
             "numbers, one an image")
-    require(_whole(count), "count", count, "a whole number ≥ 1")
+    require(whole(count), "count", count, "a whole number ≥ 1")
     found = torch.bincount(labels, minlength=classes or 0)
     require(classes is None or len(found) == classes, "labels", f"label {len(found) - 1}",
             f"labels below classes = {classes}")
@@ -86,7 +86,7 @@ def draw(features: Tensor | Sequence[Tensor], shots: int | None, generator: torc
 
 
 def _enough(name: str, images: int, shots: int) -> None:
-    require(_whole(shots), "shots", shots, "a whole number ≥ 1")
+    require(whole(shots), "shots", shots, "a whole number ≥ 1")
     require(shots <= images, name, f"{images} images of a class", f"at least shots = {shots}")
 
 
@@ -260,7 +260,7 @@ def align(encoder: nn.Module, sets: Tensor, latents: Tensor, *, shots: int | Non
     require(len(sets) == len(latents) >= 2, "latents", latents,
             f"one row for each of {len(sets)} data sets, at least 2")
     for name, value in (("epochs", epochs), ("batch", batch)):
-        require(_whole(value), name, value, "a whole number ≥ 1")
+        require(whole(value), name, value, "a whole number ≥ 1")
     require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
     device = nets.resolve_device(device)
     encoder = copy.deepcopy(encoder).to(device)
@@ -435,7 +435,3 @@ def _check(name: str, value, dims: int) -> None:
     require(isinstance(value, Tensor) and value.is_floating_point() and value.ndim == dims
             and value.numel() > 0, name, value, f"a float tensor of {dims} dimensions")
     require(bool(torch.isfinite(value).all()), name, "NaN or infinity", "finite numbers")
-
-
-def _whole(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import fingerprint, nets, seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.condition import draw
 
 __all__ = ["Denoiser", "Diffusion", "UNet", "decay_after", "denoised", "denoising_loss", "fit",
@@ -51,7 +51,7 @@ def schedule(steps: int = PAPER_STEPS) -> Tensor:
     more, or noise would not drown the signal: both ends are multiplied by 1024/T.
     """
     # Below 16 steps the last β would be above 1.
-    require(_whole(steps, 16), "steps", steps, "a whole number ≥ 16")
+    require(whole(steps, 16), "steps", steps, "a whole number ≥ 16")
     first, last = (math.sqrt(beta * PAPER_STEPS / steps) for beta in PAPER_BETAS)
     return torch.linspace(first, last, steps, dtype=torch.float64) ** 2
 
@@ -96,7 +96,7 @@ def respaced(betas: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     Their β is such that ᾱ is the full schedule's: the denoiser sees the noise it was trained on.
     """
     total = len(betas)
-    require(_whole(steps, 1) and steps <= total, "steps", steps,
+    require(whole(steps, 1) and steps <= total, "steps", steps,
             f"a whole number from 1 to {total}, the steps of the schedule")
     times = torch.linspace(total - 1, 0, steps, dtype=torch.float64).round().long().flip(0)
     left = signal(betas)[times]
@@ -135,7 +135,7 @@ class Denoiser(nn.Module):
         super().__init__()
         for name, value, least in (("size", size, 1), ("condition", condition, 0),
                                    ("width", width, 1), ("depth", depth, 0), ("waves", waves, 1)):
-            require(_whole(value, least), name, value, f"a whole number ≥ {least}")
+            require(whole(value, least), name, value, f"a whole number ≥ {least}")
         self.size, self.condition, self.waves = size, condition, waves
         self.enter = nn.Linear(size + condition + 2 * waves, width)
         self.blocks = nn.ModuleList(
@@ -248,7 +248,7 @@ class Diffusion:
         On latents that were held out: where it rises while the training's falls, the denoiser
         learns its zoo by heart.
         """
-        require(_whole(draws, 1), "draws", draws, "a whole number ≥ 1")
+        require(whole(draws, 1), "draws", draws, "a whole number ≥ 1")
         device = nets.resolve_device(device)
         denoiser, encoder = self.parts(ema, device)
         z, c = _finite("latents", latents, 2, 3).float().to(device).flatten(0, -2), None
@@ -280,8 +280,8 @@ class Diffusion:
         before the first step and after each: (m, n, …, steps + 1, L).
         """
         require_one_of("method", method, METHODS)
-        require(_whole(n, 1), "n", n, "a whole number ≥ 1")
-        require(_whole(batch, 1), "batch", batch, "a whole number ≥ 1")
+        require(whole(n, 1), "n", n, "a whole number ≥ 1")
+        require(whole(batch, 1), "batch", batch, "a whole number ≥ 1")
         device = nets.resolve_device(device)
         denoiser, encoder = self.parts(ema, device)
         conditions = self._conditions(conditions, encoder, device)             # (m, …, d) or None
@@ -455,7 +455,7 @@ def _drawn(z: Tensor, timesteps: int, g: torch.Generator) -> tuple[Tensor, Tenso
 def _check_numbers(timesteps, steps, batch, warmup, rate, weight_decay, decay) -> None:
     for name, value, least in (("timesteps", timesteps, 16), ("steps", steps, 0),
                                ("batch", batch, 1), ("warmup", warmup, 0)):
-        require(_whole(value, least), name, value, f"a whole number ≥ {least}")
+        require(whole(value, least), name, value, f"a whole number ≥ {least}")
     require(_real(rate) and rate > 0, "rate", rate, "a positive learning rate")
     require(_real(weight_decay) and weight_decay >= 0, "weight_decay", weight_decay,
             "a number of at least 0")
@@ -491,10 +491,6 @@ def _finite(name: str, value: Any, least: int, most: int) -> Tensor:
     return value.detach()
 
 
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _real(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -504,8 +500,8 @@ def stored_fit(latents: Tensor, conditions: Tensor | None = None, *, steps: int 
                every: int = 1000, device: str = "auto", **settings) -> Diffusion:
     """`fit`, kept in the store in pieces of `every` steps: a run that was killed goes on where it
     was, and a longer one begins with a shorter one's pieces."""
-    require(_whole(every, 1), "every", every, "a whole number ≥ 1")
-    require(_whole(steps, 0), "steps", steps, "a whole number ≥ 0")
+    require(whole(every, 1), "every", every, "a whole number ≥ 1")
+    require(whole(steps, 0), "steps", steps, "a whole number ≥ 0")
     require("run" not in settings, "run", "one", "none: the store keeps it")
     settings["device"], state = str(nets.resolve_device(device)), None
     for stop in [*range(every, steps, every), steps]:
@@ -539,6 +535,6 @@ def select(scores: Tensor, keep: int) -> Tensor:
     """
     require(isinstance(scores, Tensor) and scores.ndim == 2 and not bool(scores.isnan().any()),
             "scores", scores, "a tensor (m, n) without NaN")
-    require(_whole(keep, 1) and keep <= scores.shape[1], "keep", keep,
+    require(whole(keep, 1) and keep <= scores.shape[1], "keep", keep,
             f"a whole number from 1 to {scores.shape[1]}, the samples of each condition")
     return scores.argsort(dim=1, descending=True, stable=True)[:, :keep]

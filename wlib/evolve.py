@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from wlib import audit, mge, score, seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.pool import Pool
 from wlib.race import judged as judge_images
 from wlib.race import overtake
@@ -262,9 +262,9 @@ def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mu
     require(isinstance(pool, Pool), "pool", pool, "a Pool of seed networks")
     require(isinstance(fitness, Fitness), "fitness", fitness, "a Fitness")
     require(callable(mutate), "mutate", mutate, "a function (pool, generator) -> pool")
-    _whole("generations", generations, 0)
-    _whole("parents", parents, 1)
-    _whole("offspring", offspring, 1)
+    for name, value, least in (("generations", generations, 0), ("parents", parents, 1),
+                               ("offspring", offspring, 1)):
+        require(whole(value, least), name, value, f"a whole number ≥ {least}")
     require(parents <= offspring, "parents", parents, f"at most as many as offspring, {offspring}")
     _number("fusion", fusion, 0, 1)
     _number("mutation", mutation, 0, 1)
@@ -276,7 +276,7 @@ def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mu
             and first._shapes() == pool._shapes(), "first", first,
             f"a pool of {parents} networks of the seed's architecture")
     if race is not None:
-        _whole("race", race, 1)
+        require(whole(race), "race", race, "a whole number ≥ 1")
         require(race <= parents, "race", race, f"a place among the {parents} parents")
         require(fitness.robust == 0, "race", race, "None where quality counts noise accuracy")
     return {"parents": parents, "offspring": offspring, "fusion": fusion, "mutation": mutation,
@@ -287,11 +287,6 @@ def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mu
 
 def _changed(old: dict, new: dict) -> str:
     return "one with another " + ", ".join(k for k in new if old.get(k) != new[k])
-
-
-def _whole(name, value, least):
-    require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name, value,
-            f"a whole number ≥ {least}")
 
 
 def _number(name, value, least, most):

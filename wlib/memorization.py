@@ -11,20 +11,19 @@ Letters: n networks or m, D weights, E test images.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from wlib import baselines, seeds
+from wlib import audit, baselines, seeds
+from wlib.audit import min_l2, z_u
 from wlib.check import require
 from wlib.pool import IMAGES_AT_ONCE, Pool
 
@@ -32,29 +31,6 @@ COPYING = -5.0     # a Z_U below this says that what was generated lies too near
 
 
 # ---- distance in weights ----------------------------------------------------------------------
-def min_l2(a: Tensor, b: Tensor, *, own: bool = False) -> Tensor:
-    """Euclidean distance of each row of `a` (n, D) to the nearest row of `b` (m, D): (n,).
-
-    `own=True`, where `a` is `b`: no row counts as its own neighbor.
-    """
-    far = _distances(a, b)
-    if own:
-        require(len(a) == len(b) >= 2, "own", own, "False unless a is b, of at least two networks")
-        far.fill_diagonal_(math.inf)
-    return far.min(1).values
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (n, m) of rows (n, D) and (m, D)."""
-    for name, value in (("a", a), ("b", b)):
-        require(isinstance(value, Tensor) and value.ndim == 2 and value.numel() > 0
-                and value.is_floating_point(), name, value, "weights (n, D)")
-        require(bool(torch.isfinite(value).all()), name, "NaN or infinity", "finite weights")
-    require(a.shape[1] == b.shape[1], "b", b, f"the {a.shape[1]} weights a network of a")
-    # Not by |a|² + |b|² − 2ab, which loses the digits that tell a copy from a near copy.
-    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
-
-
 def beside(generated: Tensor, zoo: Tensor, *, neighbors: int = 3, places: int = 100, seed: int = 0
            ) -> Tensor:
     """Each generated network's weights over those of its nearest members, nearest first, at the
@@ -63,27 +39,10 @@ def beside(generated: Tensor, zoo: Tensor, *, neighbors: int = 3, places: int = 
             f"a whole number from 1 to {len(zoo)}")
     require(isinstance(places, int) and 1 <= places <= zoo.shape[1], "places", places,
             f"a whole number from 1 to {zoo.shape[1]}")
-    far = _distances(generated, zoo)
+    far = audit.l2(generated, zoo)
     near = zoo[far.topk(neighbors, largest=False).indices]                   # (m, neighbors, D)
     at = torch.randperm(zoo.shape[1], generator=seeds.generator(seed))[:places].sort().values
     return torch.cat([generated[:, None], near], dim=1)[..., at.to(zoo.device)]
-
-
-def z_u(held_out: Tensor, generated: Tensor) -> float:
-    """Z_U of Meehan et al. (arXiv 2004.05675) from distances to the zoo (n,) and (m,).
-
-    U counts the pairs in which the generated network lies farther off than the held-out one (a tie
-    is half a pair), Z_U = (U − nm/2) / √(nm(n + m + 1)/12). Far below 0: copies of what was
-    learned from; far above: off the mark. It lies within ±√(3nm/(n + m + 1)), so few networks
-    cannot show much: below −5 it gets with 18 of each or more.
-    """
-    for name, value in (("held_out", held_out), ("generated", generated)):
-        require(isinstance(value, Tensor) and value.ndim == 1 and len(value) > 0
-                and bool(torch.isfinite(value).all()), name, value, "finite distances (n,)")
-    n, m = len(held_out), len(generated)
-    ranks = rankdata(torch.cat([generated, held_out]).double().cpu().numpy())   # ties share a rank
-    u = ranks[:m].sum() - m * (m + 1) / 2
-    return float((u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
 
 
 # ---- overlap of errors ------------------------------------------------------------------------

@@ -32,20 +32,19 @@ from wlib.seeds import generator
 ROUNDS = 20, 1.5     # `overtake` begins with a twentieth of the images; then by such factors
 
 
-def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int,
-             tolerance: float = 0.0) -> tuple[Tensor, dict[str, Tensor], int]:
-    """The children that reach the fitness of the parent in this place (1 is the fittest), less
-    `tolerance`: their numbers, what `fitness.judge` would say of them, and the image passes spent.
+def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int
+             ) -> tuple[Tensor, dict[str, Tensor], int]:
+    """The children that reach the fitness of the parent in this place (1 is the fittest): their
+    numbers, what `fitness.judge` would say of them, and the image passes spent.
 
     `fitness` is a `wlib.evolve.Fitness`, `known` what it said of the parents. Errors and loss only
     grow with every image, so the most that a child can still reach is known after each round; the
     images that the parents find hardest come first, because errors gather there. A child exactly
-    as fit as the parent stays if its loss is no larger (at no tolerance).
+    as fit as the parent stays if its loss is no larger.
     """
     values, device, count = fitness.values(known), children.device, len(fitness.data)
     rank = np.lexsort((known["loss"].numpy(), -values.numpy()))[place - 1]
-    goal, slack = float(values[rank]) - tolerance, 1e-12
-    goal_loss = math.inf if tolerance else float(known["loss"][rank])
+    goal, goal_loss, slack = float(values[rank]), float(known["loss"][rank]), 1e-12
     images, labels = fitness.data.floats(device), fitness.data.labels.to(device)
     order = known["nats"].mean(0).argsort(descending=True, stable=True)
     errors = torch.zeros(len(children), count, dtype=torch.bool)
