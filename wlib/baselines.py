@@ -149,20 +149,14 @@ class RidgePerClass(Ridge):
         classes = self.conditions.shape[1]
         require(self.weights.shape[1] % classes == 0, "weights", self.weights,
                 f"heads of {classes} classes: K·d weights and K biases")
-        rows = _rows(self.weights, classes).flatten(0, 1)                          # (n·K, d + 1)
+        rows = heads.rows(self.weights, classes).flatten(0, 1)                     # (n·K, d + 1)
         self.map = LinearRegression(alpha=self.strength).fit(
             self.conditions.flatten(0, 1).double().cpu().numpy(), rows.double().cpu().numpy())
 
     def _one(self, conditions):
         rows = self.map.predict(conditions.flatten(0, 1).double().cpu().numpy())
-        rows = torch.from_numpy(rows).to(self.weights).unflatten(0, conditions.shape[:2])
-        return torch.cat([rows[..., :-1].flatten(1), rows[..., -1]], dim=1)
-
-
-def _rows(weights: Tensor, classes: int) -> Tensor:
-    """Heads (n, K·d + K) class by class, (n, K, d + 1)."""
-    weight, bias = weights[:, :-classes], weights[:, -classes:]
-    return torch.cat([weight.unflatten(1, (classes, -1)), bias[..., None]], dim=-1)
+        return heads.from_rows(torch.from_numpy(rows).to(self.weights).unflatten(
+            0, conditions.shape[:2]))
 
 
 class Prototype(Baseline):

@@ -10,6 +10,7 @@ makes one vector of them, or one a class:
 | encoder        | gives       | order of classes | order of images | weights at the paper's size |
 |----------------|-------------|------------------|-----------------|-----------------------------|
 | `concatenated` | (C·d)       | counts           | does not count  | none                        |
+| `Components`   | (size)      | counts           | does not count  | none that learn             |
 | `per_class`    | (C, 2d)     | its rows follow  | does not count  | none                        |
 | `SetEncoder`   | (size)      | does not count   | does not count  | 1,893,632                   |
 | `MLPEncoder`   | (size)      | counts           | counts          | 2,098,380                   |
@@ -36,9 +37,10 @@ from wlib import data, glyphs, nets, seeds, store, train
 from wlib.check import require, whole
 from wlib.data import ImageSet
 
-__all__ = ["ISAB", "MAB", "PMA", "BASE", "GlyphNetwork", "MLPEncoder", "SetEncoder", "SetPool",
-           "align", "alignment_loss", "by_class", "clip_features", "concatenated", "draw",
-           "glyph_backbone", "glyph_features", "per_class", "stored_align", "vision_features"]
+__all__ = ["ISAB", "MAB", "PMA", "BASE", "Components", "GlyphNetwork", "MLPEncoder", "SetEncoder",
+           "SetPool", "align", "alignment_loss", "by_class", "clip_features", "concatenated",
+           "draw", "glyph_backbone", "glyph_features", "per_class", "stored_align",
+           "vision_features"]
 
 
 # ---- sets of features ---------------------------------------------------------------------------
@@ -102,6 +104,35 @@ def per_class(sets: Tensor) -> Tensor:
     """
     means = sets.mean(-2)                                                      # (…, C, d)
     return torch.cat([means, means.mean(-2, keepdim=True).expand_as(means)], dim=-1)
+
+
+class Components(nn.Module):
+    """`concatenated`, brought to its first principal components of unit spread: (…, size).
+
+    Fitted on the sets of a zoo (`Components.fit`), then frozen. Where a zoo has few data sets, all
+    of C·d numbers would tell them apart by what they share with no other.
+    """
+
+    def __init__(self, mean: Tensor, basis: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)            # (C·d,)
+        self.register_buffer("basis", basis)          # (C·d, size), divided by the spread
+
+    @classmethod
+    def fit(cls, sets: Tensor, size: int = 16) -> Components:
+        """Of sets of features (n, C, S, d); at most n − 1 components."""
+        _check("sets", sets, 4)
+        require(whole(size) and size < len(sets), "size", size,
+                f"a whole number from 1 to {len(sets) - 1}, one less than data sets")
+        rows = concatenated(sets).double()
+        _, spread, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+        require(float(spread[size - 1]) > 1e-9 * float(spread[0]), "size", size,
+                "a number at which the data sets still differ")
+        sd = spread[:size] / math.sqrt(len(rows))
+        return cls(rows.mean(0).float(), (directions[:size].T / sd).float())
+
+    def forward(self, sets: Tensor) -> Tensor:
+        return (concatenated(sets) - self.mean) @ self.basis
 
 
 # ---- learned encoders ---------------------------------------------------------------------------

@@ -27,6 +27,20 @@ def head(classes: int, width: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc=nn.Linear(width, classes)))
 
 
+def rows(weights: Tensor, classes: int) -> Tensor:
+    """Heads (…, K·d + K) class by class, weights and bias of each: (…, K, d + 1)."""
+    require(isinstance(weights, Tensor) and weights.ndim >= 1 and weights.shape[-1] % classes == 0
+            and weights.shape[-1] > classes, "weights", weights,
+            f"heads of {classes} classes: K·d weights and K biases")
+    weight, bias = weights[..., :-classes], weights[..., -classes:]
+    return torch.cat([weight.unflatten(-1, (classes, -1)), bias[..., None]], dim=-1)
+
+
+def from_rows(rows: Tensor) -> Tensor:
+    """Heads (…, K·d + K) of `rows` (…, K, d + 1): `rows` the other way round."""
+    return torch.cat([rows[..., :-1].flatten(-2), rows[..., -1]], dim=-1)
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """What a frozen encoder says of images: `values` (B, d), `labels` (B,), K class names.
