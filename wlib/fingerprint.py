@@ -36,7 +36,8 @@ from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = frozenset(f"wlib.{name}" for name in (
-    "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "plot_free", "draw",
+    "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "plot_free",
+    "plot_d2nwg", "draw",
     "claims", "ledger", "pages", "pageparts", "pagecheck", "explore", "parameters", "execute",
     "progress", "runner", "warming", "cli"))
 # Packages whose version can change a number or a figure on a page.
