@@ -32,6 +32,7 @@ from wlib import (
     cutting,
     evolve,
     free,
+    generation,
     inversion,
     lego,
     mda,
@@ -44,9 +45,11 @@ from wlib import (
     teachers,
     train,
     wiring,
+    zoo,
 )
 from wlib.data import load
 from wlib.pool import Pool
+from wlib.universes import Counts
 
 COMMAND = "wlib bench"
 LOSS = 1.05        # the rule counts as losing where it takes this much longer than the other engine
@@ -388,6 +391,59 @@ def _replay_row(head, width, shots, data, steps, rounds):
             "difference of losses": f"{abs(loss[0] - loss[1]):.0e}"}
 
 
+# ---- D2NWG ------------------------------------------------------------------------------------
+SAMPLERS = {"DDIM, 20 steps": {"method": "ddim", "steps": 20},
+            "ancestral, 20 of 200 steps": {"method": "ancestral", "steps": 20},
+            "ancestral, 200 steps": {"method": "ancestral"}}
+
+
+def sampling(quick: bool) -> list[dict]:
+    """Tiny CNNs sampled for the zoo's data sets and decoded, by three samplers in turns."""
+    count, each, steps, rounds = (3, 2, 10, 1) if quick else (24, 40, 200, 5)
+    world = generation.of_styles(count, 1, 1, counts=Counts(30, 10, 2, 20))
+    members = zoo.trained(world.train, steps=steps, device="cpu")
+    told = generation.support(world.train, device="cpu")
+    made = generation.learn(members.weights, told, steps=10 if quick else 2000, width=128,
+                            device="cpu")
+
+    def sample(name):
+        return made.sample(told[:, :, :5], each, device="cpu", **SAMPLERS[name])
+
+    seconds = take_turns({name: partial(sample, name) for name in SAMPLERS}, rounds)
+    slowest = list(SAMPLERS)[-1]
+    rows = []
+    for name in SAMPLERS:
+        right = generation.points(sample(name)[:, :10], world.train, like=members.pool)
+        rows.append({"sampler": name, "networks": count * each,
+                     "ms a network": 1000 * statistics.median(seconds[name]) / (count * each),
+                     f"{slowest} ÷ this": times_as_long(seconds[slowest], seconds[name])[1],
+                     "accuracy on the zoo's data sets, points": f"{right.mean():.1f}",
+                     "trained networks, points": f"{100 * members.accuracy().mean():.1f}"})
+    return rows
+
+
+def zoos(quick: bool) -> list[dict]:
+    """Training tiny CNNs, each on a data set of its own; then a zoo of 60, by the rule's engine."""
+    count, steps, whole, rounds = (2, 3, (2, 3), 1) if quick else (12, 30, (60, 300), 5)
+    sets = [s.train for s in generation.of_styles(max(count, whole[0]), 1, 1,
+                                                  counts=Counts(40, 1, 1, 1)).train]
+
+    def descend(engine, count=count, steps=steps):
+        start = zoo.shared_start().repeat(count)
+        return zoo.descend(start, sets[:count], order=list(range(count)), keep=(steps,),
+                           engine=engine, device="cpu")
+
+    seconds = take_turns({engine: partial(descend, engine) for engine in ("loop", "vmap")}, rounds)
+    start = time.perf_counter()
+    descend("loop", *whole)
+    return [{"networks × steps": f"{count} × {steps}",
+             **{f"{engine}, ms a step of one": 1000 * statistics.median(took) / (count * steps)
+                for engine, took in seconds.items()},
+             "vmap ÷ loop": times_as_long(seconds["vmap"], seconds["loop"])[1],
+             "the rule picks": "loop",
+             f"{whole[0]} networks × {whole[1]} steps by loop, s": time.perf_counter() - start}]
+
+
 TABLES = {
     "Engines: the networks of a pool one after another (loop) or stacked (vmap)": engines,
     "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
@@ -398,6 +454,8 @@ TABLES = {
     "MDA: half-width parts of a small VGG joined in one network": joining,
     "FREE: five steps of recovery, teacher by teacher (loop) or together (vmap)": recovering,
     "FREE: a step of meta-training on 4 episodes with 10 query images a class": replaying,
+    "D2NWG: sampling and decoding tiny CNNs, 20 steps of DDIM against 200 ancestral": sampling,
+    "D2NWG: training a zoo of tiny CNNs, one after another (loop) or stacked (vmap)": zoos,
 }
 
 
