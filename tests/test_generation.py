@@ -71,6 +71,13 @@ def test_a_generator_follows_a_linear_map(told):
     torch.testing.assert_close(made.reconstruct(weights), weights, atol=1e-4, rtol=1e-4)
 
 
+def test_a_second_network_of_a_data_set_changes_no_condition(told):
+    weights = torch.randn(24, 9, generator=seeds.generator(5))
+    one, two = (generation.learn(weights[::k], told.repeat_interleave(3 - k, 0), shots=2, steps=2,
+                                 width=16, device="cpu").diffusion.encoder for k in (2, 1))
+    torch.testing.assert_close(one(told).abs(), two(told).abs(), atol=1e-4, rtol=1e-4)
+
+
 def test_heads_are_made_row_by_row_and_follow_the_order_of_classes(told):
     weights = torch.randn(12, 3 * 5 + 3, generator=seeds.generator(3))
     torch.testing.assert_close(heads.from_rows(heads.rows(weights, 3)), weights)

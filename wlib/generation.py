@@ -153,9 +153,7 @@ def learn(weights: Tensor, sets: Tensor | None, *, size: int | None = None,
     require(sets is not None or classes is None, "sets", sets,
             "features of each data set: rows of heads are told apart by their classes")
     if encoder == "components":
-        # A small zoo has fewer.
-        encoder = condition.Components.fit(sets, min(components, len(sets) - 1)) \
-            if sets is not None else None
+        encoder = None if sets is None else _components(sets, components)
     elif encoder == "per class":
         require(classes is not None, "classes", classes, "the number of classes of the heads")
         encoder = condition.per_class if sets is not None else None
@@ -166,6 +164,12 @@ def learn(weights: Tensor, sets: Tensor | None, *, size: int | None = None,
         generator.encode(weights), sets, encoder=encoder, shots=None if sets is None else shots,
         steps=steps, width=width, batch=batch, seed=seed, device=device, **settings)
     return generator
+
+
+def _components(sets: Tensor, size: int) -> condition.Components:
+    """Fitted on each data set once, however many networks it has; a small zoo has fewer."""
+    each = torch.unique(sets, dim=0)
+    return condition.Components.fit(each, min(size, len(each) - 1))
 
 
 # ---- judging ------------------------------------------------------------------------------------
