@@ -9,7 +9,10 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
+from wlib import plot
+from wlib.draw import METHOD
 from wlib.plot import FULL
 
 
@@ -31,6 +34,56 @@ def zoo_map(maps: Mapping, turn, dark, *, title: str):
     bar.set_ticks([-60, -30, 0, 30, 60])
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    return figure
+
+
+def means(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+    """Accuracy of single networks and of means of some, a line of dots each, an arm a start."""
+    figure = plot.dots(frame, "accuracy", name="networks", arms=arms, title=title,
+                       xlabel="test accuracy")
+    axis = figure.axes[0]
+    axis.axvline(0.1, color="#333333", lw=1, ls=":", label="chance")
+    axis.set_xlim(0, 1.01)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def ceilings(frame: pd.DataFrame, trained: Mapping[str, float], *, arms: Mapping[str, str],
+             title: str):
+    """Accuracy of reconstructed networks over the latent's size, a panel for networks that the
+    codec was fitted on and one for others; dashed, what the networks had before (`trained`)."""
+    figure = plot.panels(frame, "networks", "size", "accuracy", arms=arms, categorical=False,
+                         levels={name: {"chance": 0.1} for name in trained}, title=title,
+                         xlabel="numbers of the latent", ylabel="accuracy after the codec")
+    for axis, (name, level) in zip(figure.axes, trained.items(), strict=True):
+        axis.axhline(level, color=METHOD, lw=1.2, ls="--", label="before the codec, shared start")
+        axis.set(ylim=(0, 1), xticks=sorted(frame["size"].unique()))
+        axis.set_title({"seen": "networks of the zoo", "unseen": "networks of unseen data sets"}
+                       .get(name, name), fontsize=10, fontweight="normal")
+    for legend in list(figure.legends):
+        legend.remove()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
+                  handlelength=1.5, columnspacing=1.2)
+    return figure
+
+
+def zoo_sizes(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+    """Accuracy of reconstructed networks of unseen data sets over the size of the zoo."""
+    figure = plot.lines(frame, "of", "accuracy", arms=arms, title=title, level={"chance": 0.1},
+                        xlabel="networks that the codec is fitted on, all directions kept",
+                        ylabel="accuracy after the codec")
+    figure.axes[0].set_ylim(0, None)
+    figure.set_size_inches(6.6, 3.4)
+    return figure
+
+
+def spans(table: pd.DataFrame, *, colors: Mapping[str, str], title: str):
+    """Bars of networks for unseen data sets, by where they were looked for."""
+    figure = plot.bars(table, name="network", value="mean", half="half", colors=colors,
+                       level={"chance": 0.1}, title=title,
+                       xlabel="test accuracy on unseen data sets")
+    figure.axes[0].set_xlim(0, 1)
+    figure.set_size_inches(7.0, 3.6)
     return figure
 
 
