@@ -90,13 +90,14 @@ def reverse_explorer(latents, weights, points, goals: Mapping, *, names: Sequenc
     latents, weights, points = (np.asarray(v, float) for v in (latents, weights, points))
     goals = {name: np.asarray(v, float) for name, v in goals.items()}
     steps, places = points.shape[1] - 1, list(names)
+    top = 1.05 * max(np.abs(z[..., :NUMBERS]).max() for z in (latents, goals["latent"]))
     left = [*np.asarray(signal, float)[::-1], 1.0]
     size = int(np.prod(kernels))
 
     def one(name, step):
         at = places.index(name)
         goal = {key: values[at] for key, values in goals.items()}
-        return frame([_latent(latents[at, step], goal["latent"]),
+        return frame([_latent(latents[at, step], goal["latent"], top),
                       _kernels(weights[at, step, :size].reshape(kernels),
                                goal["weights"][:size].reshape(kernels)),
                       _seeing(points[at], goal["points"], step)],
@@ -117,12 +118,12 @@ def reverse_caption(name, step: int, steps: int, left: float, latent, points: fl
             f"test images, the trained one {goal['points']:.1f}.")
 
 
-def _latent(latent, goal):
+def _latent(latent, goal, top):
     count = min(NUMBERS, len(latent))
     title = "The latent" if count == len(latent) else f"The latent's first {count} numbers"
-    chart = Chart(title, (-1, count), (-4, 4), xlabel="number", whole=True)
-    chart.stems(range(count), np.clip(latent[:count], -4, 4), METHOD, "now")
-    chart.line(range(count), np.clip(goal[:count], -4, 4), "#808080", "trained", width=1)
+    chart = Chart(title, (-1, count), (-top, top), xlabel="number", whole=True)
+    chart.stems(range(count), latent[:count], METHOD, "now")
+    chart.line(range(count), goal[:count], "#808080", "trained", width=1)
     return chart.svg(f"{count} numbers of the latent beside those of the trained network: the two "
                      f"correlate by {np.corrcoef(latent, goal)[0, 1]:.2f}.")
 
