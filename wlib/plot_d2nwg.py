@@ -34,13 +34,14 @@ KINDS = {"sampled": METHOD, "network with noise": REDRAWN, "mean of two networks
 def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str], *, title: str):
     """Fine-tuning curves (columns `start`, `arm`, `seed`, `step`, `points`) side by side, a panel
     for each value of `start`."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(9.2, 3.9), sharey=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(FULL[0] + 0.6, 3.9), sharey=True)
     for axis, (name, start) in zip(axes, panels.items(), strict=True):
         lines(frame[frame["start"] == start], "step", "points", percent=False, axis=axis,
               arms={arm: STARTS[arm] for arm in arms}, xlabel="steps of fine-tuning",
               ylabel="test accuracy, points" if start == next(iter(panels.values())) else " ",
-              title=name)
-        axis.title.set(fontweight="normal", fontsize=10)
+              title=" ")
+        axis.set_title(name, fontweight="normal", fontsize=10)
+        axis.set_ylim(0, 102)
         axis.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
@@ -102,14 +103,14 @@ def decisions(maps, labels, names: Sequence[str], *, title: str):
 
 def sweep(frame: pd.DataFrame, *, title: str):
     """Columns `arm`, `width`, `seed`, `share`, `own` and `seen`, over the width."""
-    figure, axes = plt.subplots(1, 3, figsize=(9.2, 3.2))
+    figure, axes = plt.subplots(1, 3, figsize=(FULL[0] + 0.6, 3.2))
     arms = dict(zip(frame["arm"].unique(), (SKY, METHOD, PURPLE), strict=False))
     for axis, column, name in zip(axes, ("share", "own", "seen"), (
-            "unseen: distance, % of the mark", "seen: distance, % of the mark",
+            "unseen: distance, %", "seen: distance, %",
             "seen: test accuracy, points"), strict=True):
         lines(frame, "width", column, arms=arms, axis=axis, percent=False, ylabel=" ",
-              xlabel="width of the denoiser", title=name)
-        axis.title.set(fontweight="normal", fontsize=10)
+              xlabel="width of the denoiser")
+        axis.set_title(name, fontweight="normal", fontsize=10)
         if column != "seen":
             axis.axhline(100, color="#333333", lw=1, ls=":")
             axis.get_legend().remove()
