@@ -67,7 +67,7 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
 
 def beside(panels: Mapping[str, object], *, title: str):
     """Weights (1 + k, places) of a sampled network over its nearest, a panel for each name."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(FULL[0], 1.25 * len(panels) + 0.8))
+    figure, axes = plt.subplots(len(panels), 1, figsize=(FULL[0], 1.25 * len(panels) + 1.0))
     limit = max(float(np.abs(np.asarray(v)).max()) for v in panels.values())
     for axis, (name, values) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         shown = axis.imshow(np.asarray(values), cmap="vlag", vmin=-limit, vmax=limit,
@@ -80,6 +80,7 @@ def beside(panels: Mapping[str, object], *, title: str):
         axis.set_xticks([])
     np.atleast_1d(axes)[-1].set_xlabel("places in the weights")
     figure.colorbar(shown, ax=list(np.atleast_1d(axes)), label="weight")
+    title = title[0].upper() + title[1:].replace("; ", "\n")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
