@@ -5,7 +5,6 @@ As in `wlib.plot`: a function takes results and draws, and computes nothing that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -13,15 +12,10 @@ import numpy as np
 import pandas as pd
 
 from wlib import plot
-from wlib.draw import METHOD
-from wlib.plot import FULL
-
-from wlib.draw import CONTROL, METHOD, REDRAWN
-from wlib.explore import Chart, explorer, frame
-from wlib.draw import METHOD, REDRAWN
-from wlib.plot import FULL, MARKERS, over_seeds
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
-from wlib.plot import FULL, lines
+from wlib.explore import Chart, explorer, frame
+from wlib.plot import FULL, MARKERS, lines, over_seeds
+
 
 # ---- 41: zoos and codecs ------------------------------------------------------------------------
 def zoo_map(maps: Mapping, turn, dark, *, title: str):
@@ -225,17 +219,17 @@ def _seeing(points, goal, step):
 
 
 # ---- 43: unseen data sets -----------------------------------------------------------------------
-KINDS = {"method": METHOD, "control": "#777777", "trivial": "#ababab", "reference": "#222222",
+ROLES = {"method": METHOD, "control": "#777777", "trivial": "#ababab", "reference": "#222222",
          "warning": REDRAWN}
 
 
 def standings(table: pd.DataFrame, *, title: str, xlabel: str,
               level: Mapping[str, float] | None = None):
-    """A row an arm, from the top: columns arm, label (of `KINDS`), mean, half (may be infinite)
+    """A row an arm, from the top: columns arm, label (of `ROLES`), mean, half (may be infinite)
     and seeds, a list of one value a seed. `level` draws dotted lines ({"chance": 10})."""
     figure, axis = plt.subplots(figsize=(FULL[0], 0.36 * len(table) + 1.3))
     for row, (_, arm) in enumerate(table.iterrows()):
-        color = KINDS[arm["label"]]
+        color = ROLES[arm["label"]]
         axis.plot(arm["seeds"], [row] * len(arm["seeds"]), color=color, ls="", marker="|", ms=8,
                   alpha=0.5)
         half = arm["half"] if np.isfinite(arm["half"]) else None
