@@ -193,7 +193,10 @@ def _latent(latent, goal, top):
     title = "The latent" if count == len(latent) else f"The latent's first {count} numbers"
     chart = Chart(title, (-1, count), (-top, top), xlabel="number", whole=True)
     chart.stems(range(count), latent[:count], METHOD, "now")
-    chart.line(range(count), goal[:count], "#808080", "trained", width=1)
+    chart.path("".join(f"M{a - 3:.1f} {b:.1f}h6" for a, b in zip(
+        chart.across(range(count)), chart.up(goal[:count]), strict=True)), "#808080",
+        "stroke-width='2'")
+    chart.key("trained", "#808080")
     return chart.svg(f"{count} numbers of the latent beside those of the trained network: the two "
                      f"correlate by {np.corrcoef(latent, goal)[0, 1]:.2f}.")
 
