@@ -257,7 +257,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
 def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
     """A dot a data set and seed (columns x, y, name, seed); those with a name are drawn as the mean
     over seeds, with the name. Above the diagonal y is ahead."""
-    figure, axis = plt.subplots(figsize=(6.4, 4.4))
+    figure, axis = plt.subplots(figsize=(6.4, 4.8))
     plain, named = frame[frame["name"] == ""], frame[frame["name"] != ""]
     axis.plot(plain["x"], plain["y"], color=METHOD, ls="", marker="o", ms=5, alpha=0.6,
               mec="white")
@@ -269,7 +269,7 @@ def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
     axis.plot([low, high], [low, high], color="#333333", lw=1, ls=":", zorder=0)
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(low, high), ylim=(low, high))
     if len(named):
-        axis.legend(loc="lower right")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
