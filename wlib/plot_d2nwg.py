@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from wlib import plot
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
@@ -338,6 +339,24 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
     return figure
 
 
+def trade_off(frame: pd.DataFrame, *, title: str):
+    """Accuracy `points` against `novelty` of each `arm`: every data set and seed small, means of
+    the levels of an arm large and joined from `level` to level."""
+    axis = plt.figure(figsize=(6.4, 3.8)).subplots()
+    for number, (arm, color) in enumerate(KINDS.items()):
+        part = frame[frame["arm"] == arm]
+        mean = part.groupby("level")[["novelty", "points"]].mean()
+        axis.plot(part["novelty"], part["points"], color=color, ls="", marker=MARKERS[number],
+                  ms=3, alpha=0.35)
+        axis.plot(mean["novelty"], mean["points"], color=color, marker=MARKERS[number], ms=7,
+                  lw=1.2, label=arm, mec="white", zorder=3 + number)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set(xlabel="novelty of errors", ylabel="test accuracy, points", ylim=(0, 102))
+    axis.legend()
+    axis.set_title(title)
+    return axis.figure
+
+
 def beside(panels: Mapping[str, object], *, title: str):
     """Weights (1 + k, places) of a sampled network over its nearest, a panel for each name."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(FULL[0], 1.25 * len(panels) + 1.0))
@@ -385,9 +404,14 @@ def sweep(frame: pd.DataFrame, *, title: str):
         lines(frame, "width", column, arms=arms, axis=axis, percent=False, ylabel=" ",
               xlabel="width of the denoiser")
         axis.set_title(name, fontweight="normal", fontsize=10)
-        if column != "seen":
+        if column == "seen":
+            axis.set_ylim(0, 102)
+        else:
             axis.axhline(100, color="#333333", lw=1, ls=":")
             axis.get_legend().remove()
-        axis.set_ylim(bottom=0)
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
