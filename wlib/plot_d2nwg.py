@@ -72,9 +72,9 @@ def quality(frame: pd.DataFrame, *, title: str):
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(x=0.1, y=0.12)
-    axis.set(xlabel="time to sample one network, ms (log)",
+    axis.set(xlabel="time to sample one network, ms (log); beside the dots: steps taken",
              ylabel="accuracy on test images, points")
-    axis.legend(title="numbers: steps taken")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
