@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from wlib import plot
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
@@ -116,7 +116,7 @@ def walks(latents, path, *, title: str, paths: int = 10):
     for axis, name in zip(axes, ("the toy's latents", "samples, and ten of the walks"),
                           strict=True):
         axis.set_title(name, fontsize=10, fontweight="normal")
-        axis.set(xlabel="first number", aspect="equal")
+        axis.set(xlabel="first number")
     axes[0].set_ylabel("second number")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
@@ -130,19 +130,22 @@ def quality(frame: pd.DataFrame, *, title: str):
                   ("points", "ms"))
     kinds = list(dict.fromkeys(name.split(",")[0] for name in points.index))
     colors = dict(zip(kinds, (METHOD, CONTROL), strict=False))
-    for kind, marker in zip(kinds, MARKERS, strict=False):
+    for kind, marker, below in zip(kinds, MARKERS, (True, False), strict=False):
         mine = [name for name in points.index if name.split(",")[0] == kind]
         axis.errorbar(ms["mean"][mine], points["mean"][mine], points["half"][mine], label=kind,
                       color=colors[kind], marker=marker, ms=6, capsize=2, lw=1.2)
         for name in mine:
-            axis.annotate(name.split(", ")[1], (ms["mean"][name], points["mean"][name]),
-                          xytext=(6, 6), textcoords="offset points", fontsize=9)
+            axis.annotate(name.split(", ")[1].split()[0], (ms["mean"][name], points["mean"][name]),
+                          xytext=(4, -13 if below else 6), textcoords="offset points", fontsize=9)
     axis.set_xscale("log")
-    axis.margins(x=0.16, y=0.15)
-    axis.set(xlabel="time to sample one network, ms (log)",
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.margins(x=0.1, y=0.12)
+    axis.set(xlabel="time to sample one network, ms (log); beside the dots: steps taken",
              ylabel="accuracy on test images, points")
-    axis.legend()
-    axis.set_title(title)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
 
