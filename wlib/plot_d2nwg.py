@@ -261,7 +261,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
 def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
     """A dot a data set and seed (columns x, y, name, seed); those with a name are drawn as the mean
     over seeds, with the name. Above the diagonal y is ahead."""
-    figure, axis = plt.subplots(figsize=(6.4, 4.8))
+    figure, axis = plt.subplots(figsize=(FULL[0], 4.8))
     plain, named = frame[frame["name"] == ""], frame[frame["name"] != ""]
     axis.plot(plain["x"], plain["y"], color=METHOD, ls="", marker="o", ms=5, alpha=0.6,
               mec="white")
