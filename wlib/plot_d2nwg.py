@@ -57,8 +57,9 @@ def ceilings(frame: pd.DataFrame, trained: Mapping[str, float], *, arms: Mapping
     figure = plot.panels(frame, "networks", "size", "accuracy", arms=arms, categorical=False,
                          levels={name: {"chance": 0.1} for name in trained}, title=title,
                          xlabel="numbers of the latent", ylabel="accuracy after the codec")
-    for axis, (name, level) in zip(figure.axes, trained.items(), strict=True):
-        axis.axhline(level, color=METHOD, lw=1.2, ls="--", label="before the codec, shared start")
+    for axis, name in zip(figure.axes, frame["networks"].unique(), strict=True):
+        axis.axhline(trained[name], color=METHOD, lw=1.2, ls="--",
+                     label="before the codec, shared start")
         axis.set(ylim=(0, 1), xticks=sorted(frame["size"].unique()))
         axis.set_title({"seen": "networks of the zoo", "unseen": "networks of unseen data sets"}
                        .get(name, name), fontsize=10, fontweight="normal")
@@ -95,8 +96,8 @@ def schedules(curves: Mapping[str, Sequence[float]], *, title: str):
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
     styles = ((CONTROL, "-", 4), (METHOD, "--", 2), (REDRAWN, "-", 2))
     for (name, values), (color, dashes, width) in zip(curves.items(), styles, strict=False):
-        axis.plot(np.linspace(0, 1, len(values)), values, color=color, ls=dashes, lw=width,
-                  label=name)
+        taken = np.arange(1, len(values) + 1) / len(values)       # the first value is after a step
+        axis.plot(taken, values, color=color, ls=dashes, lw=width, label=name)
     axis.set(xlabel="steps of noise taken, as a share of all", ylabel="share of variance left",
              ylim=(0, 1.02))
     axis.set_title(title)
@@ -113,8 +114,8 @@ def walks(latents, path, *, title: str, paths: int = 10):
     for walk in path[:paths]:
         axes[1].plot(*walk.T, color=REDRAWN, lw=0.9, zorder=3)
         axes[1].plot(*walk[0], color=REDRAWN, marker="o", ms=3.5, zorder=3)
-    for axis, name in zip(axes, ("the toy's latents", "samples, and ten of the walks"),
-                          strict=True):
+    some = f"samples, and {len(path[:paths])} of the walks"
+    for axis, name in zip(axes, ("the toy's latents", some), strict=True):
         axis.set_title(name, fontsize=10, fontweight="normal")
         axis.set(xlabel="first number")
     axes[0].set_ylabel("second number")
@@ -311,7 +312,8 @@ KINDS = {"sampled": METHOD, "network with noise": REDRAWN, "mean of two networks
 def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str], *, title: str):
     """Fine-tuning curves (columns `start`, `arm`, `seed`, `step`, `points`) side by side, a panel
     for each value of `start`."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(FULL[0] + 0.6, 3.9), sharey=True)
+    figure, (axes,) = plt.subplots(1, len(panels), figsize=(FULL[0] + 0.6, 3.9), sharey=True,
+                                   squeeze=False)
     for axis, (name, start) in zip(axes, panels.items(), strict=True):
         lines(frame[frame["start"] == start], "step", "points", percent=False, axis=axis,
               arms={arm: STARTS[arm] for arm in arms}, xlabel="steps of fine-tuning",
@@ -329,15 +331,15 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
     """Histograms of distances, one under the other with common bins, and a mark."""
     edges = np.linspace(0, max(v.max() for v in found.values()) * 1.02, bins + 1)
     figure, axes = plt.subplots(len(found), 1, figsize=(FULL[0], 0.62 * len(found) + 1.2),
-                                sharex=True)
-    for axis, (name, values) in zip(axes, found.items(), strict=True):
+                                sharex=True, squeeze=False)
+    for axis, (name, values) in zip(axes[:, 0], found.items(), strict=True):
         color = KINDS.get(name, SKY if name.startswith("sampled") else "#5f5f5f")
         axis.hist(values, edges, color=color, weights=np.full(len(values), 1 / len(values)))
         axis.axvline(mark, color="#333333", lw=1, ls=":")
         axis.set_yticks([])
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(axis="y", visible=False)
-    axes[-1].set_xlabel("distance to the nearest network of the zoo")
+    axes[-1, 0].set_xlabel("distance to the nearest network of the zoo")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure
 
@@ -382,10 +384,13 @@ def beside(panels: Mapping[str, object], *, title: str):
 
 def decisions(maps, labels, names: Sequence[str], *, title: str):
     """A `memorization.DecisionMap`, a panel a network, with the images in their classes' colors."""
-    figure, axes = plt.subplots(1, len(names), figsize=(FULL[0] + 0.6, 3.1), sharey=True)
-    extent = [float(v) for pair in zip(maps.low, maps.high, strict=True) for v in pair]
+    figure, (axes,) = plt.subplots(1, len(names), figsize=(FULL[0] + 0.6, 3.1), sharey=True,
+                                   squeeze=False)
+    half = (maps.high - maps.low) / (maps.classes.shape[-1] - 1) / 2      # a cell has its point
+    extent = [float(v) for pair in zip(maps.low - half, maps.high + half, strict=True)
+              for v in pair]                                              # in the middle
     for axis, name, classes in zip(axes, names, maps.classes, strict=True):
-        axis.imshow(classes, cmap="tab10", vmin=0, vmax=9, alpha=0.55, extent=extent,
+        axis.imshow(np.asarray(classes), cmap="tab10", vmin=0, vmax=9, alpha=0.55, extent=extent,
                     origin="lower", aspect="auto", interpolation="nearest")
         axis.scatter(*maps.places.T, c=labels, cmap="tab10", vmin=0, vmax=9, s=9,
                      edgecolors="white", linewidths=0.3)
