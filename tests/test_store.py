@@ -167,6 +167,7 @@ def test_arguments_that_differ_have_different_keys():
     net, pool = nets.fresh(Own, 0), Pool.stack([nets.fresh(Own, 0)])
     values = [None, True, 1, 1.0, "1", [1], [[1]], {"1": 1}, torch.tensor([1]),
               torch.tensor([1.0]), torch.tensor([[1]]), torch.device("cpu"), net, gain,
+              nets.fresh(Own, 0).requires_grad_(False),
               nets.fresh(Own, 1), pool, Pool.stack([gain]), pool.with_flat(pool.flat() + 1), data,
               data[:3], square, give, Own, nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "t"]
     seen = [repr(store.describe(v)) for v in values]

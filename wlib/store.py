@@ -104,8 +104,11 @@ def describe(value: Any, argument: str = "argument") -> Any:
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, nn.Module):
+        # What stays as it is when the others are trained is part of what a module is.
+        frozen = [name for name, p in value.named_parameters() if not p.requires_grad]
         return {"module": architecture(value),
-                "state": digest(dict([*value.named_parameters(), *value.named_buffers()]))}
+                "state": digest(dict([*value.named_parameters(), *value.named_buffers()]))} \
+            | ({"frozen": frozen} if frozen else {})
     if inspect.isfunction(value) or inspect.isclass(value):
         return {"function": fingerprint.function_fingerprint(value)}
     if hasattr(value, "digest"):
