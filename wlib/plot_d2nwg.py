@@ -109,8 +109,8 @@ def walks(latents, path, *, title: str, paths: int = 10):
     """Latents (n, 2) beside the ends of walks (N, steps + 1, 2), of which some are drawn whole."""
     latents, path = np.asarray(latents, float), np.asarray(path, float)
     figure, axes = plt.subplots(1, 2, figsize=(FULL[0], 3.5), sharex=True, sharey=True)
-    axes[0].scatter(*latents.T, s=5, color=CONTROL, lw=0)
-    axes[1].scatter(*path[:len(latents), -1].T, s=5, color=METHOD, lw=0)
+    axes[0].scatter(*latents.T, s=5, color=CONTROL, lw=0, rasterized=True)   # small on the page
+    axes[1].scatter(*path[:len(latents), -1].T, s=5, color=METHOD, lw=0, rasterized=True)
     for walk in path[:paths]:
         axes[1].plot(*walk.T, color=REDRAWN, lw=0.9, zorder=3)
         axes[1].plot(*walk[0], color=REDRAWN, marker="o", ms=3.5, zorder=3)
@@ -150,7 +150,7 @@ def quality(frame: pd.DataFrame, *, title: str):
     return figure
 
 
-NUMBERS = 32        # of a latent that are drawn
+NUMBERS = 16        # of a latent that are drawn: each costs bytes in every frame
 
 
 def reverse_explorer(latents, weights, points, goals: Mapping, *, names: Sequence, signal,
