@@ -138,7 +138,7 @@ def test_each_data_set_and_step_has_a_frame_with_its_numbers():
         assert f"The 40 numbers are {gap:.2f} off" in page
         assert f"{points[m, step]:.1f} points on test images, the trained one {91 + m}.0" in page
         latent, kernels, seeing = re.findall(r"<svg role='img' aria-label='([^']+)'", page)
-        assert "32 numbers" in latent and f"gets {points[m, step]:.1f} points" in seeing
+        assert "16 numbers" in latent and f"gets {points[m, step]:.1f} points" in seeing
         assert ("correlate by 1.00" in kernels) == (step == 0), "the goal is the first step's"
 
 
