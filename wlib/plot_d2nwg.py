@@ -179,7 +179,8 @@ def reverse_explorer(latents, weights, points, goals: Mapping, *, names: Sequenc
                      reverse_caption(name, step, steps, left[step], latents[at, step],
                                      points[at, step], goal))
 
-    shown = sorted({*range(0, steps + 1, every), steps})
+    # Every frame costs bytes: eight or nine of a walk are enough.
+    shown = sorted({*range(0, steps + 1, max(every, round(steps / 7))), steps})
     return explorer({"data set": places, "steps taken": shown}, one, start=[0, len(shown) // 2])
 
 
