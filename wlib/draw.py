@@ -7,7 +7,7 @@ and the same bytes from the same versions: a build sees no change where there is
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any
 
@@ -67,6 +67,16 @@ def canvas(height: float) -> tuple[Figure, Any]:
     return figure, axis
 
 
+def four_panels(titles: Sequence[str], notes: Sequence[str]) -> tuple[Figure, Any]:
+    """A canvas with room for four panels, two by two, a title above each and a note below."""
+    figure, axis = canvas(4.7)
+    for at, (title, note) in enumerate(zip(titles, notes, strict=True)):
+        left, low = 0.12 + 3.62 * (at % 2), 2.66 - 2.36 * (at // 2)
+        axis.text(left, low + 1.9, title, weight="bold", fontsize=10, va="center")
+        axis.text(left, low - 0.17, note, fontsize=9, va="center")
+    return figure, axis
+
+
 def box(
     axis: Any, x: float, y: float, width: float, height: float, color: str, **style: Any
 ) -> None:
@@ -104,14 +114,11 @@ def map_of_parts() -> Figure:
     for row, ((number, name, idea, question), color, icon) in enumerate(
             zip(PARTS, colors, icons, strict=True)):
         y = 3.12 - row * 1.0
-        here = row <= 3
-        box(axis, 0.08, y, 5.15, 0.88, color, linestyle="-" if here else (0, (4, 2)))
+        box(axis, 0.08, y, 5.15, 0.88, color)
         icon(axis, 0.85, y + 0.44, color)
         axis.text(1.72, y + 0.62, f"{number}   {name}", fontsize=11.5, weight="bold", va="center")
         axis.text(2.95, y + 0.62, idea, fontsize=9.5, va="center")
         axis.text(1.72, y + 0.27, question, fontsize=9.5, va="center", style="italic")
-        if not here:
-            axis.text(5.13, y + 0.27, "to come", va="center", ha="right", color="#5c5c5c")
         arrow(axis, (5.23, y + 0.44), (5.62, 2.06 + (1.5 - row) * 0.3))
     box(axis, 5.64, 1.12, 1.46, 1.9, INK, facecolor=FAINT)
     axis.text(6.37, 2.68, "Compared\nto what?", weight="bold", ha="center", va="center",
@@ -342,17 +349,13 @@ def joined_blocks(axis: Any, x: float, y: float) -> None:
 def free_picture() -> Figure:
     """Four panels, two of them computed: a heap, one generator adapted to each, the walk through
     two networks, a new task."""
-    figure, axis = canvas(4.7)
     titles = ("1  A heap of networks, no data", "2  One generator, few steps to each",
               "3  A learner walks through them", "4  A new task, few images")
     notes = ("each knows five classes of its own",
              "gray: from anywhere; blue: from a learned start",
              "each step begins where the last one ended",
              "an image goes to the nearest class mean")
-    places = [(0.12 + 3.62 * (at % 2), 2.66 - 2.36 * (at // 2)) for at in range(4)]
-    for (left, low), title, note in zip(places, titles, notes, strict=True):
-        axis.text(left, low + 1.9, title, weight="bold", fontsize=10, va="center")
-        axis.text(left, low - 0.17, note, fontsize=9, va="center")
+    figure, axis = four_panels(titles, notes)
     for row, color in enumerate((METHOD, REDRAWN, GOOD, PURPLE)):
         x, y = 0.95 + 1.5 * (row % 2), 3.95 - 0.85 * (row // 2)
         network(axis, x, y, 0.5, color)
@@ -501,17 +504,13 @@ def verdict_square(axis: Any, x: float, y: float, side: float, words: str) -> No
 # ---------------------------------------------------------------- D2NWG in one picture
 def d2nwg_picture() -> Figure:
     """Four panels, the third computed: a zoo, its latents, two walks from one noise, a new set."""
-    figure, axis = canvas(4.7)
     titles = ("1  A zoo: data sets, trained networks", "2  Weights become a few numbers",
               "3  From noise to latents, as asked", "4  A data set never seen")
     notes = ("each network was trained on its data set",
              "one dot a network; near means alike",
              "same noise (gray), two data sets asked for",
              "a few images are encoded; weights come out")
-    places = [(0.12 + 3.62 * (at % 2), 2.66 - 2.36 * (at // 2)) for at in range(4)]
-    for (left, low), title, note in zip(places, titles, notes, strict=True):
-        axis.text(left, low + 1.9, title, weight="bold", fontsize=10, va="center")
-        axis.text(left, low - 0.17, note, fontsize=9, va="center")
+    figure, axis = four_panels(titles, notes)
     for row, color in enumerate(ZOO):
         x, y = 0.55 + 1.6 * (row % 2), 4.0 - 0.85 * (row // 2)
         tile(axis, x, y, 0.5, color, seed=row)
