@@ -50,6 +50,11 @@ def show(figure: plt.Figure, alt: str) -> None:
     plt.close(figure)
 
 
+def headline(figure: plt.Figure, title: str) -> None:
+    """The title of a figure of several panels, or of one whose names take the left: at its edge."""
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+
+
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
     """Mean over seeds and half-width of its 95 % t-interval, for each group: `mean`, `half`."""
     rows = []
@@ -107,7 +112,7 @@ def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]]
               title=name if row == 0 else "")
         axes[row, at].title.set(fontweight="normal", fontsize=10)
         axes[row, at].legend(fontsize=9, handlelength=1.2, labelspacing=0.25)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -157,7 +162,7 @@ def steps(weights, coefficients, kept, drawn, child, *, title: str):
     axes[1, 1].legend()
     for axis in axes.flat:
         axis.title.set(fontweight="normal", fontsize=10)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -177,7 +182,7 @@ def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
                           ls="", marker=marker, ms=5, capsize=2)
         axis.set(xlabel="energy kept t", ylabel=f"{column} to the seed network")
         axis.legend()
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -202,7 +207,7 @@ def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
               xlabel=xlabel, ylabel=ylabel if per == "network" else " ", title=f"per {per}")
         axis.title.set(fontweight="normal", fontsize=10)
         axis.set_ylim(bottom=0)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -331,7 +336,7 @@ def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str
         axis.get_legend().remove()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
                   handlelength=1.5, columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -488,7 +493,7 @@ def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""
                     aspect="equal")
         axis.set_axis_off()
         axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -510,7 +515,7 @@ def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
         sns.despine(ax=axis, left=True, bottom=True)
     for axis, name in zip(axes[0], names, strict=False):
         axis.set_title(name, fontsize=9, fontweight="normal", loc="center")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -561,7 +566,7 @@ def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label:
         axis.tick_params(axis="y", rotation=0)
         axis.set_title(name, fontsize=10, fontweight="normal")
     figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label=label)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 

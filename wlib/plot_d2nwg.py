@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 from wlib import plot
 from wlib.draw import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import FULL, MARKERS, lines, over_seeds
+from wlib.plot import FULL, MARKERS, headline, lines, over_seeds
 
 
 # ---- 41: zoos and codecs ------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def zoo_map(maps: Mapping, turn, dark, *, title: str):
     bar = figure.colorbar(dots, ax=list(axes[0]), label="turn of the data set, degrees")
     bar.set_ticks([-60, -30, 0, 30, 60])
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -119,7 +119,7 @@ def walks(latents, path, *, title: str, paths: int = 10):
         axis.set_title(name, fontsize=10, fontweight="normal")
         axis.set(xlabel="first number")
     axes[0].set_ylabel("second number")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -146,7 +146,7 @@ def quality(frame: pd.DataFrame, *, title: str):
     axis.set(xlabel="time to sample one network, ms (log); beside the dots: steps taken",
              ylabel="accuracy on test images, points")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -256,7 +256,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
     axis.set(xlabel=xlabel, ylim=(len(table) - 0.4, -0.6))
     axis.margins(x=0.08)
     axis.grid(axis="y", visible=False)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -276,7 +276,7 @@ def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(low, high), ylim=(low, high))
     if len(named):
         figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -298,7 +298,7 @@ def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]):
     axis.set_xticks(sizes, [str(size) for size in sizes])
     axis.set(xlabel="data sets in the zoo", ylabel="test accuracy, points")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -324,7 +324,7 @@ def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str],
         axis.set_ylim(0, 102)
         axis.get_legend().remove()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -341,7 +341,7 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(axis="y", visible=False)
     axes[-1, 0].set_xlabel("distance to the nearest network of the zoo")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -379,7 +379,7 @@ def beside(panels: Mapping[str, object], *, title: str):
     np.atleast_1d(axes)[-1].set_xlabel("places in the weights")
     figure.colorbar(shown, ax=list(np.atleast_1d(axes)), label="weight")
     title = title[0].upper() + title[1:].replace("; ", "\n")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -399,7 +399,7 @@ def decisions(maps, labels, names: Sequence[str], *, title: str):
         axis.set_xlabel("first component")
         axis.grid(False)
     axes[0].set_ylabel("second component")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -422,5 +422,5 @@ def sweep(frame: pd.DataFrame, *, title: str):
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
             axis.minorticks_off()
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure

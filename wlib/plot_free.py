@@ -17,7 +17,7 @@ from PIL import Image
 
 from wlib.draw import CONTROL, METHOD, REDRAWN
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import FULL, MARKERS, lines, over_seeds, side_by_side
+from wlib.plot import FULL, MARKERS, headline, lines, over_seeds, side_by_side
 
 # ---- 31: recovery -------------------------------------------------------------------------------
 ARMS = {"meta-generator": METHOD, "fresh generator": REDRAWN}
@@ -102,7 +102,7 @@ def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, tit
             axis.axvline(places.index(marked), color="#333333", lw=1, ls=":", zorder=1)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
                   handlelength=1.5, columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -130,7 +130,7 @@ def ranked(frame: pd.DataFrame, panels: Mapping[str, str], *, arms: Mapping[str,
         axis.set(xlabel=label, ylim=(len(arms) - 0.4, -0.9))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(range(len(arms)), list(arms))
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -151,7 +151,7 @@ def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mappin
     axis.set(xlabel=xlabel)
     axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center",
                        ncols=len(arms) + len(level or {}))
-    axis.figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(axis.figure, title)
     return axis.figure
 
 
@@ -167,7 +167,7 @@ def cosine_maps(maps: Mapping[str, object], labels: Sequence[str], *, title: str
         axis.set_yticks([at + 0.5 for at in range(len(labels))], labels, rotation=0)
         axis.set_title(name, fontsize=10, fontweight="normal")
     figure.colorbar(axes[0, 0].collections[0], ax=list(axes[0]), label="cosine")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -179,5 +179,5 @@ def crowds(frame: pd.DataFrame, x: str, y: str, *, arms: Sequence[str], title: s
     if axis.get_legend() is not None:
         axis.get_legend().remove()
     axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    axis.figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(axis.figure, title)
     return axis.figure

@@ -18,7 +18,7 @@ from matplotlib.ticker import PercentFormatter
 from wlib import plot
 from wlib.draw import CONTROL, METHOD, PURPLE, REDRAWN
 from wlib.explore import Chart, explorer, frame
-from wlib.plot import COLUMN, FULL, MARKERS, dots, lines, over_seeds
+from wlib.plot import COLUMN, FULL, MARKERS, dots, headline, lines, over_seeds
 
 SQUARES = 240           # of all strips of an explorer's frame together
 FRAMES = 50             # of an explorer: with its figures the page stays below a megabyte
@@ -70,7 +70,7 @@ def places(table: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str
     axis.get_legend().remove()
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(arms),
                   handlelength=1.2, columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -106,7 +106,7 @@ def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str],
         axis.set_title(name, fontweight="normal", fontsize=10)
     axes[0, 0].invert_yaxis()
     axes[0, len(networks) // 2].set_xlabel(xlabel)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -132,7 +132,7 @@ def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column
     axes[0, 0].invert_yaxis()
     axes[0, -1].set_xlabel(xlabel, loc="right")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -163,7 +163,7 @@ def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
         axis.get_legend().remove()
     figure.legend(*handles, loc="outside lower center", ncols=4, handlelength=1.5,
                   columnspacing=1.2)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -270,7 +270,7 @@ def blocks(layers: Mapping[str, object], *, title: str):
                  xticks=[], yticks=[])
         axis.grid(False)
         axis.set_title(name, fontsize=10, fontweight="normal")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -390,7 +390,7 @@ def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title:
         axis.set_title(network if len(networks) > 1 else "", fontsize=10, fontweight="normal")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(arms), loc="outside lower center")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -420,7 +420,7 @@ def one_route(image, near: pd.DataFrame, *, said: int, true: int, title: str):
     right.set_xticks(at, near.columns)
     right.set(ylim=(0, 1.02), xlabel="channels written by", ylabel="overlap (Jaccard)")
     right.legend()
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
@@ -438,7 +438,7 @@ def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str):
         axis.grid(visible=False)
         axis.set_title(name, fontsize=10, fontweight="normal")
     figure.colorbar(shown, ax=list(axes), label="cosine", shrink=0.8)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    headline(figure, title)
     return figure
 
 
