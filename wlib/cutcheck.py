@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wlib.check import require
 from wlib.wiring import Wiring, evaluating
 
-IMAGES = 4              # as many are run
+IMAGES = 4              # as many are enough
 SIZES = (32, 28, 64, 96, 128, 224, 299, 16, 8, 6, 5, 4, 3, 2, 1)       # tried where none is known
 
 
@@ -52,7 +52,7 @@ def zeroed(net: nn.Module, wires: Wiring, keep: Tensor, seen: dict | None = None
 def check(net: nn.Module, part: nn.Module, wires: Wiring, keep: Tensor, images: Tensor) -> None:
     """Refuse a part that answers other than the zeroed network, naming the first layer at fault."""
     first = next(net.parameters())
-    x = images[:IMAGES].to(first.device, first.dtype)
+    x = images.to(first.device, first.dtype)
     with evaluating(net), evaluating(part):
         with zeroed(net, wires, keep) as source:
             whole = source(x)
@@ -87,6 +87,20 @@ def _first_other(part: nn.Module, x: Tensor, expected: dict[str, Tensor]) -> str
     for hook in hooks:
         hook.remove()
     return others[0] if others else ""
+
+
+@torch.no_grad()
+def check_join(joined: nn.Module, parts: list[nn.Module], images: Tensor) -> None:
+    """Refuse a joined network whose logits are not its parts' logits, one part after the other."""
+    with contextlib.ExitStack() as stack:
+        for net in (joined, *parts):
+            stack.enter_context(evaluating(net))
+        first = next(joined.parameters())
+        x = images.to(first.device, first.dtype)
+        wanted = torch.cat([part(x) for part in parts], dim=1)
+        require(alike(joined(x), wanted, wanted), "parts", "logits that change when the parts are "
+                "padded into one network", "operations on each channel alone, or "
+                "execution='grouped'")
 
 
 def alike(got: Tensor, wanted: Tensor, scale: Tensor) -> bool:

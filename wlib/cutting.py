@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from wlib.check import require
+from wlib.tracing import hull, tensors_of
 from wlib.wiring import Layer, Wiring, evaluating, trace
 
 
@@ -39,7 +40,7 @@ def narrow(net: nn.Module, keep: Tensor, wiring: Wiring | None = None) -> nn.Mod
                 "at least one channel of every layer")
     require(bool(keep[wiring.pinned].all()), "keep", "no wire that is pinned",
             f"all of them, for {'; '.join(wiring.whole[:3])}")
-    part = _hull(net)
+    part = hull(net)
     for name in wiring.unused:
         parent, _, last = name.rpartition(".")
         setattr(part.get_submodule(parent), last, None)
@@ -55,23 +56,22 @@ def narrow(net: nn.Module, keep: Tensor, wiring: Wiring | None = None) -> nn.Mod
         _take(module, name, keep[vector.wires].nonzero().flatten(), vector.axis)
         if isinstance(module, nn.PReLU):
             module.num_parameters = len(module.weight)
-    shared, copies = {id(t) for t in _tensors(net)}, {}
-    for module in part.modules():
-        for own in (module._parameters, module._buffers):
-            for name, tensor in own.items():
-                if tensor is not None and id(tensor) in shared:      # not cut: of the part's own
-                    own[name] = copies.setdefault(id(tensor), copy.deepcopy(tensor))
+    _own_the_rest(net, part)
     return part
 
 
-def _tensors(net: nn.Module) -> list[Tensor]:
-    return [t for m in net.modules() for t in [*m._parameters.values(), *m._buffers.values()]
-            if t is not None]
-
-
-def _hull(net: nn.Module) -> nn.Module:
-    """A copy of the modules that shares the tensors: most are about to be replaced."""
-    return copy.deepcopy(net, {id(t): t for t in _tensors(net)})
+def _own_the_rest(net: nn.Module, part: nn.Module) -> None:
+    """Copies of the tensors that were not cut: the part shares none with the network."""
+    shared = {id(t) for m in net.modules() for own in tensors_of(m) for t in own.values()
+              if isinstance(t, Tensor)}
+    copies: dict[int, Tensor] = {}
+    for module in part.modules():
+        for own in tensors_of(module):
+            for name, tensor in own.items():
+                if id(tensor) in shared:
+                    own[name] = copies.setdefault(
+                        id(tensor), copy.deepcopy(tensor) if tensor.is_leaf else
+                        tensor.detach().clone())
 
 
 def _slice(module: nn.Module, layer: Layer, keep: Tensor) -> None:

@@ -81,26 +81,38 @@ def _named(name: str, module: nn.Module) -> str:
     return f"{name or 'the network'} ({type(module).__name__})"
 
 
+def hull(net: nn.Module) -> nn.Module:
+    """A copy of the modules that shares all of their tensors."""
+    return copy.deepcopy(net, {id(t): t for m in net.modules() for own in tensors_of(m)
+                               for t in own.values() if isinstance(t, Tensor)})
+
+
+def tensors_of(module: nn.Module) -> tuple[dict, ...]:
+    """Where a module holds tensors: parameters, buffers and plain attributes."""
+    return module._parameters, module._buffers, vars(module)
+
+
 def _private(net: nn.Module) -> nn.Module:
-    """A copy that shares all tensors with the network, in evaluation mode."""
-    shared = {id(t): t for m in net.modules()
-              for t in [*m._parameters.values(), *m._buffers.values(), *vars(m).values()]
-              if isinstance(t, Tensor)}
-    return copy.deepcopy(net, shared).eval()
+    """A copy that shares all tensors with the network, in evaluation mode and without hooks."""
+    private = hull(net).eval()
+    for module in private.modules():             # the reader's hooks expect tensors, not symbols
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return private
 
 
 def _why(error: Exception) -> str:
     """What in the network's code ended the trace, as its writer would say it."""
     text = str(error)
     for sign, words in {
-            "control flow": "control flow must not look at data",
             "'len' is not supported": "len(x) is a number only while it runs; x.shape[0] can be "
                                       "followed",
             "cannot be iterated": "it loops over a tensor or over its shape; "
                                   "torch.flatten(x, 1) and x.shape[0] can be followed",
             "required positional argument": "it wants more than one input, and one image is "
                                             "what a part gets",
-            "item assignment": "it writes into a part of a tensor"}.items():
+            "item assignment": "it writes into a part of a tensor",
+            "control flow": "control flow must not look at data"}.items():
         if sign in text:
             return words
     return f"torch.fx cannot trace its code ({type(error).__name__}: {text})"

@@ -607,8 +607,9 @@ class Walk:
         if isinstance(tensors, fx.Node):
             return None
         inputs = [self.values[n] for n in tensors]               # with repetitions, in order
-        if any(not isinstance(f, Feature) or f.wires is None or f.flat or f.batch is None or f.at(dim) != CHANNELS
-               or f.batch is not inputs[0].batch or f.depth != inputs[0].depth for f in inputs):
+        if any(not isinstance(f, Feature) or f.wires is None or f.flat or f.batch is None
+               or f.at(dim) != CHANNELS or f.batch is not inputs[0].batch
+               or f.depth != inputs[0].depth for f in inputs):
             return None
         if len({None if f.axes is None else len(f.axes) for f in inputs}) > 1:
             return None

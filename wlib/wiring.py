@@ -34,8 +34,8 @@ class Layer:
     """One layer with weights: its kind, and the wires of its inputs and outputs.
 
     `kind` is conv, fc, grouped (also depthwise) or norm. `reads` (P,) is None where the layer
-    reads the image, or what only pinned wires make. An fc behind a flattening has `taps` = H·W features a wire. `pieces` are the
-    widths of the concatenated tensors that it reads.
+    reads the image, or what pinned wires make. An fc behind a flattening has `taps` = H·W features
+    a wire. `pieces` are the widths of the concatenated tensors that it reads.
     """
 
     name: str
@@ -191,11 +191,19 @@ def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Ten
             hook.remove()
 
 
+def per_channel(x: Tensor, layer: Layer) -> Tensor:
+    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
+    if layer.kind == "fc" and x.ndim > 2:
+        x = x.flatten(1, -2).movedim(-1, 1)
+    return x.reshape(len(x), len(layer.reads), -1)
+
+
 def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     """Refuse images that are no floats and labels that name no output of the network."""
     require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
             and len(images) > 0, "images", images,
             "floats (B, C, H, W), at least one (an ImageSet gives them by floats())")
+    require(bool(images.isfinite().all()), "images", "NaN or infinite values", "finite numbers")
     require(isinstance(labels, Tensor) and labels.dtype == torch.int64
             and labels.shape == images.shape[:1], "labels", labels,
             f"int64 of shape ({len(images)},), one an image")
