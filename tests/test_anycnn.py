@@ -72,6 +72,13 @@ class Renamed(nn.Conv2d):
         super().__init__(3, width, 3)
 
 
+class Called(nn.Linear):
+    """The base's computation, called by hand as timm does."""
+
+    def forward(self, x):
+        return F.linear(x, self.weight, bias=self.bias)
+
+
 class ActNorm(nn.BatchNorm2d):
     """A BatchNorm with its activation, as timm writes it."""
 
@@ -120,6 +127,10 @@ CUT = {
     "batch folded": Small(lambda s, x: s.fc3(F.relu(s.fc(seen(s, x.view(-1, 3, 8, 8))))),
                           fc3=nn.Linear(4, 3)),
     "subclass": Small(lambda s, x: s.fc(F.relu(s.r(x)).mean((2, 3))), r=Renamed(8)),
+    "layers called by hand": Small(lambda s, x: s.e(s.d(seen(s, x))), d=Called(8, 6),
+                                   e=Called(6, 4)),
+    "if on the image's size": Small(lambda s, x: s.fc(seen(s, F.interpolate(x, scale_factor=2)
+                                                           if x.shape[-1] < 4 else x))),
     "activated norm": Small(lambda s, x: s.fc(s.n(s.c(x)).mean((2, 3))), n=ActNorm(8)),
     "one slope": Small(lambda s, x: s.fc(s.p(s.c(x)).mean((2, 3))), p=nn.PReLU()),
     "slopes": Small(lambda s, x: s.fc(s.p(s.c(x)).mean((2, 3))), p=nn.PReLU(8)),
@@ -224,6 +235,8 @@ REFUSED = {
     "length": (Small(lambda s, x: s.fc(seen(s, x)) * len(x)), r"x\.shape\[0\]"),
     "loop": (Small(lambda s, x: torch.stack([s.fc(seen(s, y[None])) for y in x])), "loops over"),
     "data": (Small(lambda s, x: s.fc(seen(s, x)) if x.sum() > 0 else x), "look at data"),
+    "other ways by size": (Small(lambda s, x: s.fc(seen(s, x)) if x.shape[-1] < 99 else s.g(
+        seen(s, x)), g=nn.Linear(8, 4)), "another size"),
     "hooked": (Small(lambda s, x: s.fc(seen(s, x))), "hooks"),
 }
 REFUSED["hooked"][0].c.register_forward_hook(lambda m, i, o: 2 * o)

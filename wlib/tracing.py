@@ -50,8 +50,10 @@ def mixing(net: nn.Module) -> tuple[str, str] | None:
                  if isinstance(m, kind)), None)
 
 
-def graph(net: nn.Module) -> Tracer:
+def graph(net: nn.Module, decide: bool = False) -> Tracer:
     """The tracer after its work: `.graph`, and `.reached`, the modules that evaluation runs.
+
+    A branch on the image's size goes as `decide` says, and `.decided` tells that there was one.
 
     `ValueError` names the module that cannot be traced and says why.
     """
@@ -62,7 +64,7 @@ def graph(net: nn.Module) -> Tracer:
         require(not isinstance(module, LazyModuleMixin) or not module.has_uninitialized_params(),
                 "net", _named(name, module), "layers that have their weights: call the network "
                 "on an image once")
-    tracer = Tracer()
+    tracer = Tracer(decide)
     try:
         tracer.graph = tracer.trace(_private(net))
     except Exception as error:        # whatever the network's own code raises on a symbolic image
@@ -123,9 +125,10 @@ class Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self):
+    def __init__(self, decide: bool = False):
         super().__init__()
-        self.failed, self.reached = "", {""}
+        self.failed, self.reached, self.decide, self.decided = "", {""}, decide, False
+        self.entered: dict[str, fx.Node] = {}        # what a module was called with
 
     def is_leaf_module(self, module, name):
         return (base(module) is not None and not isinstance(module, nn.Sequential)
@@ -139,6 +142,7 @@ class Tracer(fx.Tracer):
     def call_module(self, module, forward, args, kwargs):
         name = self.path_of_module(module)
         inside = module.named_modules() if self.is_leaf_module(module, name) else [("", module)]
+        self.entered[name] = getattr(args[0], "node", None) if args else None
         self.reached.update(f"{name}.{own}".rstrip(".") for own, _ in inside)
         try:
             return super().call_module(module, forward, args, kwargs)
@@ -151,4 +155,18 @@ class Tracer(fx.Tracer):
         while frame.f_globals.get("__name__", "").startswith("torch.fx"):
             frame = frame.f_back
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        return True if line.lstrip().startswith("assert ") else super().to_bool(obj)
+        if line.lstrip().startswith("assert "):
+            return True
+        if _of_sizes(obj.node):
+            self.decided = True
+            return self.decide
+        return super().to_bool(obj)
+
+
+def _of_sizes(node: fx.Node) -> bool:
+    """Whether a value is computed from sizes alone, and not from what is in a tensor."""
+    if node.op == "call_method" and node.target in ("size", "dim", "ndimension") or (
+            node.target is getattr and node.args[1] in ("shape", "ndim")):
+        return True
+    plain = getattr(node.target, "__module__", "") in ("_operator", "math", "builtins")
+    return bool(plain and node.all_input_nodes) and all(map(_of_sizes, node.all_input_nodes))

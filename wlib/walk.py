@@ -94,7 +94,7 @@ class Walk:
 
     def __init__(self, net: nn.Module, traced: Tracer):
         self.net, self.graph = net, traced.graph
-        self.reached = set(traced.reached)
+        self.reached, self.entered = set(traced.reached), traced.entered
         self.parent: list[int] = []                  # wires tied together form trees
         self.pinned: set[int] = set()
         self.found: dict[str, dict] = {}             # layers, with wires not yet final
@@ -176,6 +176,10 @@ class Walk:
         if not features:
             known = getattr(node.target, "__module__", "") in ("_operator", "builtins", "math")
             return Number() if known else Feature(batch=Batch())
+        if of_image and name in ("linear", "conv2d"):
+            layer = self.layer(node, features)
+            if layer is not None:
+                return layer
         if of_image:
             return self.of_image(node, name, features)
         result = RULES[name](self, node, features) if name in RULES else None
@@ -256,8 +260,14 @@ class Walk:
         if x.batch is None:
             return Feature(axes=None)
         same = all(f.batch in (None, x.batch) for f in features)
-        if same and name in POINT_NAMES | CAST_NAMES | PLACE_NAMES:
+        if same and name in POINT_NAMES | CAST_NAMES:
             return replace(x, axes=x.axes if len(features) == 1 else None, path=None)
+        if same and name in PLACE_NAMES:
+            return _opaque_places(x, _given(node, 1, "output_size")
+                                  if name.startswith("adaptive") else None)
+        if name in ("mean", "amax") and _given(node, 2, "keepdim") is True and set(
+                _given(node, 1, "dim") or ()) in ({2, 3}, {-1, -2}):
+            return _opaque_places(x, 1)
         if same and name == "flatten" and _given(node, 1, "start_dim", 0) == 1 and \
                 _given(node, 2, "end_dim", -1) == -1:
             return Feature(axes=(BATCH, None), batch=x.batch)
@@ -289,15 +299,10 @@ class Walk:
             for kinds, rule in ((nn.Conv2d, self.convolution), (nn.Linear, self.linear),
                                 (NORMS, self.norm)):
                 if issubclass(kind, kinds):
-                    if name in self.found:
-                        self.refuse(node, "it is used twice")
-                    self.check_owner(node, module)
-                    return rule(node, module, x)
+                    self.check_layer(node, name, module)
+                    return rule(node, name, module, x)
             if x.wires is None:
-                same = issubclass(kind, POINTS + PLACES)
-                return replace(x, axes=x.axes if issubclass(kind, POINTS) else None, path=None,
-                               batch=x.batch if same else Batch()) if not issubclass(
-                    kind, nn.Flatten) else self.flatten_image(x, module.start_dim, module.end_dim)
+                return self.plain_image(module, kind, x)
             result = self.plain(module, kind, name, x)
             if result is not None:
                 return result
@@ -305,10 +310,15 @@ class Walk:
         return Feature(batch=Batch())
 
     @staticmethod
-    def flatten_image(x, start, end) -> Feature:
-        if (start, end) == (1, -1):
+    def plain_image(module, kind, x: Feature) -> Feature:
+        """A module on the image, or on what is made of it: what is left to know of its axes."""
+        if issubclass(kind, POINTS):
+            return replace(x, path=None)
+        if issubclass(kind, PLACES):
+            return _opaque_places(x, getattr(module, "output_size", None))
+        if issubclass(kind, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
             return Feature(axes=(BATCH, None), batch=x.batch)
-        return Feature(batch=x.batch if start > 0 else Batch())
+        return Feature(batch=Batch())
 
     def plain(self, module, kind, name, x: Feature) -> Feature | None:
         """A module without rows of its own, or a PReLU; None if no rule applies."""
@@ -329,21 +339,47 @@ class Walk:
                             else "softmax")
         return None
 
-    def check_owner(self, node, module) -> None:
-        """A weight that another module holds too cannot be cut in one place."""
+    def check_layer(self, node, name, module) -> None:
+        """A layer runs once, and no other module holds its tensors: it is cut in one place."""
+        if name in self.found:
+            self.refuse(node, "it is used twice")
         for tensor in module._parameters.values():
             others = self.owners.get(id(tensor), ())
             if len(others) > 1:
                 self.refuse(node, f"its weights are shared: {' and '.join(others)} hold the same "
                             "tensor")
 
-    def convolution(self, node, module, x) -> Feature:
+    def layer(self, node, features) -> Feature | None:
+        """A call that is all that a module does: F.linear(x, self.weight, self.bias) of its input.
+
+        With other weights, settings or input it is no layer that could be cut or asked for what
+        its inputs contribute.
+        """
+        weight = _given(node, 1, "weight")
+        name = weight.target.rpartition(".")[0] if getattr(weight, "op", "") == "get_attr" else ""
+        module = self.net.get_submodule(name) if name else None
+        kind, settings = (nn.Linear, ()) if _name(node.target) == "linear" else (
+            nn.Conv2d, ("stride", "padding", "dilation", "groups"))
+        bias = _given(node, 2, "bias")
+        if not isinstance(module, kind) or self.entered.get(name) is not node.args[0] or (
+                getattr(bias, "target", bias)) != (None if module.bias is None else f"{name}.bias"):
+            return None
+        if any(_given(node, 3 + i, setting, 1 - (setting == "padding")) not in (
+                getattr(module, setting), getattr(module, setting)[0] if setting != "groups" else 0)
+                for i, setting in enumerate(settings)):
+            return None
+        self.check_layer(node, name, module)
+        return (self.linear if kind is nn.Linear else self.convolution)(
+            node, name, module, features[0])
+
+    def convolution(self, node, name, module, x) -> Feature:
         wires = self.read(node, x, module.in_channels, of=4, axis=1)[0]
         point = module.kernel_size == (1, 1) and module.stride == (1, 1) \
             and module.padding in ((0, 0), "valid", "same")
-        axes = (BATCH, CHANNELS, *(x.axes[2:] if wires and point else (None, None)))
+        known = point and x.axes is not None and len(x.axes) == 4 and (wires or not x.wires)
+        axes = (BATCH, CHANNELS, *(x.axes[2:] if known else (None, None)))
         if module.groups == 1:
-            return self.written_by(node.target, "conv", wires, module.out_channels, x, axes)
+            return self.written_by(name, "conv", wires, module.out_channels, x, axes)
         if wires is None:                            # it reads the image in groups: it stays whole
             return Feature(batch=x.batch)
         groups, written = module.groups, self.new(module.out_channels)
@@ -351,30 +387,28 @@ class Walk:
         for g in range(groups):                      # a group is kept or dropped as a whole
             members = wires[g * wide:(g + 1) * wide] + written[g * high:(g + 1) * high]
             self.tie(members[1:], members[:1] * (len(members) - 1))
-        self.found[node.target] = dict(kind="grouped", reads=wires, writes=written,
-                                       pieces=x.pieces)
+        self.found[name] = dict(kind="grouped", reads=wires, writes=written, pieces=x.pieces)
         if any(width % wide for width in x.pieces):
-            self.tangled = self.tangled or f"{node.target}: its groups span concatenated tensors"
+            self.tangled = self.tangled or f"{name}: its groups span concatenated tensors"
         return Feature(written, axes, x.batch, tuple(w // wide * high for w in x.pieces),
-                       source=node.target)
+                       source=name)
 
-    def linear(self, node, module, x) -> Feature:
+    def linear(self, node, name, module, x) -> Feature:
         wires, taps = self.read(node, x, module.in_features)
         axes = None if x.axes is None else (*x.axes[:-1], CHANNELS)
         if axes is not None and CHANNELS in axes[:-1]:           # it ran over places, not channels
             axes = (*(None if a == CHANNELS else a for a in axes[:-1]), CHANNELS)
-        return self.written_by(node.target, "fc", wires, module.out_features, x, axes, taps)
+        return self.written_by(name, "fc", wires, module.out_features, x, axes, taps)
 
-    def norm(self, node, module, x) -> Feature:
+    def norm(self, node, name, module, x) -> Feature:
         if x.wires is None:
             return replace(x, path=None)             # of the image: never cut
         wires, taps = self.read(node, x, module.num_features, axis=1)
         if wires is None:
             return Feature(batch=x.batch)
-        self.found[node.target] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces,
-                                       taps=taps)
+        self.found[name] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces, taps=taps)
         if x.source:
-            self.norm_of[x.source] = node.target
+            self.norm_of[x.source] = name
         return replace(x, source=None)
 
     def written_by(self, name, kind, reads, count, x, axes, taps=1) -> Feature:
@@ -426,9 +460,8 @@ class Walk:
         moving = [f for f in features if f.batch is not None]
         wired = [f for f in features if f.wires is not None]
         x = max([f for f in wired if f.batch is not None] or wired, key=lambda f: len(f.wires))
-        if any(f.wires is None for f in moving) or len({f.batch for f in moving}) > 1 or len(
-                {len(f.axes or ()) for f in moving}) > 1:
-            return None                              # the image, other batches, another rank
+        if any(f.wires is None for f in moving) or len({len(f.axes or ()) for f in moving}) > 1:
+            return None                              # the image, or another rank
         for f in features:
             if f is x:
                 continue
@@ -450,7 +483,7 @@ class Walk:
         axes = x.axes
         for f in features:
             axes = _broadcast(axes, f.axes) if f.axes and axes else axes
-        return replace(x, axes=axes, source=None, path=None, pieces=x.pieces)
+        return replace(x, axes=axes, batch=_one_batch(moving), source=None, path=None)
 
     def meet(self, node, f: Feature, x: Feature) -> bool:
         """Tie the wires of two tensors on their way; a flattened one has some features a wire."""
@@ -608,12 +641,11 @@ class Walk:
             return None
         inputs = [self.values[n] for n in tensors]               # with repetitions, in order
         if any(not isinstance(f, Feature) or f.wires is None or f.flat or f.batch is None
-               or f.at(dim) != CHANNELS or f.batch is not inputs[0].batch
-               or f.depth != inputs[0].depth for f in inputs):
+               or f.at(dim) != CHANNELS or f.depth != inputs[0].depth for f in inputs):
             return None
         if len({None if f.axes is None else len(f.axes) for f in inputs}) > 1:
             return None
-        return Feature([w for f in inputs for w in f.wires], inputs[0].axes, inputs[0].batch,
+        return Feature([w for f in inputs for w in f.wires], inputs[0].axes, _one_batch(inputs),
                        tuple(p for f in inputs for p in f.pieces))
 
     def reduce(self, node, features) -> Feature | None:
@@ -661,7 +693,14 @@ class Walk:
         return replace(x, source=None) if last and constant else None
 
     def per_channel(self, node, features) -> Feature | None:
-        return self.rows(features[0], features[1:])
+        x, vectors = features[0], features[1:]
+        name = (vectors[0].path or "").rpartition(".")[0] if vectors else ""
+        module = self.net.get_submodule(name) if name else None
+        if isinstance(module, NORMS) and x.at(1) == CHANNELS and {v.path for v in vectors} <= {
+                f"{name}.{row}" for row in ("weight", "bias", "running_mean", "running_var")}:
+            self.check_layer(node, name, module)     # as the module does it, and then more
+            return self.norm(node, name, module, x)
+        return self.rows(x, vectors)
 
     # ---- words ------------------------------------------------------------------------------
     def name(self, node: fx.Node) -> str:
@@ -753,9 +792,17 @@ def _places(x: Feature, size=None) -> Feature | None:
     """Pooling and padding: the channels are second, places follow."""
     if x.axes is None or len(x.axes) < 3 or x.axes[:2] != (BATCH, CHANNELS) or x.flat:
         return None
-    one = size == 1 or isinstance(size, (tuple, list)) and all(s == 1 for s in size)
-    return replace(x, axes=(BATCH, CHANNELS, *[1 if one else None] * (len(x.axes) - 2)),
+    return replace(x, axes=(BATCH, CHANNELS, *[1 if _one(size) else None] * (len(x.axes) - 2)),
                    source=None)
+
+
+def _one(size) -> bool:
+    return size == 1 or isinstance(size, (tuple, list)) and all(s == 1 for s in size)
+
+
+def _opaque_places(x: Feature, size) -> Feature:
+    """The same of a tensor that is never cut: a map of one place, if that is what is left."""
+    return Feature(axes=(BATCH, None, 1, 1) if _one(size) else None, batch=x.batch)
 
 
 def _flatten(x: Feature, start, end) -> Feature | None:
@@ -783,6 +830,7 @@ RULES = ({name: Walk.combine for name in POINT_NAMES} | dict.fromkeys(CAST_NAMES
          | dict.fromkeys(("permute", "transpose", "swapaxes"), Walk.reorder)
          | dict.fromkeys(("matmul", "mm"), Walk.mix_rows)
          | dict.fromkeys(("batch_norm", "prelu"), Walk.per_channel)
+         | dict.fromkeys(("linear", "conv2d"), Walk.layer)
          | dict.fromkeys(("softmax", "log_softmax", "normalize", "cumsum"), _soft)
          | {"flatten": _flat, "expand": Walk.expand, "expand_as": Walk.expand_as,
             "getitem": Walk.index, "squeeze": Walk.squeeze, "unsqueeze": Walk.unsqueeze})
@@ -802,6 +850,12 @@ def _name(target) -> str:
 
 def _given(node: fx.Node, index: int, name: str, otherwise=None):
     return node.args[index] if len(node.args) > index else node.kwargs.get(name, otherwise)
+
+
+def _one_batch(features: list[Feature]) -> Batch | None:
+    """The batch that tensors have in common: as long as another, it need not be the same."""
+    batches = {f.batch for f in features}
+    return Batch() if len(batches) > 1 else next(iter(batches), None)
 
 
 def _broadcast(a: tuple, b: tuple) -> tuple:
