@@ -395,3 +395,76 @@ def test_images_of_the_wanted_classes_are_enough():
         torch.testing.assert_close(a(x), b(x))
     with pytest.raises(ValueError, match="classes of the masks"):
         mda.disassemble(net, some, [0, 1])
+
+
+# ---- networks with names, devices and types of their own ----------------------------------------
+def test_names_that_the_network_uses_itself_stay_its_own():
+    class Named(Small):
+        def __init__(self):
+            super().__init__(lambda s, x: s.classes(seen(s, x)))
+            self.classes, self.spec, self.image_size = nn.Linear(8, 4), "mine", "any"
+
+    net, x = lived(Named()), torch.rand(2, 3, 8, 8)
+    part = mda.disassemble(net, {}, [0, 2])
+    assert part.classes.out_features == 2 and part.spec == "mine" and part.image_size == "any"
+    again = mda.disassemble(part, {}, [1])
+    torch.testing.assert_close(again(x), net(x)[:, [2]])
+    joined = lego.assemble([part, part], execution="dense")
+    torch.testing.assert_close(joined(x), torch.cat([part(x)] * 2, 1))
+
+
+def test_a_joined_network_does_not_say_that_it_is_its_first_part():
+    net = net_of("residual")
+    parts = [mda.disassemble(net, {}, c) for c in ([0, 1], [2, 3])]
+    joined = lego.assemble(parts, execution="dense")
+    assert not hasattr(joined, "classes") and not hasattr(joined, "rescued")
+    assert mda.disassemble(joined, {}, [3]).classes == (3,)
+    assert mda.disassemble(parts[1], {}, [1]).classes == (1,)
+
+
+def test_linear_layers_over_places_give_what_they_contribute():
+    class Places(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat, self.one, self.head = nn.Flatten(2), nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x):                    # (B, 6, 4, 4): 16 places of 6 features
+            return self.head(F.relu(self.one(self.flat(x).transpose(1, 2))).mean(1))
+
+    net = lived(Places())
+    x, y = torch.randn(9, 6, 4, 4), torch.arange(9) % 3
+    found = mda.contributions(net, x, y)["one"]
+    s = x.flatten(2).sum(2)[:, None] * net.one.weight                    # (B, Q, P)
+    torch.testing.assert_close(found, torch.stack([s[y == k].relu().sum(0) for k in range(3)]))
+    masks = mda.masks(mda.contributions(net, x, y), mode="graph")
+    assert mda.disassemble(net, masks, [0])(x).shape == (9, 1)
+
+
+def test_an_image_that_is_too_small_is_refused_by_torch_itself():
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        mda.contributions(net_of("residual"), torch.rand(4, 3, 2, 2), torch.arange(4))
+
+
+def test_arguments_with_defaults_are_taken_at_them():
+    class Optional(Small):
+        def forward(self, x, return_features=False, scale=2.0):
+            h = seen(self, x)
+            return (self.fc(h), h) if return_features else self.fc(h * scale)
+
+    net, x = lived(Optional(None)), torch.rand(2, 3, 8, 8)
+    part = mda.disassemble(net, {}, [1, 2])
+    torch.testing.assert_close(part(x), net(x)[:, 1:3])
+    assert part(x, return_features=True)[1].shape == (2, 8)
+
+
+def test_a_head_for_training_alone_is_left_out_and_weights_that_serve_stay():
+    class Auxiliary(Small):
+        def forward(self, x):
+            h = seen(self, x) * self.gain["all"]
+            return (self.fc(h), self.aux(h)) if self.training else self.fc(h)
+
+    net = lived(Auxiliary(None, aux=nn.Linear(8, 4), gain=nn.ParameterDict(
+        {"all": param(8)})))
+    part, x = mda.disassemble(net, {}, [0, 1]), torch.rand(2, 3, 8, 8)
+    assert part.aux is None and net.aux is not None and part.gain["all"].shape == (8,)
+    torch.testing.assert_close(part(x), net(x)[:, :2])
