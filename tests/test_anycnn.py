@@ -172,6 +172,7 @@ CUT = {
                                               .mean((2, 3))), d=nn.Conv2d(8, 6, 1),
                            e=nn.Conv2d(8, 8, 1), fc2=nn.Sequential(
                                nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))),
+    "all channels by their number": Small(lambda s, x: s.fc(lit(s, x)[:, :8].mean((2, 3)))),
     "chunks": Small(lambda s, x: s.last(s.e((h := s.d(lit(s, x)).chunk(2, 1))[0] * h[1]).mean(
         (2, 3))),
                     d=nn.Conv2d(8, 6, 1), e=nn.Conv2d(3, 7, 1), last=nn.Linear(7, 4)),
@@ -426,16 +427,18 @@ def test_linear_layers_over_places_give_what_they_contribute():
     class Places(nn.Module):
         def __init__(self):
             super().__init__()
-            self.flat, self.one, self.head = nn.Flatten(2), nn.Linear(6, 5), nn.Linear(5, 3)
+            self.c, self.flat = nn.Conv2d(3, 6, 1), nn.Flatten(2)
+            self.one, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
 
-        def forward(self, x):                    # (B, 6, 4, 4): 16 places of 6 features
-            return self.head(F.relu(self.one(self.flat(x).transpose(1, 2))).mean(1))
+        def forward(self, x):                    # 16 places of 6 features
+            return self.head(F.relu(self.one(self.flat(self.c(x)).transpose(1, 2))).mean(1))
 
     net = lived(Places())
-    x, y = torch.randn(9, 6, 4, 4), torch.arange(9) % 3
+    x, y = torch.randn(9, 3, 4, 4), torch.arange(9) % 3
     found = mda.contributions(net, x, y)["one"]
-    s = x.flatten(2).sum(2)[:, None] * net.one.weight                    # (B, Q, P)
-    torch.testing.assert_close(found, torch.stack([s[y == k].relu().sum(0) for k in range(3)]))
+    s = (net.c(x).flatten(2).sum(2)[:, None] * net.one.weight).detach()  # (B, Q, P)
+    torch.testing.assert_close(found, torch.stack([s[y == k].relu().sum(0) for k in range(3)]),
+                               rtol=1e-4, atol=1e-4)
     masks = mda.masks(mda.contributions(net, x, y), mode="graph")
     assert mda.disassemble(net, masks, [0])(x).shape == (9, 1)
 

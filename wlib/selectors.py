@@ -84,7 +84,8 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
                                              list(inputs.values()))
                 for (name, a), slope in zip(inputs.items(), slopes, strict=True):
                     layer = wires.layers[name]
-                    effect = wiring.per_channel(a.detach().double() * slope.double(), layer).sum(2).abs().sum(0)
+                    effect = wiring.per_channel(a.detach().double() * slope.double(), layer)
+                    effect = effect.sum(2).abs().sum(0)                        # (P,)
                     total.index_add_(0, layer.reads, effect.cpu())
     finally:
         for hook in hooks:
