@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -135,9 +136,11 @@ def book(profile: Profile = "laptop", jobs: Jobs = None, force: Force = False) -
 
 @app.command()
 @guarded
-def record(names: Names = None, profile: Profile = "laptop") -> None:
+def record(names: Names = None, profile: Profile = "laptop",
+           brought: Annotated[Path | None, typer.Option(
+               "--from", help="A folder of results that another machine made.")] = None) -> None:
     """Copy results of finished runs to results/, to be committed."""
-    for path in runner.record(profile, names or []):
+    for path in runner.record(profile, names or [], brought=brought):
         typer.echo(path)
 
 

@@ -233,6 +233,13 @@ def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
     return digest(code, parameters, installed, report, _modules_fingerprint(modules, sources))
 
 
+def script_fingerprint(path: Path) -> str:
+    """Hash of a script's code and of every `wlib` module that it reaches."""
+    code = path.read_text(encoding="utf-8")
+    modules = reached(code)
+    return digest(plain_code(code), module_fingerprint(*modules) if modules else "")
+
+
 # ---------------------------------------------------------------- functions
 def function_fingerprint(function: Any) -> str:
     """Hash of a function and of everything by name that its result can depend on.

@@ -577,37 +577,67 @@ def problems(profile: str, names: Sequence[str] = (), root: Path | None = None) 
     return wrong
 
 
-def record(profile: str, names: Sequence[str] = (), root: Path | None = None) -> list[Path]:
+def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
+           brought: Path | None = None) -> list[Path]:
     """Copy the results of built runs to `results/P/`, to be committed.
 
-    `ValueError` for a smoke run, a dirty tree (now or then), a failed, missing or changed
-    notebook, and for parameters that are not the profile's.
+    `brought` is a folder of results and tables that `benchmarks/gpu.sh` left on another machine,
+    perhaps without git: they are of this commit if their fingerprints are. `ValueError` for a smoke
+    run, a dirty tree (now or then), a failed, missing or changed notebook, and for parameters that
+    are not the profile's.
     """
     root = claims.project_root() if root is None else root
     require(profile in claims.RECORDED, "profile", profile,
             f"one of {', '.join(claims.RECORDED)}: only their numbers mean something")
-    plans = plan(names, profile, root=root)
+    require(brought is None or any(brought.glob("*.json")), "--from", str(brought),
+            "a folder with results (*.json)")
     commit, dirty = commit_of(root)
     require(commit is not None and not dirty, "working tree", "uncommitted changes" if commit else
             "no commit", "a clean one, so that the commit says what was run")
-    folder = Folder(root, profile)
-    wrong = problems(profile, [one.name for one in plans], root)
-    rows, texts = rows_of(root), {}
+    texts, wrong = {}, {}
+    if brought is not None:
+        texts, wrong = _tables_of(brought, commit, root)
+        names = names or sorted(path.stem for path in (root / "notebooks").glob("*.ipynb")
+                                if (brought / path.name).with_suffix(".json").exists())
+    plans = plan(names, profile, root=root) if names or brought is None else []
+    if brought is None:
+        wrong = problems(profile, [one.name for one in plans], root)
+    rows, folder = rows_of(root), Folder(root, profile)
     for one in plans:
         if one.name in wrong:
             continue
-        results = claims.load_results(folder.results(one.name))
-        if results["provenance"].get("dirty") is not False:
+        results = claims.load_results(brought / f"{one.name}.json" if brought else
+                                      folder.results(one.name))
+        made = results["provenance"]
+        if brought and made.get("commit") is None and not claims.is_stale(results, root):
+            made |= {"commit": commit, "dirty": False}    # the fingerprint says that it is this one
+        if brought and (results["profile"] != profile or claims.is_stale(results, root)):
+            wrong[one.name] = f"is not of this code at profile {profile}"
+        elif made.get("dirty") is not False:
             wrong[one.name] = "ran with uncommitted changes; commit, then run it with --force"
         elif results["parameters"] != json.loads(json.dumps(one.values)):
             wrong[one.name] = "ran with other parameters than the profile's"
         elif problems_found := ledger.measure_problems(results, rows):
             wrong[one.name] = f"does not measure what the claims ask: {'; '.join(problems_found)}"
-        texts[one.name] = claims.dumps(results)
+        texts[Path(profile) / f"{one.name}.json"] = claims.dumps(results)
     require(not wrong, "runs", "; ".join(f"{name} {why}" for name, why in wrong.items()),
             "none of these")
-    return [write_atomic(root / "results" / profile / f"{name}.json", text)
-            for name, text in texts.items()]
+    return [write_atomic(root / "results" / path, text) for path, text in texts.items()]
+
+
+def _tables_of(brought: Path, commit: str, root: Path) -> tuple[dict[Path, str], dict[str, str]]:
+    """Tables of benchmarks in a folder, as texts by file, and those of other code."""
+    texts, wrong = {}, {}
+    for path in sorted(brought.glob("gpu-*.json")):
+        content = ledger.load_tables(path)
+        made = content["provenance"]
+        script = root / str(made.get("script"))
+        if script.is_file() and made.get("fingerprint") == fingerprint.script_fingerprint(script):
+            content["provenance"] = made | {"commit": made["commit"] or commit, "dirty": False}
+            texts[Path(path.name)] = claims.dumps(content)
+        else:
+            wrong[path.stem] = "is not of this code"
+    return texts, wrong
 
 
 def clean(profile: str | None = None, root: Path | None = None) -> Path:
