@@ -9,10 +9,11 @@
 # 2. engines and methods timed against the CPU (benchmarks/gpu.py times)
 # 3. the notebooks of profile gpu, the most telling first
 #
-# It ends within BUDGET seconds (540). Each step has a limit; what it made lies in OUT at once, as
-# gpu-results.tar.gz (unpack it, then: wlib record --profile gpu --from FOLDER) beside log.txt and
-# summary.txt. W is a folder of wheels that the machine lacks (benchmarks/gpu-wheels.txt says how to
-# fetch them), D one of data sets as WLIB_DATA names it. PYTHON is the interpreter (python3).
+# It ends within BUDGET seconds (540), the first two steps within LIMIT (110) each. What was made
+# lies in OUT at once, as gpu-results.tar.gz, beside log.txt and summary.txt; unpacked, it is
+# recorded by: wlib record --profile gpu --from gpu-results. W is a folder of wheels that the machine
+# lacks (benchmarks/gpu-wheels.txt says how to fetch them), D one of data sets as WLIB_DATA names it.
+# PYTHON is the interpreter (by default that of .venv, else python3).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 NOTEBOOKS=(11 21 42 43 31 32)
@@ -51,13 +52,15 @@ exec > >(tee -a "$out/log.txt") 2>&1
 
 say() { echo "[$((SECONDS - begun)) s] $*" | tee -a "$out/summary.txt"; }
 
-# What is done so far, whole or not at all.
+# What is done so far, whole or not at all; what lay in _build before is not of this run.
 pack() {
+    local folder
     cp "$scratch"/tables/*.json "$bring"/ 2>/dev/null
-    cp _build/"$profile"/results/*.json "$bring"/ 2>/dev/null
-    mkdir -p "$bring/executed" "$bring/failed"
-    cp _build/"$profile"/executed/*.ipynb "$bring/executed"/ 2>/dev/null
-    cp _build/"$profile"/failed/*.ipynb "$bring/failed"/ 2>/dev/null
+    for folder in results executed failed; do
+        mkdir -p "$bring/$folder"
+        find "_build/$profile/$folder" -type f -newer "$scratch/begun" 2>/dev/null \
+            -exec cp {} "$bring/$folder"/ \;
+    done
     tar -C "$scratch" -czf "$out/.part" gpu-results && mv "$out/.part" "$out/gpu-results.tar.gz"
 }
 
@@ -75,12 +78,12 @@ step() {
 }
 
 profile=${quick:+smoke}; profile=${profile:-gpu}
-rm -rf "_build/$profile/results" "_build/$profile/executed" "_build/$profile/failed" \
-    "_build/$profile/runs.json"
+touch "$scratch/begun"
 : > "$out/summary.txt"
 if [[ -n $wheels ]]; then
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \
-        --disable-pip-version-check --upgrade --target "$scratch/site" "$wheels"/*.whl || exit 1
+        --disable-pip-version-check --upgrade --target "$scratch/site" "$wheels"/*.whl \
+        || { say "the wheels do not fit this machine"; exit 1; }
     export PYTHONPATH=$PYTHONPATH:$scratch/site
 fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
@@ -100,11 +103,11 @@ if missing:
 torch.zeros(1, device=os.environ["WLIB_DEVICE"])
 END
 say "environment: ready"
-step 110 "methods agree" "$python" benchmarks/gpu.py agreement "$scratch/tables" $quick
-step 110 "times" "$python" benchmarks/gpu.py times "$scratch/tables" $quick
+step "${LIMIT:-110}" "methods agree" "$python" benchmarks/gpu.py agreement "$scratch/tables" $quick
+step "${LIMIT:-110}" "times" "$python" benchmarks/gpu.py times "$scratch/tables" $quick
 cores=$(nproc) jobs=$((cores > 6 ? 6 : cores))
 # The runner ends a notebook that takes too long by itself; what has finished is kept.
 step "$(left)" "notebooks ${NOTEBOOKS[*]}" "$python" -m wlib.cli run "${NOTEBOOKS[@]}" \
-    --profile "$profile" --jobs "$jobs" --timeout "$(($(left) > 60 ? $(left) - 30 : 30))"
-say "results: $(cd "$bring" && ls ./*.json 2>/dev/null | tr '\n' ' ')"
+    --profile "$profile" --force --jobs "$jobs" --timeout "$(($(left) > 60 ? $(left) - 30 : 30))"
+say "brought: $(cd "$bring" && ls ./*.json results 2>/dev/null | tr '\n' ' ')"
 exit $failed

@@ -589,8 +589,8 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
     root = claims.project_root() if root is None else root
     require(profile in claims.RECORDED, "profile", profile,
             f"one of {', '.join(claims.RECORDED)}: only their numbers mean something")
-    require(brought is None or any(brought.glob("*.json")), "--from", str(brought),
-            "a folder with results (*.json)")
+    require(brought is None or (brought / "results").is_dir(), "--from", str(brought),
+            "the folder gpu-results that benchmarks/gpu.sh packs")
     commit, dirty = commit_of(root)
     require(commit is not None and not dirty, "working tree", "uncommitted changes" if commit else
             "no commit", "a clean one, so that the commit says what was run")
@@ -598,7 +598,7 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
     if brought is not None:
         texts, wrong = _tables_of(brought, commit, root)
         names = names or sorted(path.stem for path in (root / "notebooks").glob("*.ipynb")
-                                if (brought / path.name).with_suffix(".json").exists())
+                                if (brought / "results" / f"{path.stem}.json").exists())
     plans = plan(names, profile, root=root) if names or brought is None else []
     if brought is None:
         wrong = problems(profile, [one.name for one in plans], root)
@@ -606,7 +606,7 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
     for one in plans:
         if one.name in wrong:
             continue
-        results = claims.load_results(brought / f"{one.name}.json" if brought else
+        results = claims.load_results(brought / "results" / f"{one.name}.json" if brought else
                                       folder.results(one.name))
         made = results["provenance"]
         if brought and made.get("commit") is None and not claims.is_stale(results, root):
