@@ -73,6 +73,52 @@ def test_batches_see_every_image_once_an_epoch_in_a_new_order():
     assert first.tolist() != second.tolist()
 
 
+class Flat(nn.Module):
+    """BatchNorm after a layer without pixels: it cannot learn from one image alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.first(x.flatten(1))).relu())
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_an_image_left_alone_joins_the_batch_before_where_batchnorm_asks_for_two(engine):
+    data = images(13, size=4)
+    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, rate=0.01, engine=engine)
+    for i, seed in enumerate((0, 5)):
+        net = nets.fresh(Flat, seed)
+        step = train.OPTIMIZERS["adam"](net.parameters(), lr=0.01)
+        for order in torch.cat(train._batches(13, seed, 2, 13)).split(13):
+            for part in order.split([4, 4, 5]):
+                step.zero_grad()
+                F.cross_entropy(net(data.floats()[part]), data.labels[part]).backward()
+                step.step()
+        close(Pool.stack([net]), pool[i], 1e-5)
+    assert [len(b) for b in train._batches(5, 0, 2, 4, join=True)] == [5, 5]
+
+
+def test_only_such_networks_get_a_larger_batch(small):
+    """Whoever trained before with a last batch of one trains on the same batches still."""
+    data = small[:9]
+    for spec, batch, joined in (("mlp", 4, False), (Own, 4, False), (Flat, 4, True),
+                                (Flat, 5, False), (Flat, 9, False)):
+        start = train.fit(spec, data, epochs=0)
+        before = torch.random.get_rng_state()
+        assert train._needs_two(start, data, batch) is joined
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("count, batch, named", [(1, 8, "data: got '1 image'"),
+                                                 (6, 1, "batch: got 1")])
+def test_one_image_alone_is_refused_where_batchnorm_asks_for_two(count, batch, named, small):
+    with pytest.raises(ValueError, match=f"^{named}, want at least 2: BatchNorm"):
+        train.fit(Flat, small[:count], epochs=1, batch=batch)
+    train.fit(Own, small[:count], epochs=1, batch=batch)
+
+
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 def test_equal_seeds_are_bit_equal_twice_and_different_seeds_differ(engine, small):
     def fit(*seeds):
