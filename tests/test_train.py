@@ -87,10 +87,11 @@ class Flat(nn.Module):
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 def test_an_image_left_alone_joins_the_batch_before_where_batchnorm_asks_for_two(engine):
     data = images(13, size=4)
-    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, rate=0.01, engine=engine)
+    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, rate=0.1, optimizer="sgd",
+                     engine=engine)
     for i, seed in enumerate((0, 5)):
-        net = nets.fresh(Flat, seed)
-        step = train.OPTIMIZERS["adam"](net.parameters(), lr=0.01)
+        net = nets.fresh(Flat, seed).train()
+        step = train.OPTIMIZERS["sgd"](net.parameters(), lr=0.1)
         for order in torch.cat(train._batches(13, seed, 2, 13)).split(13):
             for part in order.split([4, 4, 5]):
                 step.zero_grad()

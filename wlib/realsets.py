@@ -110,8 +110,10 @@ def _download(name: str, real: Real, folder: Path) -> None:
 # --------------------------------------------------------------------------- torchvision's sets
 
 
-# The SHA-256 sums of what the published archives hold.  Of Kuzushiji-MNIST we have none: it is
-# known by its archives' MD5 sums (torchvision's) alone.
+# The SHA-256 sums of what the published archives hold.  MNIST's are as many projects list them;
+# Fashion-MNIST's are those of Debian's files, which have torchvision's MD5 sums once the headers of
+# the archives (a name, a time in 2017) are put back.  Of Kuzushiji-MNIST we have none: it is known
+# by its archives' MD5 sums (torchvision's) alone.
 CONTENTS = {
     "MNIST": {
         "train-images-idx3-ubyte":
