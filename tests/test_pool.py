@@ -267,7 +267,9 @@ def test_save_and_load(name, networks, tmp_path, x):
     for part in (pool, pool[1], pool[0].with_flat(pool.flat()), pool.repeat(2)):
         part.save(path)
         back = Pool.load(path, template=Own() if name == "own" else None)
-        assert same(part, back) and torch.equal(part.logits(x), back.logits(x))
+        assert same(part, back)
+        # Rows of `with_flat` lie otherwise than the file's tensors.
+        torch.testing.assert_close(part.logits(x), back.logits(x), rtol=1e-5, atol=1e-6)
         assert part.digest() == back.digest()
     assert [p.name for p in tmp_path.iterdir()] == ["pool.safetensors"]
 

@@ -182,9 +182,10 @@ def test_fgsm_is_torchs_gradient_and_stays_in_range(pool, data):
         x = data.floats().requires_grad_()
         F.cross_entropy(pool.network(i)(x), data.labels).backward()
         expected = (data.floats() + 0.3 * x.grad.sign()).clamp(0, 1)
-        # A gradient of about zero may have either sign.
-        clear = x.grad.abs() > 1e-9
-        assert torch.equal(moved[i][clear], expected[clear])
+        # A gradient of about zero may have either sign: this much is rounding, on any processor.
+        clear = x.grad.abs() > 1e-6 * x.grad.abs().max()
+        assert clear.double().mean() > 0.99
+        torch.testing.assert_close(moved[i][clear], expected[clear], rtol=0, atol=1e-6)
     assert 0 <= moved.min() and moved.max() <= 1
     assert torch.equal(score.fgsm(pool, data, 0.0)[0], data.floats())
 
@@ -192,7 +193,7 @@ def test_fgsm_is_torchs_gradient_and_stays_in_range(pool, data):
 def test_fgsm_does_not_depend_on_the_batch_or_company(pool, data):
     big = data[torch.arange(30).repeat(9)]                              # more than one batch
     torch.testing.assert_close(score.fgsm(pool, big, 0.1)[:, :30], score.fgsm(pool, data, 0.1))
-    assert torch.equal(score.fgsm(pool, data, 0.1)[1], score.fgsm(pool[1], data, 0.1)[0])
+    torch.testing.assert_close(score.fgsm(pool, data, 0.1)[1], score.fgsm(pool[1], data, 0.1)[0])
 
 
 def test_pgd_stays_in_the_ball_and_is_seeded(pool, data):
@@ -201,7 +202,7 @@ def test_pgd_stays_in_the_ball_and_is_seeded(pool, data):
     assert (moved - data.floats()).abs().max() <= eps + 1e-6
     assert 0 <= moved.min() and moved.max() <= 1
     assert torch.equal(moved, score.pgd(pool, data, eps, steps=5, seed=1))
-    assert torch.equal(moved[:2], score.pgd(pool[:2], data, eps, steps=5, seed=1))
+    torch.testing.assert_close(moved[:2], score.pgd(pool[:2], data, eps, steps=5, seed=1))
     assert not torch.equal(moved, score.pgd(pool, data, eps, steps=5, seed=2))
     assert torch.equal(score.pgd(pool, data, 0.0)[0], data.floats())
 
