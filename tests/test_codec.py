@@ -250,7 +250,7 @@ def test_padded_flat_weights_give_the_same_network():
     cut = torch.stack([w[m] for w, m in zip(weights[:2], mask[:2], strict=True)])
     x, again = images(6, size=4), pool.with_flat(cut)
     assert torch.equal(again.flat(), pool.flat())
-    torch.testing.assert_close(again.logits(x), pool.logits(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(again.logits(x), pool.logits(x), rtol=1e-4, atol=1e-5)
 
 
 def test_decoded_networks_get_statistics_of_their_own():

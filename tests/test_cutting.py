@@ -47,7 +47,7 @@ def test_keeping_everything_is_the_identity(net):
     before = {k: t.clone() for k, t in net.state_dict().items()}
     part = cutting.narrow(net, torch.ones(wires.wires, dtype=torch.bool))
     assert all(torch.equal(before[k], t) for k, t in part.state_dict().items())
-    torch.testing.assert_close(part(x), net(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(part(x), net(x), rtol=1e-4, atol=1e-5)
     for tensor in part.parameters():
         tensor.data.zero_()
     assert all(torch.equal(before[k], t) for k, t in net.state_dict().items())

@@ -185,7 +185,7 @@ def test_imitation_pairs_each_teacher_with_its_images(pool, images):
         assert set(part.labels.tolist()) == set(ids.tolist())
         # Two routes: a stacked copy and the module itself, whose weights lie channels last.
         torch.testing.assert_close(teacher.logits(part.floats())[0], member.net(part.floats()),
-                                   rtol=1e-5, atol=1e-6)
+                                   rtol=1e-4, atol=1e-5)
 
 
 def test_the_start_suits_the_teachers(pool):

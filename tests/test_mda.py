@@ -190,7 +190,7 @@ def test_with_no_masks_a_part_is_the_network_with_restricted_logits(net):
     torch.testing.assert_close(mda.disassemble(net, {}, [2, 0])(x), net(x)[:, [0, 2]])
     whole = mda.disassemble(net, {}, range(4))
     assert all(torch.equal(t, net.state_dict()[k]) for k, t in whole.state_dict().items())
-    torch.testing.assert_close(whole(x), net(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(whole(x), net(x), rtol=1e-4, atol=1e-5)
     half = {n: m for n, m in found(net).items() if n in ("head", "hidden")}     # some layers only
     part = mda.disassemble(net, half, [1])
     assert part.reduce.in_channels == net.reduce.in_channels
@@ -204,7 +204,7 @@ def test_thresholds_of_zero_and_at_least_keep_everything(net):
     assert all(m.all() for m in masks.values())
     whole = mda.disassemble(net, masks, range(4))
     assert all(torch.equal(t, net.state_dict()[k]) for k, t in whole.state_dict().items())
-    torch.testing.assert_close(whole(x), net(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(whole(x), net(x), rtol=1e-4, atol=1e-5)
     below = found(net, conv=(-1, -1), fc=(-1, -1))
     assert all(m.all() for m in below.values())
     assert not all(m.all() for m in found(net, conv=(0, 0), fc=(0, 0)).values())

@@ -269,7 +269,7 @@ def test_save_and_load(name, networks, tmp_path, x):
         back = Pool.load(path, template=Own() if name == "own" else None)
         assert same(part, back)
         # Rows of `with_flat` lie otherwise than the file's tensors.
-        torch.testing.assert_close(part.logits(x), back.logits(x), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(part.logits(x), back.logits(x), rtol=1e-4, atol=1e-5)
         assert part.digest() == back.digest()
     assert [p.name for p in tmp_path.iterdir()] == ["pool.safetensors"]
 
