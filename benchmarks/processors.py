@@ -8,6 +8,7 @@ those of a processor from before 2011 alone (SSE 4.1). Code, seeds and packages 
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from recorded import record  # noqa: E402
 
 from wlib import claims  # noqa: E402
+from wlib.check import require  # noqa: E402
 
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 RUNS = {"01-networks-as-points": ("laptop", []),
@@ -49,24 +51,27 @@ def compared(notebook: str, one: dict[str, Any], other: dict[str, Any],
              margins: dict[str, float]) -> list[dict]:
     """A row a measure: how far its values, of the method and of every rival, lie apart."""
     rows = []
+    require(one["measures"].keys() == other["measures"].keys(), notebook, list(other["measures"]),
+            f"the measures {list(one['measures'])}")
     for name, measure in one["measures"].items():
-        a, b = (arms(m["measures"][name]) for m in (one, other))        # (arms, seeds)
+        first, second = arms(measure), arms(other["measures"][name])
+        require(first.keys() == second.keys(), name, sorted(second), f"the arms {sorted(first)}")
+        a, b = (np.array([given[arm] for arm in first]) for given in (first, second))
         bounds = claims.interval(measure["values"], measure["image_se"])
-        of_mean = float(np.abs(a.mean(1) - b.mean(1)).max())
-        half = (bounds.high - bounds.low) / 2
+        half, of_mean = (bounds.high - bounds.low) / 2, float(abs(a.mean(1) - b.mean(1)).max())
         rows.append({
             "notebook": notebook.split("-")[0], "measure": name, "unit": measure["unit"],
             "values": a.size, "not the same": int((a != b).sum()),
-            "largest difference": float(np.abs(a - b).max()), "of a mean": of_mean,
-            "÷ half an interval": of_mean / half if half > 0 else "–",
+            "largest difference": float(abs(a - b).max()), "of a mean": of_mean,
+            "÷ half an interval": of_mean / half if 0 < half < math.inf else "–",
             "÷ margin": of_mean / margins[name] if name in margins else "–"})
     return rows
 
 
-def arms(measure: dict[str, Any]) -> np.ndarray:
-    """The values of a measure and of all its rivals, (arms, seeds)."""
+def arms(measure: dict[str, Any]) -> dict[str, list[float]]:
+    """The values of a measure and of its rivals, a number a seed."""
     rivals = measure["controls"] | measure["references"]
-    return np.array([measure["values"], *(rivals[name]["values"] for name in sorted(rivals))])
+    return {"the method": measure["values"]} | {name: r["values"] for name, r in rivals.items()}
 
 
 def main() -> None:
