@@ -1,9 +1,9 @@
-"""What another processor changes in the numbers: two notebooks under two sets of instructions.
+"""What another processor changes in the numbers: one training and two notebooks, each run twice.
 
     .venv/bin/python benchmarks/processors.py      # some minutes; writes results/processors.json
 
-Every run starts from an empty store: once with all instructions that this processor has, once with
-those of a processor from before 2011 alone (SSE 4.1). Code, seeds and packages are the same.
+Once with all instructions that this processor has, once with those of a processor from before 2011
+alone (SSE 4.1). Code, seeds and packages are the same; every notebook starts from an empty store.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -26,20 +27,49 @@ from recorded import record  # noqa: E402
 from wlib import claims  # noqa: E402
 from wlib.check import require  # noqa: E402
 
+COMMAND = "python benchmarks/processors.py"
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 RUNS = {"01-networks-as-points": ("laptop", []),
         "21-mda-disassemble": ("smoke", ["-p", "seeds", "[0, 1, 2]", "-p", "epochs", "10",
                                          "-p", "samples", "[60, 20, 20]"])}
 
 
+EPOCHS = (0, 1, 3, 12)
+TRAINING = f"""
+import sys, torch
+from wlib import data, train
+images = data.load("mnist5k", "train")
+rows = [train.fit("lenet", images, epochs=n, device="cpu").flat()[0] for n in {EPOCHS}]
+torch.save(torch.stack(rows), sys.argv[1])
+"""
+
+
+def surroundings(variables: dict[str, str], store: Path) -> dict[str, str]:
+    """The environment of a run: these variables, this library, a store of its own, one thread."""
+    return {k: v for k, v in os.environ.items() if k not in OLD} | variables | {
+        "PYTHONPATH": str(ROOT), "WLIB_STORE": str(store), "OMP_NUM_THREADS": "1"}
+
+
+def trained(folder: Path, variables: dict[str, str]) -> torch.Tensor:
+    """The weights of one LeNet after each number of epochs, (epochs, P)."""
+    subprocess.run([sys.executable, "-c", TRAINING, str(folder / "weights.pt")], check=True,
+                   env=surroundings(variables, folder / "store"))
+    return torch.load(folder / "weights.pt").double()
+
+
+def growth(one: torch.Tensor, other: torch.Tensor) -> list[dict]:
+    """A row a number of epochs: how far the two trainings have come apart."""
+    far = (one - other).norm(dim=1) / one.norm(dim=1)
+    return [{"epochs": n, "weights that differ": f"{share:.0%}", "relative distance": f"{d:.0e}"}
+            for n, share, d in zip(EPOCHS, (one != other).double().mean(1).tolist(), far.tolist(),
+                                   strict=True)]
+
+
 def run(folder: Path, variables: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The results of both notebooks, run in a folder of their own with an empty store."""
-    folder.mkdir()
     for name in ("notebooks", "profiles", "book"):
         (folder / name).symlink_to(ROOT / name)
-    given = {k: v for k, v in os.environ.items() if k not in OLD} | variables | {
-        "PYTHONPATH": str(ROOT), "WLIB_STORE": str(folder / "store")}
-    found = {}
+    given, found = surroundings(variables, folder / "store"), {}
     for name, (profile, settings) in RUNS.items():
         subprocess.run([sys.executable, "-m", "wlib.cli", "run", name, "--profile", profile,
                         *settings], cwd=folder, env=given, check=True)
@@ -76,16 +106,21 @@ def arms(measure: dict[str, Any]) -> dict[str, list[float]]:
 
 def main() -> None:
     margins = {row.id: row.margin for row in claims.load(ROOT / "book" / "claims.yml")}
+    weights, results = [], []
     with tempfile.TemporaryDirectory() as folder:
-        native, old = (run(Path(folder) / name, variables)
-                       for name, variables in (("native", {}), ("old", OLD)))
-    rows = [row for name in RUNS for row in compared(name, native[name], old[name], margins)]
-    for row in rows:
-        print(row)
-    machine = native[next(iter(RUNS))]["provenance"]["machine"]
-    table = {"title": f"The same seeds, on this processor ({machine}) and on an imitated old one "
-                      "(SSE 4.1)", "command": "python benchmarks/processors.py", "rows": rows}
-    record("processors", [table], threads=1)
+        for name, variables in (("native", {}), ("old", OLD)):
+            own = Path(folder) / name
+            own.mkdir()
+            weights.append(trained(own, variables))
+            results.append(run(own, variables))
+    rows = [row for name in RUNS for row in compared(name, *(r[name] for r in results), margins)]
+    here = torch.backends.cpu.get_cpu_capability()
+    tables = [{"title": title, "command": COMMAND, "rows": found} for title, found in (
+        (f"One LeNet, one seed: its weights with {here} and with SSE 4.1", growth(*weights)),
+        (f"Two notebooks, the same seeds: their measures with {here} and with SSE 4.1", rows))]
+    record("processors", tables, threads=1)
+    for table in tables:
+        print(table["title"], *table["rows"], sep="\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 from conftest import REPOSITORY
 
@@ -36,6 +37,14 @@ def test_differences_by_hand():
         "÷ half an interval": pytest.approx(1 / half), "÷ margin": pytest.approx(0.5)}
     assert (second["values"], second["not the same"], second["of a mean"]) == (1, 0, 0)
     assert second["÷ margin"] == "–", "no claim by this name"
+
+
+def test_trainings_that_come_apart_by_hand():
+    one = torch.tensor([[3.0, 4], [0, 2], [1, 0], [5, 12]]).double()
+    found = processors.growth(one, one + torch.tensor([[0.0, 0], [0, 2], [0, 0], [1.3, 0]]))
+    assert [row["epochs"] for row in found] == list(processors.EPOCHS)
+    assert [row["weights that differ"] for row in found] == ["0%", "50%", "0%", "50%"]
+    assert [row["relative distance"] for row in found] == ["0e+00", "1e+00", "0e+00", "1e-01"]
 
 
 def test_rivals_are_compared_by_name_and_none_may_be_missing():
@@ -71,7 +80,9 @@ def test_an_old_processor_is_imitated_in_earnest_and_a_run_says_so():
 def test_what_is_recorded_decides_no_verdict():
     """The page says that another processor is one more draw from what the intervals allow for."""
     recorded = json.loads((REPOSITORY / "results" / "processors.json").read_text(encoding="utf-8"))
-    rows = [row for table in recorded["tables"] for row in table["rows"]]
+    apart, rows = (table["rows"] for table in recorded["tables"])
+    distances = [float(row["relative distance"]) for row in apart]
+    assert distances[0] < 1e-6 and sorted(distances) == distances, "training enlarges it"
     assert {row["notebook"] for row in rows} == {name.split("-")[0] for name in processors.RUNS}
     assert any(row["not the same"] for row in rows), "the two were the same processor"
     assert all(row["÷ half an interval"] < 1 for row in rows if row["÷ half an interval"] != "–")
