@@ -296,6 +296,60 @@ def clock(folder: Path) -> str:
     return "run, unchanged, run again after a change; same numbers"
 
 
+# ---------------------------------------------------------------- the user's own settings
+LOOKING = """
+import builtins, os, sys, time
+import matplotlib
+print(getattr(builtins, "planted", "nothing"), __debug__, hash("a"), time.tzname, sys.warnoptions)
+print(matplotlib.get_backend(auto_select=False), matplotlib.get_configdir() == os.getcwd())
+print({key: str(value) for key, value in matplotlib.rcParams.items()})
+print(sorted(os.environ))
+values = [matplotlib.rcParams["lines.linewidth"] + len(getattr(builtins, "planted", ""))] * 3
+"""
+PLANTED = "import builtins; builtins.planted = getattr(builtins, 'planted', '') + {!r}"
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Variables and files of a user who has set all that can be set, each of which shows."""
+    home = folder / "home"
+    for path, text in {
+        "python.py": PLANTED.format("PYTHONSTARTUP "), "rc": "lines.linewidth: 7",
+        ".config/matplotlib/matplotlibrc": "lines.linewidth: 8\nfigure.max_open_warning: 3",
+        ".ipython/profile_default/startup/00.py": PLANTED.format("IPython "),
+        ".ipython/profile_default/ipython_config.py":
+            f"c.InteractiveShellApp.exec_lines = [{PLANTED.format('configuration ')!r}]",
+    }.items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
+    return {"HOME": str(home), "IPYTHONDIR": str(home / ".ipython"), "PYTHONOPTIMIZE": "2",
+            "PYTHONSTARTUP": str(home / "python.py"), "PYTHONHASHSEED": "7",
+            "PYTHONWARNINGS": "once", "MATPLOTLIBRC": str(home / "rc"), "MPLBACKEND": "svg",
+            "TZ": "Asia/Tokyo", "LC_ALL": "C", "COLUMNS": "20", "GIT_DIR": str(folder / "x"),
+            "WLIB_RUN": "other", "WLIB_NOTEBOOK": "other", "WLIB_RESULTS": str(home / "other.json")}
+
+
+def run_with(root: Path, own: dict[str, str]) -> dict[str, Any]:
+    """Outcome and fingerprint of the toy, run with variables of the user's own."""
+    plain = {key: value for key, value in os.environ.items() if key not in settings(root.parent)}
+    runner.clean("smoke", root)
+    done = wlib(root, "run", "--profile", "smoke", env=plain | {"HOME": str(root.parent)} | own)
+    promised(done.returncode == 0, done.stdout + done.stderr)
+    entry = runner.Folder(root, "smoke").runs()["01-toy"]
+    return outcome(root) | {"fingerprint": entry["fingerprint"]}
+
+
+@fault("run", "start-up files and settings of Python, IPython and Matplotlib, by variables, in the "
+       "user's folder and in the notebook's", "outputs, numbers and fingerprint as without them")
+def own_settings(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": [LOOKING, *COUNTING[1:]]})
+    without = run_with(root, {})
+    promised("nothing True" in str(without["outputs"]), f"the plain run: {without['outputs']}")
+    (root / "notebooks" / "matplotlibrc").write_text("lines.linewidth: 9\ntimezone: Asia/Tokyo")
+    planted = run_with(root, settings(folder))
+    promised(planted == without, f"{planted} is not {without}")
+    return "none of them reached the kernel"
+
+
 @fault("run", "Ctrl-C", "kernels end, nothing half-written, status 130")
 def interrupted(folder: Path) -> str:
     sleep = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import toybook
-from faults_runner import TRAPS, trapped
+from faults_runner import TRAPS, settings, trapped
 from toyrun import (
     PARAMETERS,
     cell,
@@ -152,6 +152,19 @@ def test_what_has_not_changed_is_not_run_again(faults):
     assert done.stdout.count("unchanged") == 3 and done.returncode == 0
     assert time.monotonic() - begun < 5
     assert runner.problems("smoke", ["01-good"], root) == {}
+
+
+@pytest.mark.book
+def test_the_kernel_is_deaf_even_where_settings_reach_it(tmp_path):
+    """As those of the whole machine do, which no variable names."""
+    root = project(tmp_path / "book", {"01-toy": [
+        "import builtins\nassert not hasattr(builtins, 'planted')", *good("01-toy")]})
+    one, = runner.plan([], "smoke", root=root)
+    heard = {name: value for name, value in settings(tmp_path).items()
+             if name in ("IPYTHONDIR", "PYTHONSTARTUP", "MATPLOTLIBRC")}
+    job = runner.Job(one, runner.Folder(root, "smoke"), (60.0, 90.0), variables=heard)
+    outcome, = runner.run_jobs([job], 1, Display(io.StringIO()))
+    assert outcome.status == "done", outcome.details
 
 
 @pytest.mark.book

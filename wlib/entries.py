@@ -7,7 +7,6 @@ never wrong, it only costs making it again.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -19,15 +18,22 @@ import platformdirs
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
-from wlib import fingerprint
+from wlib import fingerprint, surroundings
 from wlib.check import require, short
 
 FORMAT = "wlib store 1"  # how an entry is decoded: another number, and all is made again
 
 
 def root() -> Path:
-    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache."""
-    return Path(os.environ.get("WLIB_STORE") or platformdirs.user_cache_dir("weights-as-data"))
+    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache.
+
+    `OSError` where the user has no home folder, and hence no cache.
+    """
+    try:
+        return surroundings.folder("WLIB_STORE") or Path(
+            platformdirs.user_cache_dir("weights-as-data"))
+    except RuntimeError as error:
+        raise OSError(f"no folder to keep results in ({error})") from error
 
 
 @dataclass(frozen=True)

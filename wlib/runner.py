@@ -32,15 +32,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from wlib import claims, fingerprint, ledger, parameters
+from wlib import claims, fingerprint, ledger, parameters, surroundings
 from wlib.check import require, require_one_of
 from wlib.files import write_atomic
 from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-           "VECLIB_MAXIMUM_THREADS")
 GRACE = 3.0  # seconds that a process gets to end its kernel by itself
 
 
@@ -237,18 +235,17 @@ class Job:
         threading.Thread(target=self._listen, args=(report,), daemon=True).start()
 
     def environment(self) -> dict[str, str]:
-        """The kernel's environment: one thread, no settings of the user's own, where to report."""
+        """The kernel's environment: no settings of the user's own, and where to report."""
         paths = [str(fingerprint.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
-        own = {name: "1" for name in THREADS} | {
+        return surroundings.variables() | {
             # The notebook must use the very library that was fingerprinted.
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            "IPYTHONDIR": str(self.work / "ipython"), "JUPYTER_RUNTIME_DIR": str(self.work),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "MPLCONFIGDIR": str(self.folder.path.parent / "matplotlib"),  # keeps the list of fonts
+            "IPYTHONDIR": str(self.work / "ipython"), "JUPYTER_CONFIG_DIR": str(self.work),
+            "JUPYTER_DATA_DIR": str(self.work), "JUPYTER_RUNTIME_DIR": str(self.work),
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
-            "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile}
-        # MPLBACKEND would keep figures out of the notebook.
-        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"
-                } | own | dict(self.variables)
+            "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile,
+            } | dict(self.variables)
 
     def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         with self.process.stdout as lines:
