@@ -284,6 +284,60 @@ def test_only_runs_that_can_be_trusted_are_recorded(built):
     assert not (built / "results").exists()
 
 
+def contents(root):
+    """Every file of a repository, its own ones included."""
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_another_repository_is_neither_read_nor_written(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    git(other, "init", "-q")
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "mine")
+    before, foreign = contents(other), git(other, "rev-parse", "HEAD")
+    for name, value in {"GIT_DIR": other / ".git", "GIT_INDEX_FILE": other / ".git/index",
+                        "GIT_WORK_TREE": other, "GIT_OBJECT_DIRECTORY": other / ".git/objects",
+                        "GIT_CONFIG_PARAMETERS": "'core.bare'='true'"}.items():
+        monkeypatch.setenv(name, str(value))     # as git sets them for a hook
+    root = project(tmp_path / "book", {"01-one": good("01-one")}, laptop={"01-one": {}})
+    assert runner.commit_of(root) == (None, None), "the book is in no repository"
+    git(root, "init", "-q")
+    assert runner.commit_of(root) == (None, None), "nothing is committed"
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "all")
+    commit, dirty = runner.commit_of(root)
+    assert commit == git(root, "rev-parse", "HEAD") != foreign and dirty is False
+    assert contents(other) == before
+
+
+def test_a_commit_counts_only_if_it_holds_the_book(built, monkeypatch):
+    assert runner.commit_of(built)[1] is False
+    (built / "profiles" / "gpu.yml").write_text("{}")
+    git(built, "config", "status.showUntrackedFiles", "no")
+    assert runner.commit_of(built)[1] is True, "a file that git does not have"
+    (built / ".git" / "info" / "exclude").write_text("gpu.yml\n")
+    assert runner.commit_of(built) == (None, None)
+    with pytest.raises(ValueError, match=r"no commit.*\(.*: git ignores profiles/gpu.yml\)"):
+        runner.record("laptop", root=built)
+    inner = project(built / "_build" / "inner", {"01-one": good("01-one")}, laptop={"01-one": {}})
+    assert runner.commit_of(inner) == (None, None), "the repository around ignores it"
+    with pytest.raises(ValueError, match=rf"no commit.*: the repository .* that of {built}\)"):
+        runner.record("laptop", root=inner)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_owner_is_named(built, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for path in (built, built / ".git"):
+        os.chown(path, 54321, 54321)
+    with pytest.raises(ValueError, match=f"no commit.*dubious ownership.*git config --global "
+                       f"--add safe.directory {built}"):
+        runner.record("laptop", root=built)
+
+
 def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
     row = toybook.ROW | {"notebook": "01-one"}
     files.write_atomic(built / "book" / "claims.yml", json.dumps([row]))

@@ -39,6 +39,7 @@ from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
+READ = ("notebooks/*.ipynb", "profiles/*.yml", "book/claims.yml", "wlib/*.py")  # by a run
 GRACE = 3.0  # seconds that a process gets to end its kernel by itself
 
 
@@ -543,15 +544,29 @@ def utc_now() -> str:
 def commit_of(root: Path) -> tuple[str | None, bool | None]:
     """The commit, and whether files other than recorded results differ from it; None outside git.
     """
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True,
-                              text=True, check=True).stdout.strip()
+    return state_of(root)[:2]
 
+
+def state_of(root: Path) -> tuple[str | None, bool | None, str]:
+    """`commit_of`, and why there is no commit that says what the book in `root` is.
+
+    The repository must be the book's own, and have the files that a run reads: one around it that
+    ignores the book says nothing of it.
+    """
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ".",
-                                                  ":!results"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
+        top = surroundings.git(root, "rev-parse", "--show-toplevel")
+        if not os.path.samefile(top, root):
+            return None, None, f"the repository around it is that of {top}"
+        commit = surroundings.git(root, "rev-parse", "--verify", "HEAD")
+        ignored = surroundings.git(root, "ls-files", "--others", "--ignored", "--exclude-standard",
+                                   "--", *(f":(glob){one}" for one in READ))
+        changed = surroundings.git(root, "status", "--porcelain", "--untracked-files=normal",
+                                   "--ignore-submodules=none", "--", ".", ":!results")
+    except OSError as error:
+        return None, None, str(error)
+    if ignored:
+        return None, None, f"git ignores {', '.join(ignored.splitlines()[:3])}"
+    return commit, bool(changed), ""
 
 
 # ---------------------------------------------------------------- built and recorded runs
@@ -588,9 +603,10 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
             f"one of {', '.join(claims.RECORDED)}: only their numbers mean something")
     require(brought is None or (brought / "results").is_dir(), "--from", str(brought),
             "the folder gpu-results that benchmarks/gpu.sh packs")
-    commit, dirty = commit_of(root)
+    commit, dirty, why = state_of(root)
     require(commit is not None and not dirty, "working tree", "uncommitted changes" if commit else
-            "no commit", "a clean one, so that the commit says what was run")
+            "no commit", "a clean one, so that the commit says what was run"
+            + f" (why there is none: {why})" * bool(why))
     texts, wrong = {}, {}
     if brought is not None:
         texts, wrong = _tables_of(brought, commit, root)
