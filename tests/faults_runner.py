@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -294,6 +295,56 @@ def clock(folder: Path) -> str:
     expected = random.Random(0)
     promised(seen["x"]["values"] == [expected.random() + 0.5 for _ in range(3)], str(seen))
     return "run, unchanged, run again after a change; same numbers"
+
+
+# ---------------------------------------------------------------- terminals and pipes
+def shell(root: Path, line: str) -> str:
+    """What a shell prints for a line in which "wlib" is the command."""
+    quoted = f"{shlex.quote(sys.executable)} -m wlib.cli run --profile smoke"
+    done = subprocess.run(["bash", "-c", line.replace("wlib", quoted)], cwd=root, text=True,
+                          capture_output=True, timeout=300)
+    promised("Traceback" not in done.stderr and "Broken pipe" not in done.stderr, done.stderr)
+    return done.stdout
+
+
+@fault("run", "a reader that goes away: wlib run | head, of the summary and of what is under way",
+       "silence and the status of a broken pipe; the outcome is kept")
+def gone_reader(folder: Path) -> str:
+    root = project(folder, {"01-toy": COUNTING})
+    for line in ("wlib | true; echo ${PIPESTATUS[0]}", "wlib 2>&1 | true; echo ${PIPESTATUS[0]}"):
+        runner.clean("smoke", root)
+        promised(shell(root, line) == "141\n", line)
+        promised(outcome(root)["measures"] is not None, f"no outcome: {line}")
+    return "status 141 and not a word; the outcome was kept"
+
+
+@fault("run", "a start without standard input, output and errors, or with one of them",
+       "the run and its status as always")
+def no_streams(folder: Path) -> str:
+    root = project(folder, {"01-toy": COUNTING})
+    for closed in ("<&- >&- 2>&-", "2>&-", "<&-"):
+        runner.clean("smoke", root)
+        promised(shell(root, f"wlib {closed} | cat > /dev/null; echo ${{PIPESTATUS[0]}}") == "0\n",
+                 closed)
+        promised(outcome(root)["measures"] is not None, f"no outcome: {closed}")
+    return "status 0, the outcome was kept"
+
+
+@fault("run", "a terminal that is closed while nohup wlib run works", "the run goes on to its end")
+def hung_up(folder: Path) -> str:
+    root = project(folder, {"01-toy": ["import pathlib, time\npathlib.Path('begun').touch()\n"
+                                       "time.sleep(2)", *COUNTING]})
+    ours, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"], cwd=root, stdin=terminal,
+        stdout=subprocess.DEVNULL, stderr=terminal,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # all that nohup does
+    os.close(terminal)
+    until(lambda: (root / "notebooks" / "begun").exists())
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    promised(process.wait(60) == 0 and outcome(root)["measures"] is not None, "it ended")
+    return "the signal was ignored, the outcome was kept"
 
 
 # ---------------------------------------------------------------- the user's own settings

@@ -523,12 +523,16 @@ def unstoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handling(handler: Callable[..., None]) -> Iterator[None]:
-    """A handler for the signals that end a run; only the main thread can set one."""
+    """A handler for the signals that end a run; only the main thread can set one.
+
+    What was ignored from the start, as nohup ignores a closed terminal, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, handler)
-              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     finally:
