@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from faults import NotHere, fault, promised, refused, remount, small_disc
+from faults import fault, first, homeless, promised, refused, remount, small_disc
 from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
 
 from wlib import claims, runner
@@ -262,6 +262,47 @@ def read_only(folder: Path) -> str:
     return "refused: Read-only file system, with the path"
 
 
+LOCKLESS = """
+import errno, fcntl, os
+def flock(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = flock
+"""
+
+
+@fault("run", "an output folder on a file system without locks (ENOLCK)",
+       "the run goes on and says once that there is no lock")
+def no_locks(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": COUNTING})
+    lockless = first(folder / "first", LOCKLESS,
+                     "import fcntl; print(fcntl.flock.__module__ != 'fcntl')")
+    done = wlib(root, "run", "--profile", "smoke", env=lockless)
+    promised(done.returncode == 0 and outcome(root)["measures"] is not None, done.stderr)
+    promised(done.stderr.count("has no locks") == 1, done.stderr)
+    return "said once, and run; the outcome was kept"
+
+
+KEEPING = ["import matplotlib.pyplot\nfrom wlib import store\ndef give(number):\n    return number"
+           "\nvalues = [store.cached(give, seed) for seed in seeds]\nprint(values)", *COUNTING[1:]]
+
+
+@fault("run", "a user without a name and a home folder, or with one that cannot be written",
+       "the run goes on; what the machine lacks is said once, and on no page")
+def no_home(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": KEEPING,
+                                     "02-toy": [KEEPING[0], *good("02-toy")]})
+    outcomes = []
+    for environment in homeless(folder):
+        runner.clean("smoke", root)
+        done = wlib(root, "run", "--profile", "smoke", env=environment)
+        promised(done.returncode == 0, done.stdout + done.stderr)
+        promised(done.stderr.count("cannot keep results") == 1, done.stderr)
+        outcomes.append(outcome(root))
+        printed = [one["text"] for one in outcomes[-1]["outputs"][1]]
+        promised(printed == [["[0, 1, 2]\n"]] and outcomes[-1] == outcomes[0], str(printed))
+    return "the run ended well; one line on the terminal, none on a page"
+
+
 BACKWARDS = """
 import time
 real, begun = time.time, time.time()
@@ -274,13 +315,8 @@ time.time_ns = lambda: int(1e9 * time.time())
        "same result; what changed is run again, what did not is not")
 def clock(folder: Path) -> str:
     root = project(folder / "book", {"01-toy": COUNTING})
-    (folder / "sitecustomize.py").write_text(BACKWARDS)
-    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    backwards = os.environ | {"PYTHONPATH": paths}
-    proof = subprocess.run([sys.executable, "-c", "import time; a = time.time(); time.sleep(.01); "
-                            "print(time.time() < a)"], env=backwards, capture_output=True)
-    if b"True" not in proof.stdout:
-        raise NotHere("this Python has a sitecustomize of its own")
+    backwards = first(folder / "first", BACKWARDS, "import time; a = time.time(); time.sleep(.01); "
+                      "print(time.time() < a)")
     words = []
     for change in ("", "", "x = 1"):
         if change:

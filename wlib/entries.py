@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 from wlib import fingerprint, surroundings
 from wlib.check import require, short
+from wlib.files import locked
 
 FORMAT = "wlib store 1"  # how an entry is decoded: another number, and all is made again
 
@@ -168,9 +168,9 @@ def delete(going: Sequence[Entry]) -> list[Entry]:
 def _remove(path: Path, lock: Path) -> bool:
     """Delete a file and its key's lock, unless a process holds that."""
     try:
-        with FileLock(lock, blocking=False):
+        with locked(lock, lambda error: None, timeout=0):
             path.unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
-    except (Timeout, OSError):
+    except OSError:  # a lock that is held is one, too
         return False
     return True

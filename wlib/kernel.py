@@ -7,8 +7,10 @@ it has to say of this machine's folders and fonts belongs on no page.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ if __name__ == "__main__" and Path(sys.path[0]) == Path.cwd():
     del sys.path[0]  # IPython puts it back, behind Python's own modules
 
 from ipykernel.kernelapp import IPKernelApp
+
+from wlib.files import StoreWarning
 
 
 class OwnKernelApp(IPKernelApp):
@@ -38,6 +42,21 @@ def load_matplotlib() -> None:
     os.chdir(here)
 
 
+def tell_the_runner() -> None:
+    """Let what the store cannot do be said by the runner, once a run, and not on every page."""
+    show = warnings.showwarning
+
+    def showwarning(message: Any, category: type, *rest: Any, **more: Any) -> None:
+        if issubclass(category, StoreWarning):
+            with contextlib.suppress(OSError), open(os.environ["WLIB_NOTES"], "a") as notes:
+                notes.write(f"{message}\n")
+        else:
+            show(message, category, *rest, **more)
+
+    warnings.showwarning = showwarning
+
+
 if __name__ == "__main__":
     load_matplotlib()
+    tell_the_runner()
     OwnKernelApp.launch_instance()

@@ -112,6 +112,7 @@ class Display:
         self.stream = Heard(sys.stderr if stream is None else stream)
         self.bars = self.stream.isatty()
         self.tracks: dict[str, Track] = {}
+        self.told: set[str] = set()
 
     def start(self, name: str, earlier: Sequence[float]) -> None:
         """A notebook begins."""
@@ -161,6 +162,12 @@ class Display:
             tqdm.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
+
+    def once(self, text: str) -> None:
+        """A line, unless it has been shown before."""
+        if text not in self.told:
+            self.told.add(text)
+            self.line(text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

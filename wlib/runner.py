@@ -30,11 +30,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from wlib import claims, fingerprint, ledger, parameters, surroundings
 from wlib.check import require, require_one_of
-from wlib.files import write_atomic
+from wlib.files import locked, write_atomic
 from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
@@ -221,6 +221,11 @@ class Job:
     def work(self) -> Path:
         return self.folder.path / "work" / self.run
 
+    @property
+    def notes(self) -> Path:
+        """What the kernel has to say to who runs it, and not to who reads the page."""
+        return self.work / "notes.txt"
+
     def start(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Start the process; `report(name, event)` is called from a thread for each event."""
         self.work.mkdir(parents=True)
@@ -246,6 +251,7 @@ class Job:
             "JUPYTER_DATA_DIR": str(self.work), "JUPYTER_RUNTIME_DIR": str(self.work),
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
             "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile,
+            "WLIB_NOTES": str(self.notes),
             } | dict(self.variables)
 
     def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
@@ -397,10 +403,13 @@ def _conclude(job: Job, display: Display) -> Outcome:
             outcome = failed(job, seconds)
         if outcome.status == "failed":
             _keep_failed(job, outcome)
+        notes = job.notes.read_text(encoding="utf-8") if job.notes.exists() else ""
         job.clear()
     took = duration(seconds)
     text = f"done in {took}" if outcome.status == "done" else f"FAILED after {took}"
     display.end(job.plan.title, text)
+    for note in notes.splitlines():
+        display.once(note)
     if outcome.details:
         display.line(outcome.details)
     return outcome
@@ -489,16 +498,19 @@ def summary(outcomes: Sequence[Outcome], profile: str) -> str:
 def only_run(folder: Folder, display: Display) -> Iterator[None]:
     """Hold the profile's lock: two runs of one profile would undo each other's work."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.path / "run.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        display.line(f"waiting for another run of profile {folder.profile} to end")
-        lock.acquire()
-    try:
+    path = folder.path / "run.lock"
+
+    def without(error: OSError) -> None:
+        display.line(f"{folder.path}: {error.strerror}: this file system has no locks; start no "
+                     f"other run of profile {folder.profile} before this one has ended")
+
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(path, without, timeout=0))
+        except Timeout:
+            display.line(f"waiting for another run of profile {folder.profile} to end")
+            held.enter_context(locked(path, without))
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
