@@ -168,6 +168,19 @@ def test_the_kernel_is_deaf_even_where_settings_reach_it(tmp_path):
 
 
 @pytest.mark.book
+def test_a_relative_store_is_one_folder_for_command_and_kernels(tmp_path):
+    root = project(tmp_path / "book", {"01-toy": [
+        "from wlib import store\ndef give(number):\n    return number", "store.cached(give, seed)",
+        *good("01-toy")]})
+    for place in ("kept/here", "~/kept/here"):
+        done = wlib(root, "run", "--force", "--profile", "smoke", env=os.environ | {
+            "WLIB_STORE": place, "HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+    kept = {path.relative_to(tmp_path).parts[:-2] for path in tmp_path.rglob("*.safetensors")}
+    assert kept == {("book", "kept", "here"), ("kept", "here")}
+
+
+@pytest.mark.book
 def test_the_process_of_a_notebook_ends_without_a_fatal_error(tmp_path, monkeypatch):
     seen, clear = [], runner.Job.clear
 
