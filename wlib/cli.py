@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from wlib import claims, entries, ledger, runner, warming
-from wlib.progress import duration
+from wlib.progress import Heard, duration, open_streams, silence
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -29,19 +30,29 @@ Given = Annotated[list[str] | None, typer.Option(
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends with one clear line and status 2, Ctrl-C with status 130."""
+    """Bad input ends with one clear line and status 2, Ctrl-C with status 130.
+
+    Where nobody reads on (`wlib run | head`), the status is 141, as that of other commands is.
+    """
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            silence(sys.stdout)
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except (ValueError, OSError) as error:
-            typer.echo(f"wlib: {error}", err=True)
+            complain(f"wlib: {error}")
             raise SystemExit(2) from None
         except KeyboardInterrupt:
-            typer.echo("wlib: stopped; what had finished is kept, the same line goes on from "
-                       "there", err=True)
+            complain("wlib: stopped; what had finished is kept, the same line goes on from there")
             raise SystemExit(130) from None
     return wrapper
+
+
+def complain(text: str) -> None:
+    """Say on standard error what went wrong, if anybody reads it."""
+    typer.echo(text, file=Heard(sys.stderr))
 
 
 def cores() -> int:
@@ -128,7 +139,7 @@ def book(profile: Profile = "laptop", jobs: Jobs = None, force: Force = False) -
 
     begun = time.monotonic()
     if not execute([], profile, [], jobs, force, None, None):
-        typer.echo("the book was not built, because a notebook failed", err=True)
+        complain("the book was not built, because a notebook failed")
         raise typer.Exit(1)
     index = pages_of(profile)
     typer.echo(f"in all {duration(time.monotonic() - begun)}; the book: {index}")
@@ -283,6 +294,7 @@ def joined(arguments: Sequence[str]) -> list[str]:
 @guarded
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
+    open_streams()
     app(joined(sys.argv[1:] if arguments is None else arguments), prog_name="wlib")
 
 

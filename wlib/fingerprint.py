@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wlib import surroundings
 from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ UNCOUNTED = frozenset(f"wlib.{name}" for name in (
     "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "plot_free",
     "plot_d2nwg", "draw",
     "claims", "ledger", "pages", "pageparts", "pagecheck", "explore", "parameters", "execute",
-    "progress", "runner", "warming", "cli"))
+    "progress", "runner", "warming", "cli", "kernel", "surroundings"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
@@ -208,8 +209,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can change a number."""
-    return dict(_versions())
+    """Versions of Python and of the installed packages that can change a number, and the settings
+    of the environment that can."""
+    return dict(_versions()) | surroundings.counted()
 
 
 def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
