@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from wlib import nets, store
+from wlib import identity, nets
 from wlib.check import require, require_one_of, short
 
 ENGINES = ("auto", "loop", "vmap")
@@ -64,9 +64,7 @@ class Pool:
                 - len(list(net.parameters()))
             require(shared == 0, f"networks[{i}]", f"{shared} tensors used twice",
                     "a network whose layers share no weights")
-            require(_structure(net) == _structure(networks[0]), f"networks[{i}]",
-                    type(net).__name__, "the same layers and shapes as networks[0] "
-                    f"({type(networks[0]).__name__}): a pool holds one architecture")
+            _require_same(net, networks[0], "networks", i)
         template = blank(networks[0])
         return cls(template,
                    _stack([dict(net.named_parameters()) for net in networks]),
@@ -80,9 +78,9 @@ class Pool:
         first = pools[0]
         for i, pool in enumerate(pools):
             require(isinstance(pool, Pool), f"pools[{i}]", pool, "a Pool")
-            require(pool._shapes() == first._shapes()
-                    and str(pool.template) == str(first.template), f"pools[{i}]", pool,
+            require(pool._shapes() == first._shapes(), f"pools[{i}]", pool,
                     f"the architecture of pools[0], {first!r}")
+            _require_same(pool.template, first.template, "pools", i)
         return cls(first.template,
                    {k: torch.cat([p.parameters[k] for p in pools]) for k in first.parameters},
                    {k: torch.cat([p.buffers[k] for p in pools]) for k in first.buffers})
@@ -313,7 +311,8 @@ class Pool:
 
     def digest(self) -> str:
         """A hash of architecture, weights and buffers."""
-        return store.architecture(self.template) + store.digest(self.parameters | self.buffers)
+        return identity.architecture(self.template) + identity.digest(
+            self.parameters | self.buffers)
 
     def _shapes(self):
         return {k: (tuple(t.shape[1:]), t.dtype) for k, t in
@@ -329,9 +328,12 @@ def blank(net: nn.Module) -> nn.Module:
     return copy.deepcopy(net).to("meta").eval()
 
 
-def _structure(net: nn.Module):
-    return (str(net), [(k, tuple(t.shape), t.dtype) for k, t in
-                       [*net.named_parameters(), *net.named_buffers()]])
+def _require_same(net: nn.Module, first: nn.Module, argument: str, i: int) -> None:
+    """Refuse a network that computes something else than the first does with its weights."""
+    differ = None if net is first else identity.difference(net, first, f"{argument}[{i}]")
+    require(differ is None, f"{argument}[{i}]", type(net).__name__,
+            f"the architecture of {argument}[0] ({type(first).__name__}), from which it differs in "
+            f"{differ or 'its class'}: a pool holds networks that differ in weights alone")
 
 
 def _stack(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
