@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -206,6 +207,76 @@ def test_cat_keeps_order_and_refuses_mixtures():
     [nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Sequential(nn.Linear(2, 2), nn.Tanh())]])
 def test_stack_refuses_mixtures(bad):
     with pytest.raises(ValueError, match="networks"):
+        Pool.stack(bad)
+
+
+def with_weights_of(net, source):
+    net.load_state_dict(source.state_dict())
+    return net
+
+
+def by_hand(settings):
+    """Two networks of equal weights and shapes that differ in what `forward` reads."""
+    one, other = (ByHand(**each) for each in settings)
+    return [one, with_weights_of(other, one)]
+
+
+class ByHand(nn.Module):
+    def __init__(self, act=F.relu, power=1, shift=None):
+        super().__init__()
+        self.layer, self.act, self.power, self.shift = nn.Linear(4, 3), act, power, shift
+
+    def forward(self, x):
+        y = self.act(self.layer(x.flatten(1))) ** self.power
+        return y if self.shift is None else y + self.shift
+
+
+def encoders():
+    settings = {"d_model": 4, "nhead": 2, "dim_feedforward": 8, "batch_first": True}
+    one = nn.TransformerEncoderLayer(**settings)
+    return [one, with_weights_of(nn.TransformerEncoderLayer(**settings, norm_first=True), one)]
+
+
+OTHERS = {"activation": lambda: by_hand([{"act": F.relu}, {"act": torch.tanh}]),
+          "number": lambda: by_hand([{"power": 2}, {"power": 4}]),
+          "tensor": lambda: by_hand([{"shift": torch.zeros(3)}, {"shift": torch.ones(3)}]),
+          "lambda": lambda: by_hand([{"act": scaled(2)}, {"act": scaled(3)}]),
+          "encoder": encoders,
+          "frozen": lambda: [Own(), Own().requires_grad_(False)]}
+
+
+def scaled(k):
+    return lambda x: k * x
+
+
+@pytest.mark.parametrize(("kind", "named"), [
+    ("activation", "differs in act"), ("number", "differs in power"), ("lambda", "differs in act"),
+    ("tensor", "differs in shift"), ("encoder", "differs in norm_first"),
+    ("frozen", "differs in head.weight")])
+def test_networks_that_compute_differently_are_no_pool(kind, named):
+    one, other = OTHERS[kind]()
+    with pytest.raises(ValueError, match=rf"^networks\[1\].*{named}"):
+        Pool.stack([one, other])
+    one, other = Pool.stack([one]), Pool.stack([other])
+    with pytest.raises(ValueError, match=rf"^pools\[1\].*{named}"):
+        Pool.cat([one, other])
+    assert one.difference(other) and one.difference(one[:1]) is None
+    changed = other.with_flat(one.flat())
+    assert torch.equal(one.flat(), changed.flat()) and one.digest() != changed.digest()
+
+
+def test_networks_that_differ_in_weights_alone_are_a_pool():
+    for kind in OTHERS:
+        first, again = OTHERS[kind]()[0], OTHERS[kind]()[0]
+        pool = Pool.stack([first, again])
+        assert same(pool, Pool.cat([Pool.stack([first]), Pool.stack([again])]))
+        assert pool[:1].digest() == Pool.stack([first]).digest()
+
+
+@pytest.mark.parametrize("bad", [nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)),
+                                 nn.ModuleList([nn.Linear(3, 3)])])
+def test_brackets_forgotten_are_not_taken_for_a_pool_of_layers(bad):
+    with pytest.raises(ValueError, match=r"networks.*a list of networks.*\[network\]"):
         Pool.stack(bad)
 
 

@@ -19,7 +19,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from wlib import identity, seeds
+from wlib import seeds
 from wlib.check import require
 from wlib.pool import Pool
 
@@ -112,8 +112,8 @@ def matches(pool: Pool, reference: Pool, passes: int = 100) -> list[Tensor]:
     method), and this goes round until no layer gains: a local optimum of the sum of products.
     """
     require(isinstance(reference, Pool) and len(reference) == 1
-            and identity.difference(reference.template, pool.template) is None, "reference",
-            reference, f"one network of the architecture of {pool!r}")
+            and reference.difference(pool) is None, "reference", reference,
+            f"one network of the architecture of {pool!r}")
     require(isinstance(passes, int) and passes >= 1, "passes", passes, "a whole number ≥ 1")
     layers = chain(pool)
     target = _arrays(reference, layers, 0)

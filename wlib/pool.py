@@ -56,6 +56,8 @@ class Pool:
     @classmethod
     def stack(cls, networks: Sequence[nn.Module]) -> Pool:
         """A pool of these networks (copied): one architecture, weights of one floating dtype."""
+        require(not isinstance(networks, nn.Module), "networks", type(networks).__name__,
+                "a list of networks: [network] for a pool of one")
         networks = list(networks)
         require(len(networks) > 0, "networks", networks, "at least one nn.Module")
         for i, net in enumerate(networks):
@@ -64,7 +66,11 @@ class Pool:
                 - len(list(net.parameters()))
             require(shared == 0, f"networks[{i}]", f"{shared} tensors used twice",
                     "a network whose layers share no weights")
-            _require_same(net, networks[0], "networks", i)
+            differ = None if net is networks[0] else _difference(net, networks[0],
+                                                                 f"networks[{i}]")
+            require(differ is None, f"networks[{i}]", type(net).__name__, "the architecture of "
+                    f"networks[0] ({type(networks[0]).__name__}), from which it differs in "
+                    f"{differ}: the networks of a pool differ in weights alone")
         template = blank(networks[0])
         return cls(template,
                    _stack([dict(net.named_parameters()) for net in networks]),
@@ -78,9 +84,9 @@ class Pool:
         first = pools[0]
         for i, pool in enumerate(pools):
             require(isinstance(pool, Pool), f"pools[{i}]", pool, "a Pool")
-            require(pool._shapes() == first._shapes(), f"pools[{i}]", pool,
-                    f"the architecture of pools[0], {first!r}")
-            _require_same(pool.template, first.template, "pools", i)
+            differ = pool.difference(first)
+            require(differ is None, f"pools[{i}]", pool, f"the architecture of pools[0], {first!r},"
+                    f" from which it differs in {differ}")
         return cls(first.template,
                    {k: torch.cat([p.parameters[k] for p in pools]) for k in first.parameters},
                    {k: torch.cat([p.buffers[k] for p in pools]) for k in first.buffers})
@@ -314,6 +320,13 @@ class Pool:
         return identity.architecture(self.template) + identity.digest(
             self.parameters | self.buffers)
 
+    def difference(self, other: Pool) -> str | None:
+        """What but weights differs between the networks of two pools, by its name, or None."""
+        if self._shapes() != other._shapes():
+            return "the shapes of its weights"
+        return None if self.template is other.template else _difference(
+            self.template, other.template, "pool")
+
     def _shapes(self):
         return {k: (tuple(t.shape[1:]), t.dtype) for k, t in
                 (self.parameters | self.buffers).items()}
@@ -328,12 +341,9 @@ def blank(net: nn.Module) -> nn.Module:
     return copy.deepcopy(net).to("meta").eval()
 
 
-def _require_same(net: nn.Module, first: nn.Module, argument: str, i: int) -> None:
-    """Refuse a network that computes something else than the first does with its weights."""
-    differ = None if net is first else identity.difference(net, first, f"{argument}[{i}]")
-    require(differ is None, f"{argument}[{i}]", type(net).__name__,
-            f"the architecture of {argument}[0] ({type(first).__name__}), from which it differs in "
-            f"{differ or 'its class'}: a pool holds networks that differ in weights alone")
+def _difference(a: nn.Module, b: nn.Module, name: str) -> str | None:
+    found = identity.difference(a, b, name)
+    return "its class" if found == "" else found
 
 
 def _stack(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
