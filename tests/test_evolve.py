@@ -344,7 +344,8 @@ def test_a_function_is_a_mutation(pool, data):
 
 @pytest.mark.parametrize(("arguments", "named"), [
     ({"pool": nn.Linear(2, 2)}, "pool"), ({"pool": None}, "pool"), ({"fitness": 0.5}, "fitness"),
-    ({"mutate": 0.95}, "mutate"), ({"mutate": functools.partial(plain_mutation, object())}, "mutate"),
+    ({"mutate": 0.95}, "mutate"),
+    ({"mutate": functools.partial(plain_mutation, object())}, "mutate"),
     ({"parents": 9}, "parents.*at most as many as offspring, 8"), ({"parents": 0}, "parents"),
     ({"offspring": 0}, "offspring"), ({"offspring": 4.0}, "offspring"),
     ({"generations": -1}, "generations"), ({"generations": True}, "generations"),
