@@ -18,7 +18,7 @@ import platformdirs
 from safetensors import SafetensorError, safe_open
 
 from wlib import fingerprint, surroundings
-from wlib.check import require, short
+from wlib.check import require
 from wlib.files import locked
 
 FORMAT = "wlib store 1"  # how an entry is decoded: another number, and all is made again
@@ -95,11 +95,26 @@ def read_size(text: str) -> float:
 
 def _brief(value: Any) -> str:
     """An argument in a few letters; what stands for a tensor or a pool by its hash's beginning."""
-    if isinstance(value, dict) and len(value) == 1:
-        (kind, inner), = value.items()
-        return f"{kind} {inner[:8]}" if isinstance(inner, str) and len(inner) >= 64 else (
-            short(value, 40))
-    return short(value, 40)
+    text = _told(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _told(value: Any) -> str:
+    """A description of `wlib.identity` as the reader would write the value."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_told, value))}]"
+    if not isinstance(value, dict):
+        return repr(value)
+    (kind, inner), *_ = value.items()
+    if kind == "tuple":
+        return f"({', '.join(map(_told, inner))}{',' * (len(inner) == 1)})"
+    if kind == "dict":
+        return f"{{{', '.join(f'{_told(k)}: {_told(v)}' for k, v in inner)}}}"
+    if kind == "numpy":
+        return inner
+    if isinstance(inner, str) and len(inner) >= 64:
+        return f"{kind} {inner[:8]}"
+    return kind if isinstance(inner, list) else f"{kind} {inner}"
 
 
 def entries(function: str | None = None) -> list[Entry]:

@@ -254,7 +254,7 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
     """
     _check_pool(pool)
     _check_pool(seed_pool)
-    require(len(pool) % len(seed_pool) == 0 and pool.size == seed_pool.size, "pool", pool,
+    require(len(pool) % len(seed_pool) == 0 and pool.difference(seed_pool) is None, "pool", pool,
             f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
     for name, value in {"accuracy": accuracy, "gap": gap, "robust": robust, "ks": ks}.items():
         require(isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1,

@@ -71,6 +71,7 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
                 argument, widths, "a tuple of widths")
         for width in widths:
             _require_count(argument, width)
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in (known | settings).items()}
     net = Network(maker(classes, channels, size, **settings))
     net.spec = {"name": name, "classes": classes, "channels": channels, "size": size, **settings}
     return net

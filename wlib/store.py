@@ -32,15 +32,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from wlib import fingerprint
 from wlib.check import require, short
 from wlib.entries import FORMAT, root
 from wlib.files import StoreWarning, has_no_locks, locked
+from wlib.identity import architecture, describe, digest
+
+__all__ = ["architecture", "cached", "describe", "digest", "root"]
 
 
 def cached(function: Callable, *args, **kwargs) -> Any:
@@ -49,7 +51,10 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     The function must give the same result for the same arguments. A function of a notebook may
     use that notebook's other functions and plain constants; whatever else it needs is passed.
     """
-    require(callable(function), "function", function, "a function")
+    require(callable(function) and hasattr(function, "__qualname__"), "function", function,
+            "a function")
+    require(function.__name__ != "<lambda>", "function", function,
+            "one made by def, whose name says what is kept")
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"
@@ -83,57 +88,6 @@ def _circumstances(function: Callable) -> dict[str, Any]:
     return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "module": function.__module__, "notebook": os.environ.get("WLIB_NOTEBOOK"),
             "profile": os.environ.get("WLIB_PROFILE")}
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    """One hash of named tensors: names, dtypes, shapes and bytes."""
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return sha.hexdigest()
-
-
-def describe(value: Any, argument: str = "argument") -> Any:
-    """What stands for an argument in a key: itself if it is plain, else a hash of its contents."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [describe(v, argument) for v in value]
-    if isinstance(value, dict):
-        return {str(k): describe(v, argument) for k, v in value.items()}
-    if isinstance(value, Tensor):
-        return {"tensor": digest({"": value})}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, nn.Module):
-        # What stays as it is when the others are trained is part of what a module is.
-        frozen = [name for name, p in value.named_parameters() if not p.requires_grad]
-        return {"module": architecture(value),
-                "state": digest(dict([*value.named_parameters(), *value.named_buffers()]))} \
-            | ({"frozen": frozen} if frozen else {})
-    if inspect.isfunction(value) or inspect.isclass(value):
-        return {"function": fingerprint.function_fingerprint(value)}
-    if hasattr(value, "digest"):
-        return {type(value).__qualname__: value.digest()}
-    raise ValueError(f"{argument}: got {short(value)}, want plain values, tensors, networks, pools "
-                     "or image sets, so that the store can tell one call from another")
-
-
-def architecture(net: nn.Module) -> str:
-    """One hash of what a network is apart from its weights: layers, their settings and code.
-
-    Settings count because two networks of equal shapes may differ in a stride or in a number that
-    the reader's own module keeps as an attribute.
-    """
-    plain = (bool, int, float, str, tuple, type(None))
-    settings = [{k: repr(v) for k, v in vars(module).items() if isinstance(v, plain)}
-                for module in net.modules()]
-    kinds = sorted({fingerprint.function_fingerprint(type(m)) for m in net.modules()})
-    return _sha(json.dumps([repr(net), settings, kinds], sort_keys=True).encode())
 
 
 # ---- one entry ----------------------------------------------------------------------------------
