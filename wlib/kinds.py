@@ -13,6 +13,7 @@ which values give a network its shape and which only say how often, or how many:
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -228,14 +229,22 @@ KINDS = {
 # ---------------------------------------------------------------- the rules of a book
 def rules(root: Path, notebook: str) -> dict[str, Rule]:
     """The rules of a notebook's parameters by name; none in a book without a file of rules."""
-    path = root / "book" / "parameters.yml"
-    blocks = claims.read_yaml(path) if path.exists() else {}
-    found: dict[str, Rule] = {}
+    path, found = root / "book" / "parameters.yml", {}
+    blocks = _blocks(path, path.stat().st_mtime_ns) if path.exists() else {}
     for pattern, block in blocks.items():
         if fnmatch.fnmatch(notebook, pattern):
             found |= {name: _rule(given, f"{path.name}: {pattern}: {name}")
                       for name, given in block.items()}
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _blocks(path: Path, changed: int) -> dict[str, dict[str, Any]]:
+    """The file's content, read once for all notebooks of a plan."""
+    blocks = claims.read_yaml(path)
+    require(isinstance(blocks, dict) and all(isinstance(b, dict) for b in blocks.values()),
+            path.name, blocks, "blocks of rules by a pattern of notebooks' names")
+    return blocks
 
 
 def _rule(given: Any, where: str) -> Rule:
