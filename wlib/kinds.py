@@ -230,7 +230,7 @@ KINDS = {
 def rules(root: Path, notebook: str) -> dict[str, Rule]:
     """The rules of a notebook's parameters by name; none in a book without a file of rules."""
     path, found = root / "book" / "parameters.yml", {}
-    blocks = _blocks(path, path.stat().st_mtime_ns) if path.exists() else {}
+    blocks = _blocks(path, path.read_bytes()) if path.exists() else {}
     for pattern, block in blocks.items():
         if fnmatch.fnmatch(notebook, pattern):
             found |= {name: _rule(given, f"{path.name}: {pattern}: {name}")
@@ -239,7 +239,7 @@ def rules(root: Path, notebook: str) -> dict[str, Rule]:
 
 
 @functools.lru_cache(maxsize=1)
-def _blocks(path: Path, changed: int) -> dict[str, dict[str, Any]]:
+def _blocks(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
     """The file's content, read once for all notebooks of a plan."""
     blocks = claims.read_yaml(path)
     require(isinstance(blocks, dict) and all(isinstance(b, dict) for b in blocks.values()),
