@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import torch
 from conftest import REPOSITORY
 from toyrun import call, project, wlib, write_notebook
 
-from wlib import kinds, ledger, nets, rehearse, runner
+from wlib import inversion, kinds, ledger, nets, rehearse, replay, runner
 from wlib.kinds import KINDS, Rule
+from wlib.pool import Pool
 
 CELLS = ["import os", "big = bytearray(200 * 2**20)", """import json
 from wlib import claims
@@ -86,12 +88,14 @@ def test_what_stands_in_has_the_shape_of_the_real_images(kind, shape):
         assert KINDS[kind].there(name).images.shape[1:] == shape
 
 
-def test_networks_run_stacked_where_a_gpu_is_rehearsed(monkeypatch):
-    cpu, cuda = (nets.torch.device(name) for name in ("cpu", "cuda"))
-    monkeypatch.setenv("WLIB_STACKED", "")
-    assert not nets.stacked(cpu) and nets.stacked(cuda)
-    monkeypatch.setenv("WLIB_STACKED", "1")
-    assert nets.stacked(cpu) and nets.stacked(cuda)
+@pytest.mark.parametrize("stacked, engine", [("", "loop"), ("1", "vmap")])
+def test_networks_run_stacked_where_a_gpu_is_rehearsed(monkeypatch, stacked, engine):
+    monkeypatch.setenv("WLIB_STACKED", stacked)
+    cpu, cuda = (torch.device(name) for name in ("cpu", "cuda"))
+    pool = Pool.stack([nets.fresh("lenet", seed) for seed in (0, 1)])
+    assert [pool.engine(), replay.engine_for(cpu), inversion.resolved("auto", cpu)] == 3 * [engine]
+    assert [replay.engine_for(cuda), inversion.resolved("auto", cuda)] == 2 * ["vmap"]
+    assert pool.engine("loop") == inversion.resolved("loop", cpu) == "loop"     # asked for by name
 
 
 @pytest.mark.book

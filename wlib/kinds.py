@@ -45,8 +45,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Rule:
-    """The kind of a notebook's parameter, and its value in a rehearsal where that is no matter of
-    the kind."""
+    """The kind of a notebook's parameter, and its value in rehearsals if the kind is not to say."""
 
     kind: Kind
     rehearse: Any = None
@@ -54,6 +53,7 @@ class Rule:
 
 # ---------------------------------------------------------------- numbers and lists
 def at_least(least: int) -> Accepts:
+    """A whole number of at least so much."""
     def accepts(where: str, value: Any) -> None:
         require(whole(value, least), where, value, f"a whole number ≥ {least}")
     return accepts
@@ -65,15 +65,18 @@ def latent(where: str, value: Any) -> None:
 
 
 def even(where: str, value: Any) -> None:
+    """An even whole number."""
     require(whole(value, 2) and value % 2 == 0, where, value, "an even whole number ≥ 2")
 
 
 def above_0(where: str, value: Any, most: float = float("inf")) -> None:
+    """A number above 0."""
     fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
     require(fits, where, value, "a number above 0" + (f", at most {most:g}" if most < 1e9 else ""))
 
 
 def share(where: str, value: Any) -> None:
+    """A part of a whole."""
     above_0(where, value, 1)
 
 
@@ -105,11 +108,13 @@ def energies(where: str, value: Any) -> None:
 
 
 def shares(where: str, value: Any) -> None:
+    """Shares of channels, among which one is small enough to tell a finding at."""
     each(share)(where, value)
     require(min(value) <= 0.8, where, value, "shares of the channels, one of them at most 0.8")
 
 
 def rising(where: str, value: Any) -> None:
+    """Numbers of steps, the first of which is none."""
     each(at_least(0))(where, value)
     require(value[0] == 0 and list(value) == sorted(value), where, value,
             "numbers of steps that rise from 0")
@@ -134,30 +139,36 @@ def image_sets() -> list[str]:
 
 
 def image_set(name: str) -> Any:
+    """The images of a set."""
     from wlib import data
     return data.load(name, "test")
 
 
 def real_sets() -> list[str]:
+    """Those of them that are photographs or handwriting."""
     return [name for name in image_sets() if name != "glyphs"]
 
 
 def domains() -> Iterable[str]:
+    """The domains of `wlib.domains`."""
     from wlib.domains import DOMAINS
     return DOMAINS
 
 
 def domain(name: str) -> Any:
+    """Some images of a domain."""
     from wlib.domains import images
     return images(name, "test", samples=1)
 
 
 def graphs() -> list[str]:
+    """The graphs of `wlib.graphs`."""
     from wlib.graphs import OFFLINE
     return [OFFLINE, "cora"]
 
 
 def teachers() -> Iterable[str]:
+    """The architectures of `wlib.teachers`."""
     from wlib.teachers import ARCHITECTURES
     return ARCHITECTURES
 
@@ -169,6 +180,7 @@ def timed() -> list[str]:
 
 
 def networks() -> list[str]:
+    """What `sources.design` knows."""
     from torchvision.models import list_models
 
     from wlib.nets import ARCHITECTURES
