@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wlib import claims, entries, ledger, runner, warming
+from wlib import claims, entries, ledger, rehearse, runner, warming
 from wlib.progress import Heard, duration, open_streams, silence
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -101,6 +101,22 @@ def warm(name: Annotated[str, typer.Argument(metavar="NOTEBOOK")],
     else:
         outcomes = warming.run_on_cluster(plans, limits, dask)
     typer.echo(runner.summary(outcomes, profile))
+    if any(one.status == "failed" for one in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command(name="rehearse")
+@guarded
+def rehearse_(names: Names = None, profile: Profile = "gpu", given: Given = None,
+              jobs: Jobs = None, force: Force = False, cell_timeout: CellTimeout = None,
+              timeout: Timeout = None) -> None:
+    """Run notebooks on the CPU with a profile's shapes and the counts of profile smoke."""
+    parts = rehearse.plan(names or [], profile, pairs(given))
+    for line in rehearse.notes(parts):
+        typer.echo(line)
+    outcomes, memory = rehearse.run(parts, jobs=min(2, cores()) if jobs is None else jobs,
+                                    force=force, cell_limit=cell_timeout, limit=timeout)
+    typer.echo(rehearse.summary(parts, outcomes, memory))
     if any(one.status == "failed" for one in outcomes):
         raise typer.Exit(1)
 

@@ -275,7 +275,7 @@ class Pool:
         require_one_of("engine", engine, ENGINES)
         if engine != "auto":
             return engine
-        return "vmap" if len(self) > 1 and (self.device.type == "cuda" or self._linear()) \
+        return "vmap" if len(self) > 1 and (nets.stacked(self.device) or self._linear()) \
             else "loop"
 
     def _linear(self) -> bool:

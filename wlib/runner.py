@@ -1,7 +1,7 @@
 """The strict runner: plan, check, run notebooks one process each, and keep only whole outcomes.
 
-`plan` checks names and types before anything runs; `run` executes what has changed since it last
-ran; `record` copies results of a built run into the repository. What a run writes goes to a
+`plan` checks names, types and kinds before anything runs; `run` executes what has changed since it
+last ran; `record` copies results of a built run into the repository. What a run writes goes to a
 folder of its own and is moved into place when everything about it is right:
 
     _build/P/executed/NN.ipynb   the notebook with its outputs
@@ -32,7 +32,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from wlib import claims, fingerprint, ledger, parameters, surroundings
+from wlib import claims, fingerprint, kinds, ledger, parameters, surroundings
 from wlib.check import require, require_one_of
 from wlib.files import locked, write_atomic
 from wlib.progress import Display, duration, killed
@@ -145,10 +145,13 @@ def read_profile(profile: str, root: Path, names: Sequence[str]) -> dict[str, di
 def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple[str, str]],
           root: Path) -> Plan:
     known, name = parameters.defaults(path), path.stem
-    injected = parameters.check(block, known, f"profiles/{profile}.yml: {name}")
+    rules, where = kinds.rules(root, name), f"profiles/{profile}.yml: {name}"
+    injected = parameters.check(block, known, where)
+    kinds.check(injected, rules, where)
     for key, text in given:
         require_one_of(f"{name}: parameter", key, known)
         injected[key] = parameters.parse(text, known[key], f"{name}: {key}")
+        kinds.check({key: injected[key]}, rules, name)
     values = known | injected
     again = shlex.join(["wlib", "run", name, "--profile", profile,
                         *(part for pair in given for part in ("-p", *pair))])
@@ -305,11 +308,12 @@ class Job:
 # ---------------------------------------------------------------- running
 def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
         cell_limit: float | None = None, limit: float | None = None,
-        display: Display | None = None) -> list[Outcome]:
+        display: Display | None = None, make: Callable[..., Job] = Job) -> list[Outcome]:
     """Run what has changed, `jobs` at once; outcomes in the order of the plans.
 
     A notebook that fails does not stop the others. Ctrl-C and SIGTERM end every kernel and leave
     nothing half-written: KeyboardInterrupt, and the same call goes on where this one stopped.
+    `make` makes the job of a plan.
     """
     require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
     for name, value in (("cell-timeout", cell_limit), ("timeout", limit)):
@@ -323,7 +327,7 @@ def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
         entries = folder.runs()
         outcomes = {one.name: Outcome(one.name, "unchanged", entries[one.name]["seconds"])
                     for one in plans if not force and unchanged(one, folder)}
-        todo = [Job(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
+        todo = [make(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
                 for one in plans if one.name not in outcomes]
         if jobs > 1:  # the longest first, so that none is left alone at the end
             todo.sort(key=lambda job: -entries.get(job.plan.name, {}).get("seconds", 1e9))
@@ -673,7 +677,8 @@ def clean(profile: str | None = None, root: Path | None = None) -> Path:
     """Remove what was built, of one profile or of all; the store is left alone."""
     root = claims.project_root() if root is None else root
     if profile is not None:
-        known = [path.stem for path in (root / "profiles").glob("*.yml")] + ["interactive"]
+        known = [path.stem for path in (root / "profiles").glob("*.yml")]
+        known += ["interactive", "rehearse"]
         require_one_of("profile", profile, known)
     target = root / "_build" / (profile or "")
     shutil.rmtree(target, ignore_errors=True)
