@@ -290,6 +290,11 @@ def _describe(value: Any, name: str, seen: set[int]) -> Any:
     return _describe_class(value, seen) if home == "own" else _describe_installed(value, seen)
 
 
+def is_own(code: Any) -> bool:
+    """Whether a function or class is the reader's, neither a package's nor of `wlib`."""
+    return _home(code) == "own"
+
+
 def _found_by_name(value: Any) -> bool:
     """Whether module and name of an object of a package lead to it, so that they stand for it."""
     if _home(value) == "own":

@@ -63,6 +63,8 @@ def difference(a: nn.Module, b: nn.Module, name: str = "network") -> str | None:
     The same description as `architecture`'s, but classes need no source here: both are loaded.
     """
     first, second = (parts(net, name, _loaded) for net in (a, b))
+    if _sha(first) == _sha(second):
+        return None
     return next((path for path in first | second
                  if path not in first or path not in second
                  or json.dumps(first[path]) != json.dumps(second[path])), None)
@@ -75,12 +77,12 @@ def parts(net: nn.Module, name: str = "network",
 
 
 def _loaded(code: Any) -> str:
-    """Code within this process: a function by what it does, a class by itself."""
-    if isinstance(code, types.FunctionType):
+    """Code within this process: a class of the reader's by itself, all else by what it does."""
+    if not (isinstance(code, type) and fingerprint.is_own(code)):
         try:
             return fingerprint.function_fingerprint(code)
         except ValueError:
-            pass       # one that has no fingerprint equals itself
+            pass       # what has no fingerprint equals itself
     return f"{getattr(code, '__qualname__', code.__name__)} {id(code)}"
 
 
@@ -181,7 +183,7 @@ class _Describer:
         inside = f"{path}." if path else ""
         yield path, self._code(type_before_parametrizations(module), f"{name}.{path}".rstrip("."))
         handles = sorted({handle for attribute, hooks in vars(module).items()
-                          if _is_hooks(attribute) for handle in hooks})
+                          if _is_hooks(attribute, hooks) for handle in hooks})
         for attribute, value in vars(module).items():
             where, argument = inside + attribute, f"{name}.{inside}{attribute}"
             if attribute in ("training", "_compiled_call_impl"):     # a pool evaluates, eagerly
@@ -190,9 +192,10 @@ class _Describer:
                 for key, part in value.items():
                     yield inside + key, self._own(part, inside + key, f"{name}.{inside}{key}")
                 yield where, list(value)
-            elif _is_hooks(attribute):       # told by their order: a handle is a running number
-                yield where, [[handles.index(handle), self.value(hook, argument)]
-                              for handle, hook in value.items()]
+            elif _is_hooks(attribute, value):       # told by their order: a handle is a running number
+                if value:
+                    yield where, [[handles.index(handle), self.value(hook, argument)]
+                                  for handle, hook in value.items()]
             else:
                 yield where, self.value(value, argument)
 
@@ -205,8 +208,8 @@ class _Describer:
         return {type(part).__name__: [str(part.dtype), list(part.shape), part.requires_grad]}
 
 
-def _is_hooks(attribute: str) -> bool:
-    return attribute.startswith("_") and "_hooks" in attribute
+def _is_hooks(attribute: str, value: Any) -> bool:
+    return attribute.startswith("_") and "_hooks" in attribute and isinstance(value, dict)
 
 
 def _tensors(tensors: dict[str, Tensor], name: str) -> str:

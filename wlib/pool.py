@@ -71,7 +71,7 @@ class Pool:
                                                                  f"networks[{i}]")
             require(differ is None, f"networks[{i}]", type(net).__name__, "the architecture of "
                     f"networks[0] ({type(networks[0]).__name__}), from which it differs in "
-                    f"{differ}: the networks of a pool differ in weights alone")
+                    f"{differ}: a pool holds one architecture with many weights")
         return cls(templates.blank(networks[0]),
                    _stack([dict(net.named_parameters()) for net in networks]),
                    _stack([dict(net.named_buffers()) for net in networks]))
