@@ -55,6 +55,18 @@ def test_a_home_folder_that_does_not_exist_is_no_name_of_a_folder(monkeypatch):
         entries.root()
 
 
+def test_data_of_a_user_without_a_home_folder_must_be_named(monkeypatch, tmp_path):
+    def nameless(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    for name in ("HOME", "WLIB_DATA", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OSError, match="name one with the variable WLIB_DATA"):
+        realsets.root_of(None)
+    assert realsets.root_of(tmp_path) == tmp_path
+
+
 def test_git_is_asked_without_its_own_variables(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_DIR", "/x")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/y")
