@@ -35,6 +35,44 @@ def test_what_a_rehearsal_has_instead_is_no_more_than_the_profile_has():
                 assert rule.rehearse <= values[key], f"{name}: {key}"
 
 
+# What values of one notebook must be to each other; cut counts hide it from a rehearsal.
+TOGETHER = {
+    "12-": [lambda v: v["tries"] >= len(v["energies"])],
+    "21-": [lambda v: v["held"] + v["per_class"] <= v["samples"][0]],
+    "22-": [lambda v: v["held_out"] + 5 <= v["samples"][0], lambda v: v["few"] >= 1],
+    "23-": [lambda v: v["held_out"] + 5 <= v["samples"][0]],
+    "31-": [lambda v: v["timed"] <= v["held_out"] < v["count"],
+            lambda v: v["taught"] <= v["count"], lambda v: v["regime_teachers"] >= 2],
+    "32-": [lambda v: set(v["others"]) <= set(v["seeds"])],
+    "33-": [lambda v: all(v["total"] % (v["ways"] * n) == 0 and
+                          v["total"] // (v["ways"] * n) > v["queries"] for n in v["sizes"]),
+            lambda v: v["sizes"] == sorted(v["sizes"]), lambda v: len(v["sizes"]) > 1],
+    "41-": [lambda v: max(v["zoo_sizes"]) <= v["sets"], lambda v: max(v["sizes"]) < v["sets"],
+            lambda v: max(v["vae_sizes"]) < v["sets"],
+            lambda v: max(v["batches"]) <= v["sets"],
+            lambda v: v["span_sets"] <= v["unseen"], lambda v: v["copies"] >= 2,
+            lambda v: v["norm_sets"] <= v["sets"]],
+    "42-": [lambda v: max(size for size, _ in v["grid"]) < 2 * v["sets"]],
+    "43-": [lambda v: max(v["sizes"]) < v["sets"],
+            lambda v: max(v["codes"]) < 10 * min(v["zoo_sizes"]),
+            lambda v: max(v["codes"]) < 5 * v["few_sets"], lambda v: len(v["zoo_sizes"]) > 1,
+            lambda v: v["zoo_sizes"] == sorted(v["zoo_sizes"]),
+            lambda v: all(steps % v["lengths"][0] == 0 for steps in v["lengths"])],
+    "44-": [lambda v: max(v["amounts"]) <= v["sets"], lambda v: max(v["sizes"]) < v["sets"],
+            lambda v: v["starting"] <= v["unseen"], lambda v: v["tuning"] <= v["choosing"]],
+    "4": [lambda v: v["counts"][1] >= 10],        # a condition is made of ten images a class
+}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "study", "gpu"])
+def test_the_values_of_a_profile_fit_together(profile):
+    for one in runner.plan([], profile, root=REPOSITORY):
+        for start, conditions in TOGETHER.items():
+            for number, condition in enumerate(conditions):
+                if one.name.startswith(start):
+                    assert condition(one.values), f"{one.name}: condition {number} of {start!r}"
+
+
 def test_profile_gpu_names_the_device_wherever_one_is_used():
     idle = {"02-tasks-without-downloads"}                 # scikit-learn runs on the processor
     for one in runner.plan([], "gpu", root=REPOSITORY):
