@@ -541,14 +541,14 @@ def unstoppable() -> Iterator[None]:
 def handling(handler: Callable[..., None]) -> Iterator[None]:
     """A handler for the signals that end a run; only the main thread can set one.
 
-    What was ignored from the start, as nohup ignores a closed terminal, stays ignored.
+    A closed terminal that is ignored from the start, as under nohup, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, handler)
               for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-              if signal.getsignal(number) is not signal.SIG_IGN}
+              if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     finally:
