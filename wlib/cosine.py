@@ -19,7 +19,7 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from wlib.check import require
+from wlib.check import finite, require
 
 LONG, PRIME = 2**18, 256      # length and prime factor from which two steps are the quicker ones
 AT_ONCE = 2**18               # numbers in work in a step, unless one piece is longer
@@ -43,8 +43,7 @@ def length(x: Tensor, name: str) -> int:
     """n of a tensor (…, n) of finite floating-point numbers; anything else is refused."""
     require(isinstance(x, Tensor) and x.is_floating_point() and x.numel() > 0 and x.ndim >= 1,
             name, x, "a floating-point tensor (…, n) with n ≥ 1")
-    require(all(torch.isfinite(end) for end in x.detach().aminmax()), name, "NaN or infinity",
-            "finite numbers")
+    require(finite(x), name, "NaN or infinity", "finite numbers")
     return x.shape[-1]
 
 

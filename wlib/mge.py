@@ -11,8 +11,7 @@ Letters: N networks, P weights per network, n the length of a signal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -137,18 +136,21 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     moving = trainable(pool)
     _check_settings(energy, per, order, smallest)
     base = seeds.base(generator)
-    family = pool.repeat(children)               # copies, over which the children are written
+    # Copies of the parents, over which the children are written.
+    family, buffers = ({k: t.repeat_interleave(children, 0) for k, t in tensors.items()}
+                       for tensors in (pool.parameters, pool.buffers))
     for networks in _groups(moving, len(pool)):
         parts = spectra(moving[networks.start:networks.stop], energy, per, order, base, smallest)
-        for j, numbers in product(networks, _groups(moving, children)):
-            rows = slice(j * children + numbers.start, j * children + numbers.stop)
-            sources = [seeds.generator(base, j, i) for i in numbers]
-            for span, c, kept in parts:
-                own = j - networks.start
-                drawn = draw(c[own], kept[own], redraw, sources)            # (numbers, n)
-                _write(family, rows, moving, span, _inverse(drawn, moving, span, order, base))
-        del parts                           # before those of the next networks are made
-    return Pool(family.template, family.parameters, family.buffers)
+        for own, j in enumerate(networks):
+            redrawn = [_redrawing(c[own], kept[own], redraw) for _, c, kept in parts]
+            for numbers in _groups(moving, children):
+                rows = slice(j * children + numbers.start, j * children + numbers.stop)
+                sources = [seeds.generator(base, j, i) for i in numbers]
+                for (span, *_), draws in zip(parts, redrawn, strict=True):
+                    weights = _inverse(draws(sources), moving, span, order, base)
+                    _write(family, rows, moving, span, weights)
+        del parts, redrawn                  # before those of the next networks are made
+    return Pool(pool.template, family, buffers)
 
 
 def trainable(pool: Pool) -> Pool:
@@ -174,11 +176,10 @@ def with_trainable(pool: Pool, weights: Tensor) -> Pool:
     return Pool(pool.template, whole.parameters | changed.parameters, whole.buffers)
 
 
-def _write(family: Pool, rows: slice, moving: Pool, span: slice, weights: Tensor) -> None:
-    """Put these weights (rows, n) of one span into rows of a pool."""
+def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor):
+    """Put these weights (rows, n) of one span into rows of stacked tensors."""
     for name, part in _inside(span, moving):
-        tensor = family.parameters[name]
-        tensor[rows] = weights[:, part].reshape(-1, *tensor.shape[1:]).to(tensor.dtype)
+        family[name][rows].view(len(weights), -1).copy_(weights[:, part])
 
 
 def _groups(pool: Pool, count: int) -> Iterator[range]:
@@ -198,22 +199,35 @@ def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Gener
     """Copies of one signal's coefficients (n,), a row for each generator, with those outside
     `kept` drawn again by the law (step 3 of `generate`)."""
     require_one_of("law", law, REDRAWS)
-    free = ~kept
-    rest = coefficients[free]                                               # (m,)
-    rows = coefficients.repeat(len(sources), 1)
-    m, device = len(rest), rest.device
-    if m == 0 or law == "zero-fill":
-        return rows.masked_fill_(free, 0)
+    return _redrawing(coefficients, kept, law)(sources)
+
+
+def _redrawing(coefficients: Tensor, kept: Tensor, law: str
+               ) -> Callable[[list[torch.Generator]], Tensor]:
+    """`draw` of these coefficients by this law: what all copies share is found once."""
+    places = (~kept).nonzero().squeeze(1)                                   # (m,)
+    if law == "zero-fill" or len(places) == 0:
+        return lambda sources: coefficients.repeat(len(sources), 1).index_fill_(1, places, 0)
+    rest = coefficients[places]
+    m, device, dtype = len(rest), rest.device, rest.dtype
     mean, spread = rest.mean(), rest.std(correction=0)
-    for row, g in zip(rows, sources, strict=True):
+    del rest                                            # not while the copies are made
+    z = torch.empty(m if law == "normal" else 0, dtype=torch.float64)
+
+    def fresh(source):
         if law == "normal":
-            z = torch.randn(m, generator=g, dtype=torch.float64).to(device)
-            fresh = z.mul_(spread).add_(mean)
-        elif law == "resample":
-            fresh = rest[torch.randperm(m, generator=g).to(device)]
-        else:
-            fresh = rest * (torch.randint(2, (m,), generator=g) * 2 - 1).to(device)
-        row.masked_scatter_(free, fresh.to(row.dtype))
+            return z.normal_(generator=source).to(device).mul_(spread).add_(mean).to(dtype)
+        if law == "resample":
+            return coefficients[places[torch.randperm(m, generator=source).to(device)]]
+        signs = torch.randint(2, (m,), generator=source) * 2 - 1
+        return coefficients[places] * signs.to(device)
+
+    def rows(sources):
+        copies = coefficients.repeat(len(sources), 1)
+        for row, source in zip(copies, sources, strict=True):
+            row.index_copy_(0, places, fresh(source))
+        return copies
+
     return rows
 
 
