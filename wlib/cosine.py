@@ -125,13 +125,13 @@ def _unit(steps: Tensor, n: int) -> Tensor:
 
 def _first_step(n: int) -> int:
     """a of n = a·b: the greatest divisor up to √n, or 1 where one step is as good as two."""
-    if n < LONG or _largest_prime(n) < PRIME:
+    if n < LONG or largest_prime(n) < PRIME:
         return 1
     a = next(a for a in range(math.isqrt(n), 0, -1) if n % a == 0)
     return a if a > 2 else 1        # of two columns both would be transformed, nothing is saved
 
 
-def _largest_prime(n: int) -> int:
+def largest_prime(n: int) -> int:
     """The largest prime factor of n."""
     p = 2
     while p * p <= n:
