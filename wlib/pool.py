@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 
 from wlib import identity, nets, templates
 from wlib.batches import Inputs
-from wlib.check import require, require_one_of, short
+from wlib.check import finite, require, require_one_of, short
 
 ENGINES = ("auto", "loop", "vmap")
 IMAGES_AT_ONCE = 250      # keeps a layer's features in a CPU's cache; measured by `wlib bench`
@@ -49,7 +49,7 @@ class Pool:
         require(len(set(sizes.values())) == 1, "parameters", sizes, "as many networks each")
         require(len(self) > 0, "pool", "no networks", "at least one")
         for name, tensor in self.parameters.items():
-            if not torch.isfinite(tensor).all():
+            if not finite(tensor):
                 bad = int((~torch.isfinite(_rows(tensor))).any(1).nonzero()[0])
                 raise ValueError(f"{name}: got NaN or infinity in network {bad}, "
                                  "want finite weights")
