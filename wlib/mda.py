@@ -350,6 +350,8 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
     part = cutting.narrow(net, keep, wires)
     part.classes = classes if head == "pruned" else tuple(range(wires.classes))
     part.rescued = rescued
+    if hasattr(net, "names"):                    # of a joined network
+        part.names = tuple(net.names[c] for c in part.classes)
     return part
 
 

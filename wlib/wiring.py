@@ -27,6 +27,7 @@ from torch.nn.utils import parametrize
 from torchvision.ops import StochasticDepth, stochastic_depth
 
 from wlib.check import require
+from wlib.merge import Merge
 
 NORMS = (nn.modules.batchnorm._NormBase,)      # BatchNorm and InstanceNorm: a row for each wire
 PASS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
@@ -56,7 +57,7 @@ WHY = {nn.LayerNorm: "it normalizes over all channels together",
        nn.Softmax: "it sets every output against all the others",
        nn.LogSoftmax: "it sets every output against all the others"}
 UNKNOWN = "no rule says how its channels are wired"
-LEAVES = (nn.Conv2d, nn.Linear, *NORMS, *PASS, nn.Flatten, *WHY)
+LEAVES = (nn.Conv2d, nn.Linear, *NORMS, *PASS, nn.Flatten, Merge, *WHY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +279,8 @@ class _Walk:
             if x.source:
                 self.norm_of[x.source] = name
             return replace(x, source=None)
+        if isinstance(module, Merge):
+            return self.merge(node, module, x)
         if isinstance(module, nn.Flatten):
             if (module.start_dim, module.end_dim) != (1, -1):
                 self.refuse(node, "it flattens other than nn.Flatten() does")
@@ -287,6 +290,18 @@ class _Walk:
                 self.before.append((type(module).__name__, repr(module)))
             return replace(x, source=x.source if isinstance(module, nn.Identity) else None)
         self.refuse(node, UNKNOWN)
+
+    def merge(self, node, module, x) -> _Feature:
+        """Columns that become one output are kept or dropped together."""
+        wires, taps = self.read(node, x, sum(map(len, module.groups)))
+        if wires is None or taps > 1:
+            self.refuse(node, "it reads other than logits")
+        for first, *others in module.groups:
+            self.tie([wires[i] for i in others], [wires[first]] * len(others))
+        self.found[node.target] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces)
+        self.tangled = self.tangled or f"{node.target}: it makes one output of several"
+        written = [wires[group[0]] for group in module.groups]
+        return _Feature(written, (len(written),))
 
     def convolution(self, node, module, x) -> _Feature:
         if x.flat:
