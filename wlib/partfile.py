@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -77,7 +76,8 @@ def load_part(path: str | os.PathLike, template: Template | Sequence[Template]) 
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name).clone()       # else a view into the file
+                       for name in file.keys()}
     except Exception as problem:       # safetensors raises its own class for damaged files
         raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
     require(header.get("format") == FORMAT, "path", str(path), "a file that save_part wrote")
