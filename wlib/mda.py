@@ -17,6 +17,7 @@ Letters: B images, K classes (rows), P inputs and Q outputs of a layer, T taps o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -396,6 +397,41 @@ def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[in
             asked = share[list(classes)].amax(0, keepdim=True)                 # (1, P)
             scores = torch.maximum(scores, _on_wires(asked, layer.features, wires.wires)[0])
     return scores
+
+
+# ---- all of it in one call ---------------------------------------------------------------------
+class Part(NamedTuple):
+    """A part with the masks it was cut by, and how much of the whole network is in it."""
+
+    network: nn.Module
+    masks: Masks                # {layer: (classes, P) bool}, a row for each of the part's classes
+    channels: dict[str, float]  # the share of its outputs that each layer with masks keeps
+    weights: float              # the share of all weights
+    macs: float                 # the share of an image's multiply-accumulates
+
+
+def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
+         mode: str = "graph", **thresholds) -> Part:
+    """The part of a network that some of its classes need: from the network to the cut in one call.
+
+    `images` (B,C,H,W), `labels` (B,) with at least one image of each of these classes; those of
+    other classes are not looked at. `mode` and `thresholds` (conv, fc, strict) go to `masks`.
+    """
+    wires = wiring.trace(net)
+    classes = check_classes(classes, wires.classes)
+    check_samples(images, labels, wires.classes)
+    missing = sorted(set(classes) - set(labels.tolist()))
+    require(not missing, "labels", f"no image of class {missing[:5]}",
+            "at least one of each of the classes")
+    alone = disassemble(net, {}, classes)        # the same masks as of all classes, for less work
+    found = masks(contributions(alone, *of_classes(images, labels, classes)), mode=mode,
+                  **thresholds)
+    cut = disassemble(alone, found, range(len(classes)))
+    cut.classes = classes
+    small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
+    return Part(cut, found, {
+        name: len(cut.get_submodule(name).weight) / len(net.get_submodule(name).weight)
+        for name in wires.voting}, small.weights / whole.weights, small.macs / whole.macs)
 
 
 def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:
