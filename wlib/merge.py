@@ -3,8 +3,6 @@
 A module of its own, because `wlib.lego` makes it and `wlib.wiring` and `wlib.cutting` know it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 class Merge(nn.Module):
     """(B, columns) → (B, groups): the largest of each group's columns, or their logsumexp."""
 
-    groups: list[list[int]]             # for torch.jit.script, which needs to be told
+    groups: list[list[int]]             # torch.jit.script has to be told, and not in a string
 
     def __init__(self, groups: Sequence[Sequence[int]], how: str):
         super().__init__()
