@@ -12,12 +12,15 @@ With names, only these are tried and nothing is written.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,14 +40,15 @@ CLASSES = 7                 # a number of channels that no inner layer has
 RIGHT = 1e-3                # a right cut differs by rounding, about 1e-6; a wrong one by 0.1 or so
 Cut = tuple[nn.Module, Callable[[], nn.Module]]
 ROUNDS = 3                  # the two cutters take turns; of the seconds the least counts
+LIMIT = 60                  # seconds of the processor for a cut
 
 # The smallest network of each family that takes a small image.
-TORCHVISION = (
+NETWORKS = {"torchvision": (
     "alexnet", "vgg16", "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2",
     "googlenet", "inception_v3", "mobilenet_v2", "mobilenet_v3_small", "densenet121",
     "squeezenet1_1", "mnasnet0_5", "efficientnet_b0", "efficientnet_v2_s", "regnet_x_400mf",
-    "regnet_y_400mf", "shufflenet_v2_x0_5", "convnext_tiny", "vit_b_16", "swin_t", "maxvit_t")
-TIMM = (
+    "regnet_y_400mf", "shufflenet_v2_x0_5", "convnext_tiny", "vit_b_16", "swin_t", "maxvit_t"),
+            "timm": (
     "resnet10t", "resnet26d", "resnet32ts", "resnetblur50", "resnetrs50", "ecaresnet26t",
     "legacy_seresnet18", "legacy_seresnext26_32x4d", "seresnext26ts", "gcresnext26ts",
     "eca_resnext26ts", "skresnet18", "resnest14d", "res2net50_14w_8s", "res2next50",
@@ -62,9 +66,19 @@ TIMM = (
     "efficientnet_cc_b0_4e", "efficientnetv2_rw_t", "tf_efficientnet_b0",
     "tf_mobilenetv3_small_075", "rexnet_100", "repvit_m0_9", "starnet_s1", "fasternet_t0",
     "fastvit_t8", "convmixer_768_32", "inception_next_atto", "convnext_atto", "convnextv2_atto",
-    "edgenext_xx_small", "mambaout_femto")
-SIZES = {"torchvision": 32, "timm": 64, "alexnet": 64, "inception_v3": 96, "maxvit_t": 224, "vit_b_16": 224,
-         "inception_v4": 96, "inception_resnet_v2": 96, "pnasnet5large": 96}
+    "edgenext_xx_small", "mambaout_femto")}
+FAMILIES = {
+    "torchvision.resnet18", "torchvision.resnext50_32x4d", "torchvision.googlenet",
+    "torchvision.mobilenet_v2", "torchvision.densenet121", "torchvision.squeezenet1_1",
+    "torchvision.efficientnet_b0", "torchvision.regnet_y_400mf", "torchvision.shufflenet_v2_x0_5",
+    "torchvision.convnext_tiny", "timm.resnet26d", "timm.seresnext26ts", "timm.ecaresnet26t",
+    "timm.skresnet18", "timm.resnest14d", "timm.res2net50_14w_8s", "timm.nf_resnet26",
+    "timm.gernet_s", "timm.repvgg_a0", "timm.dla34", "timm.dpn48b", "timm.cspresnet50",
+    "timm.ese_vovnet19b_slim", "timm.hgnetv2_b0", "timm.hrnet_w18_small", "timm.xception41",
+    "timm.mobilenetv3_small_050", "timm.mixnet_s", "timm.ghostnet_050", "timm.rexnet_100",
+    "timm.fasternet_t0", "timm.fastvit_t8", "timm.starnet_s1"}
+SIZES = {"torchvision": 32, "timm": 64, "alexnet": 64, "inception_v3": 96, "maxvit_t": 224,
+         "vit_b_16": 224, "inception_v4": 96, "inception_resnet_v2": 96, "pnasnet5large": 96}
 
 
 def build(library: str, name: str) -> tuple[nn.Module, Tensor]:
@@ -83,10 +97,10 @@ def build(library: str, name: str) -> tuple[nn.Module, Tensor]:
 
 
 # ---- the two cutters ---------------------------------------------------------------------------
-def ours(net: nn.Module, x: Tensor, watched: bool = True) -> Cut:
+def ours(net: nn.Module, x: Tensor, watched: bool = True, seed: int = 1) -> Cut:
     """The cut network, and what makes the one that it should equal."""
     wires = wiring.trace(net)
-    scores = torch.rand(wires.wires, generator=torch.Generator().manual_seed(1))
+    scores = torch.rand(wires.wires, generator=torch.Generator().manual_seed(seed))
     keep = selectors.pick(wires, scores, share=0.5)
     return cutting.narrow(net, keep, wires), lambda: zeroed(net, wires, keep)
 
@@ -143,69 +157,154 @@ def without(net: nn.Module, dropped: dict[str, set[int]]) -> nn.Module:
     return net
 
 
-# ---- the table ---------------------------------------------------------------------------------
+# ---- one network -------------------------------------------------------------------------------
+CUTTERS = {"wlib": ours, "Torch-Pruning": theirs}
+
+
+class Judged(NamedTuple):
+    """What came out, its difference or the reason, and the share of the weights that stay."""
+
+    outcome: str                                    # right, wrong, refused or crash
+    words: str
+    kept: float | None = None
+
+
 def examine(library: str, name: str) -> dict:
-    """One row: for either cutter the difference and the seconds, or why there is none."""
+    """What either cutter makes of a network, and its seconds where both are right."""
     net, x = build(library, name)
-    full = net(x)
-    row = {"network": name, "library": library, "weights": sum(p.numel() for p in
-                                                                net.parameters())}
-    for who, cut in (("wlib", ours), ("Torch-Pruning", theirs)):
-        row[who], row[f"{who}: why"], row[f"{who}: weights kept"] = judged(cut, net, x, full)
-    done = {who: cut for who, cut in (("wlib", ours), ("Torch-Pruning", theirs))
-            if row[f"{who}: weights kept"]}
-    seconds = {who: [] for who in done}
-    for _ in range(ROUNDS):
-        for who, cut in done.items():
-            start = time.perf_counter()
-            cut(net, x, watched=False)
-            seconds[who].append(time.perf_counter() - start)
-    return row | {f"{who}: s": min(spent) for who, spent in seconds.items()}
+    row = {"network": name, "library": library,
+           "weights": sum(p.numel() for p in net.parameters())}
+    row |= {who: judged(cut, net, x) for who, cut in CUTTERS.items()}
+    if all(row[who].outcome == "right" for who in CUTTERS):
+        spent = {who: [] for who in CUTTERS}
+        for _ in range(ROUNDS):
+            for who, cut in CUTTERS.items():
+                start = time.process_time()
+                cut(net, x, watched=False)
+                spent[who].append(time.process_time() - start)
+        row["seconds"] = {who: min(seconds) for who, seconds in spent.items()}
+    if row["wlib"].outcome == "right":
+        row["padded"] = padded(net, x)
+    return row
 
 
-def judged(cut, net, x, full) -> tuple[str, str, float]:
-    """right, wrong, refused or crash; why, or the difference; the share of weights that stay."""
+def judged(cut: Callable[..., Cut], net: nn.Module, x: Tensor) -> Judged:
+    """A cut held against the network that it should equal."""
     try:
-        part, truth = cut(net, x)
-    except ValueError as error:
-        refused = str(error).startswith(("net:", "keep:"))
-        return ("refused" if refused else "crash"), worded(error), 0.
+        with limited(LIMIT):
+            part, truth = cut(net, x)
     except Exception as error:                # of any kind: it is what the table is about
-        return "crash", worded(error), 0.
+        refused = type(error) is ValueError and str(error).startswith(("net: ", "keep: "))
+        return Judged("refused" if refused else "crash", worded(error))
     kept = sum(p.numel() for p in part.parameters()) / sum(p.numel() for p in net.parameters())
     try:
         got = part(x)
     except Exception as error:
-        return "crash", f"the part does not run: {worded(error)}", 0.
-    wanted = truth()(x)
-    if got.shape != wanted.shape:
-        return "wrong", f"outputs {tuple(got.shape)}", kept
-    gap, moved = apart(got, wanted), apart(wanted, full)
-    if not moved > RIGHT and kept < 1:
-        return "wrong", f"nothing to see: what it drops moves the logits by {moved:.0e}", kept
-    return ("right" if gap < RIGHT else "wrong"), f"{gap:.0e}", kept
+        return Judged("crash", f"the part does not run: {worded(error)}")
+    full, wanted = net(x), truth()(x)
+    if got.shape != wanted.shape or kept < 1 and apart(wanted, full) < RIGHT:
+        return Judged("wrong", "outputs of another shape, or nothing that a cut would show", kept)
+    gap = apart(got, wanted)
+    return Judged("right" if gap < RIGHT else "wrong", f"{gap:.0e}", kept)
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """End what takes longer, in seconds of the processor."""
+    def late(*_):
+        raise TimeoutError(f"no end within {seconds:g} s")
+
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def worded(error: Exception) -> str:
-    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return (kind + (str(error).strip().splitlines() or [""])[0].removeprefix("net: "))[:300]
+    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+    text = (str(error).strip().splitlines() or [""])[0].removeprefix("net: got ")
+    return kind + text.replace(", want operations that can be cut:", ":")
 
 
-def apart(a, b) -> float:
+def apart(a: Tensor, b: Tensor) -> float:
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
-def main() -> None:
+def padded(net: nn.Module, x: Tensor) -> str:
+    """The difference of two cuts padded into one network from the cuts side by side."""
+    parts = [ours(net, x, seed=seed)[0] for seed in (1, 2)]
+    try:
+        wide = lego.assemble(parts, execution="dense")
+    except ValueError as error:
+        return str(error).partition(": got ")[2].partition(", want")[0]
+    return f"{apart(wide(x), torch.cat([part(x) for part in parts], dim=1)):.0e}"
+
+
+# ---- the tables --------------------------------------------------------------------------------
+def summary(rows: list[dict]) -> list[dict]:
+    """How many networks come out how, for either cutter."""
+    sets = {"torchvision": [r for r in rows if r["library"] == "torchvision"],
+            "timm": [r for r in rows if r["library"] == "timm"],
+            "of these, one of each family": [r for r in rows if f"{r['library']}.{r['network']}"
+                                             in FAMILIES]}
+    return [{"networks of": name, "networks": len(chosen), "cut by": who}
+            | {outcome: sum(r[who].outcome == outcome for r in chosen)
+               for outcome in ("right", "wrong", "refused", "crash")}
+            for name, chosen in sets.items() for who in CUTTERS]
+
+
+def right(rows: list[dict]) -> list[dict]:
+    """What is cut rightly by wlib, beside Torch-Pruning."""
+    table = []
+    for r in rows:
+        if r["wlib"].outcome == "right":
+            own, other = r["wlib"], r["Torch-Pruning"]
+            seconds = r.get("seconds", {})
+            table.append({
+                "network": r["network"], "library": r["library"],
+                "million weights": round(r["weights"] / 1e6, 2), "difference": own.words,
+                "weights kept": f"{own.kept:.0%}", "padded": r["padded"],
+                "Torch-Pruning": other.words if other.outcome == "right" else other.outcome,
+                "it keeps": f"{other.kept:.0%}" if other.outcome == "right" else "–",
+                "s": round(seconds["wlib"], 3) if seconds else "–",
+                "÷ Torch-Pruning's s": round(seconds["wlib"] / seconds["Torch-Pruning"], 2)
+                if seconds else "–"})
+    return table
+
+
+def others(rows: list[dict]) -> list[dict]:
+    """What is not, and why."""
+    return [{"network": r["network"], "library": r["library"], "wlib": r["wlib"].outcome,
+             "why": r["wlib"].words, "Torch-Pruning": r["Torch-Pruning"].outcome}
+            for r in rows if r["wlib"].outcome != "right"]
+
+
+def failures(rows: list[dict]) -> list[dict]:
+    """What Torch-Pruning does not cut rightly, and why."""
+    return [{"network": r["network"], "library": r["library"],
+             "Torch-Pruning": r["Torch-Pruning"].outcome, "why": r["Torch-Pruning"].words}
+            for r in rows if r["Torch-Pruning"].outcome != "right"]
+
+
+def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
+    chosen = [(library, name) for library, all_names in NETWORKS.items() for name in all_names
+              if not names or name in names]
     rows = []
-    for library, names in (("torchvision", TORCHVISION), ("timm", TIMM)):
-        for name in names:
-            if sys.argv[1:] and name not in sys.argv[1:]:
-                continue
-            rows.append(examine(library, name))
-            print(rows[-1], flush=True)
+    for library, name in chosen:
+        rows.append(examine(library, name))
+        print(rows[-1], flush=True)
+    tables = [{"title": title, "command": COMMAND, "rows": made} for title, made in {
+        "Networks cut to half of their channels": summary(rows),
+        "Cut rightly": right(rows), "Not cut": others(rows),
+        "Not cut rightly by Torch-Pruning": failures(rows)}.items() if made]
+    print("\n\n".join(as_text(table["rows"]) for table in tables))
+    if not names:
+        record("models", tables, threads=1)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

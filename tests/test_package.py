@@ -7,8 +7,9 @@ import tomllib
 from importlib import metadata
 
 import pytest
-import wlib
 from conftest import REPOSITORY
+
+import wlib
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 # Modules of the book's machinery; all others are the library.

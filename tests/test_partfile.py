@@ -61,7 +61,7 @@ def test_a_joined_network_of_several_architectures_takes_a_template_for_each(tmp
     assert torch.equal(back(x), joined(x))
     with pytest.raises(ValueError, match="template: got '1 networks', want one, or one for each"):
         load_part(path, [uncut])
-    with pytest.raises(ValueError, match=r"template\.parts\.1\.blocks\.0: got 'Residual', want Gate"):
+    with pytest.raises(ValueError, match=r"parts\.1\.blocks\.0: got 'Residual', want Gate"):
         load_part(path, uncut)
 
 
@@ -95,6 +95,11 @@ def test_a_network_of_the_book_forgets_its_spec(tmp_path):
     part = part_of(net)
     back = load_part(save_part(part, tmp_path / "part"), lambda: nets.build("resnet", classes=3))
     assert not hasattr(back, "spec") and back.image_size == 28
+    both = lego.assemble([part, part])
+    back = load_part(save_part(both, tmp_path / "both"), net)
+    assert not hasattr(back.parts[1], "spec") and back.parts[1].image_size == 28
+    whole = load_part(save_part(net, tmp_path / "whole"), net)
+    assert whole.spec == net.spec                  # an uncut one keeps it
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
@@ -176,5 +181,5 @@ def test_the_header_can_be_read_without_torch(tmp_path):
     path = save_part(part_of(uncut()), tmp_path / "part", names=["cat", "lion"])
     raw = path.read_bytes()
     header = json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-    assert json.loads(header["told"])["names"] == ["cat", "lion"]
+    assert json.loads(header["modules"])[""]["told"]["names"] == ["cat", "lion"]
     assert json.loads(header["modules"])["head"]["settings"]["out_features"] == 2

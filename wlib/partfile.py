@@ -30,8 +30,7 @@ from wlib.merge import Merge
 FORMAT = "wlib part 1"
 WIDTHS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features",
           "normalized_shape", "num_channels", "num_parameters")      # what a cut changes
-TOLD = ("classes", "rescued", "names", "image_size")        # what cutting and joining write down
-HEADER = ("made of", "told", "modules")
+TOLD = ("classes", "rescued", "names", "image_size", "spec")        # what wlib writes there
 Template = nn.Module | Callable[[], nn.Module]
 
 
@@ -49,15 +48,16 @@ def save_part(net: nn.Module, path: str | os.PathLike,
         net.named_parameters(remove_duplicate=False))) - len(list(net.parameters()))
     require(shared == 0, "net", f"{shared} modules or tensors that are used twice",
             "a network whose layers share no weights")
-    told = {key: getattr(net, key) for key in TOLD if hasattr(net, key)}
+    described = {name: _described(module) for name, module in modules.items()}
+    told = described[""]["told"]
     if names is not None:
         require(not isinstance(names, str) and all(isinstance(n, str) for n in names), "names",
                 names, "the names of the outputs")
         outputs = len(told.get("names", told.get("classes", names)))
         require(len(names) == outputs, "names", names, f"a name for each of {outputs} outputs")
-        told["names"] = tuple(names)
-    header = {"format": FORMAT} | dict(zip(HEADER, map(json.dumps, (
-        _made_of(net), told, {name: _described(m) for name, m in modules.items()})), strict=True))
+        told["names"] = list(names)
+    header = {"format": FORMAT, "made of": json.dumps(_made_of(net)),
+              "modules": json.dumps(described)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(net)}
     with files.replacing(path) as new:
         save_file(tensors, new, metadata=header)
@@ -82,16 +82,12 @@ def load_part(path: str | os.PathLike, template: Template | Sequence[Template]) 
         raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
     require(header.get("format") == FORMAT, "path", str(path), "a file that save_part wrote")
     try:
-        made_of, told, modules = (json.loads(header[key]) for key in HEADER)
+        made_of, modules = json.loads(header["made of"]), json.loads(header["modules"])
     except (KeyError, json.JSONDecodeError) as problem:
         raise ValueError(f"path: {path} has a damaged header ({problem})") from problem
     net = _put_together(made_of, _templates(template, _count(made_of)))
     _fit(net, modules)
     _fill(net, tensors)
-    for key, value in told.items():
-        setattr(net, key, _tuples(value))
-    if "spec" in net.__dict__:         # it says how wide the uncut network is
-        del net.spec
     return net.eval()
 
 
@@ -134,24 +130,26 @@ def _templates(template, count: int) -> Iterator[nn.Module]:
 
 # ---- modules and their settings ----------------------------------------------------------------
 def _described(module: nn.Module) -> dict[str, Any]:
-    """A module's class, its settings as JSON has them, and the children it was left without."""
-    settings = {key: _lists(value) for key, value in vars(module).items() if _simple(value)
-                and not key.startswith("_") and key not in ("training", *TOLD)}
-    return {"class": type(module).__name__, "settings": settings,
+    """A module's class and settings, what was told of it, and the children it was left without."""
+    own = {key: _lists(value) for key, value in vars(module).items()
+           if _simple(value) and not key.startswith("_") and key != "training"}
+    told = {key: own.pop(key) for key in TOLD if key in own}
+    return {"class": type(module).__name__, "settings": own, "told": told,
             "without": [key for key, child in module._modules.items() if child is None]}
 
 
 def _simple(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and _simple(list(value.values()))
     return all(map(_simple, value)) if isinstance(value, (list, tuple)) else isinstance(
         value, (bool, int, float, str, type(None)))
 
 
-def _lists(value: Any) -> Any:
-    return list(map(_lists, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _lists(value: Any, kind: type = list) -> Any:
+    """A value as JSON has it, or with `kind` tuple as it was."""
+    if isinstance(value, dict):
+        return {key: _lists(one, kind) for key, one in value.items()}
+    return kind(_lists(one, kind) for one in value) if isinstance(value, (list, tuple)) else value
 
 
 def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
@@ -166,9 +164,14 @@ def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
             if child in module._modules:
                 module._modules[child] = None
         own = _described(module)["settings"]
+        for key in TOLD:
+            if isinstance(vars(module).get(key), dict):
+                del vars(module)[key]  # a spec says how wide the uncut network is
+        for key, value in told["told"].items():
+            setattr(module, key, _lists(value, tuple))
         for key, value in told["settings"].items():
             if key in WIDTHS:
-                setattr(module, key, _tuples(value))
+                setattr(module, key, _lists(value, tuple))
             elif not isinstance(module, Merge):
                 require(own.get(key, value) == value, f"{where}.{key}", own.get(key),
                         f"{value}, as in the file")
