@@ -91,8 +91,10 @@ def build(library: str, name: str) -> tuple[nn.Module, Tensor]:
         net = getattr(models, name)(num_classes=CLASSES, **settings)
     size, g = SIZES.get(name, SIZES[library]), torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in net.parameters():           # what starts at 0 would hide what it scales
-            parameter.copy_(torch.rand(parameter.shape, generator=g) + 0.5)
+        for tensor in net.parameters():              # what starts at 0 would hide what it scales
+            drawn = torch.rand(tensor.shape, generator=g) + 0.5
+            tensor.copy_(drawn if tensor.ndim < 2 or len(tensor) == 1 or tensor[0].numel() < 100
+                         else (drawn - 1) * tensor[0].numel() ** -0.5)
     return lived(net), torch.randn(2, 3, size, size, generator=g)
 
 

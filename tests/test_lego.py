@@ -280,7 +280,8 @@ def test_bad_input_is_refused_before_work_starts():
             (lambda: lego.assemble([lenet, "lenet"]), "parts"),
             (lambda: lego.assemble([lenet, nets.build("lenet", channels=3)]), "channels of 3"),
             (lambda: lego.assemble([lenet, nets.build("lenet", size=32)]), "image size of 32"),
-            (lambda: lego.assemble([Normal(0.5), Normal(0.4)]), r"parts\[1\].*normalization"),
+            (lambda: lego.assemble([Normal(0.5), Normal(0.4)], execution="dense"),
+             r"parts\[1\].*another tensor mean"),
             (lambda: lego.assemble([lenet], execution="sparse"), "execution"),
             (lambda: lego.assemble([lenet], scales=[1, 2]), "scales"),
             (lambda: lego.assemble([lenet], scales=[-1]), "positive"),
@@ -291,8 +292,10 @@ def test_bad_input_is_refused_before_work_starts():
             (lambda: lego.assemble([lenet], merge="mean"), "merge"),
             (lambda: lego.scaling(Fixed(), Z, Y, "softmax"), "kind"),
             (lambda: lego.scaling(Fixed(), Z, Y + 1), "labels"),
-            (lambda: lego.scaled(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten()), 1.0),
-             "last layer")]:
+            (lambda: lego.scaled(nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(1)), 1.0),
+             "last layer"),
+            (lambda: lego.scaled(nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1),
+                                               nn.Flatten()), 1.0), "last layer")]:
         with pytest.raises(ValueError, match=words):
             call()
 

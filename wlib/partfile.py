@@ -24,13 +24,10 @@ from torch import Tensor, nn
 
 from wlib import files
 from wlib.check import require
-from wlib.lego import SideBySide
+from wlib.lego import OURS, WIDTHS, SideBySide
 from wlib.merge import Merge
 
 FORMAT = "wlib part 1"
-WIDTHS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features",
-          "normalized_shape", "num_channels", "num_parameters")      # what a cut changes
-TOLD = ("classes", "rescued", "names", "image_size", "spec")        # what wlib writes there
 Template = nn.Module | Callable[[], nn.Module]
 
 
@@ -133,7 +130,7 @@ def _described(module: nn.Module) -> dict[str, Any]:
     """A module's class and settings, what was told of it, and the children it was left without."""
     own = {key: _lists(value) for key, value in vars(module).items()
            if _simple(value) and not key.startswith("_") and key != "training"}
-    told = {key: own.pop(key) for key in TOLD if key in own}
+    told = {key: own.pop(key) for key in sorted(OURS) if key in own}
     return {"class": type(module).__name__, "settings": own, "told": told,
             "without": [key for key, child in module._modules.items() if child is None]}
 
@@ -164,7 +161,7 @@ def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
             if child in module._modules:
                 module._modules[child] = None
         own = _described(module)["settings"]
-        for key in TOLD:
+        for key in OURS:
             if isinstance(vars(module).get(key), dict):
                 del vars(module)[key]  # a spec says how wide the uncut network is
         for key, value in told["told"].items():

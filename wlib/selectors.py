@@ -48,7 +48,7 @@ def mean_activation(net: nn.Module, images: Tensor) -> Tensor:
     def watch(name, module, x):
         layer = wires.layers[name]
         if layer.reads is not None:
-            size = _per_channel(x.abs(), layer).mean(2).sum(0)                 # (P,)
+            size = wiring.per_channel(x.abs(), layer).mean(2).sum(0)                 # (P,)
             total.index_add_(0, layer.reads, size.double().cpu())
             meetings.index_add_(0, layer.reads, torch.full((len(layer.reads),), float(len(x)),
                                                            dtype=torch.float64))
@@ -83,7 +83,7 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
                                              list(inputs.values()))
                 for (name, a), slope in zip(inputs.items(), slopes, strict=True):
                     layer = wires.layers[name]
-                    effect = _per_channel(a.detach() * slope, layer).sum(2).abs().sum(0)
+                    effect = wiring.per_channel(a.detach() * slope, layer).sum(2).abs().sum(0)
                     total.index_add_(0, layer.reads, effect.double().cpu())
     finally:
         for hook in hooks:
@@ -132,18 +132,13 @@ def _of_filters(net: nn.Module, score: Callable[[Tensor], Tensor]) -> Tensor:
     return total / writers.clamp(min=1)
 
 
-def _per_channel(x: Tensor, layer: wiring.Layer) -> Tensor:
-    """(B,P,places) of a layer's input: a map, or features that were flattened from one."""
-    return x.reshape(len(x), len(layer.reads), -1)
-
-
 # ---- choices -----------------------------------------------------------------------------------
 def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
          share: float | None = None) -> Tensor:
     """The wires to keep (n,): the best of every stream, at least one.
 
     As many as `like` (n,) bool keeps there, with its outputs; or a `share` in (0, 1] of them, with
-    all outputs. Ties go to the lower wire.
+    all outputs. Pinned wires come first, ties go to the lower wire.
     """
     require((like is None) != (share is None), "like, share", (like is None, share),
             "one of the two")
@@ -152,7 +147,8 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
     require(like is None or (like.dtype == torch.bool and like.shape == scores.shape), "like",
             like, f"a bool for each of {wires.wires} wires")
     require(share is None or 0 < share <= 1, "share", share, "a share in (0, 1]")
-    keep = torch.zeros(wires.wires, dtype=torch.bool)
+    keep = wires.pinned.clone()
+    scores = scores.masked_fill(wires.pinned, torch.inf)
     for stream in range(int(wires.streams.max()) + 1):
         members = (wires.streams == stream).nonzero().flatten()
         count = round(share * len(members)) if like is None else int(like[members].sum())
