@@ -72,6 +72,13 @@ class Renamed(nn.Conv2d):
         super().__init__(3, width, 3)
 
 
+class Called(nn.Linear):
+    """The base's computation, called by hand as timm does."""
+
+    def forward(self, x):
+        return F.linear(x, self.weight, bias=self.bias)
+
+
 class ActNorm(nn.BatchNorm2d):
     """A BatchNorm with its activation, as timm writes it."""
 
@@ -120,6 +127,10 @@ CUT = {
     "batch folded": Small(lambda s, x: s.fc3(F.relu(s.fc(seen(s, x.view(-1, 3, 8, 8))))),
                           fc3=nn.Linear(4, 3)),
     "subclass": Small(lambda s, x: s.fc(F.relu(s.r(x)).mean((2, 3))), r=Renamed(8)),
+    "layers called by hand": Small(lambda s, x: s.e(s.d(seen(s, x))), d=Called(8, 6),
+                                   e=Called(6, 4)),
+    "if on the image's size": Small(lambda s, x: s.fc(seen(s, F.interpolate(x, scale_factor=2)
+                                                           if x.shape[-1] < 4 else x))),
     "activated norm": Small(lambda s, x: s.fc(s.n(s.c(x)).mean((2, 3))), n=ActNorm(8)),
     "one slope": Small(lambda s, x: s.fc(s.p(s.c(x)).mean((2, 3))), p=nn.PReLU()),
     "slopes": Small(lambda s, x: s.fc(s.p(s.c(x)).mean((2, 3))), p=nn.PReLU(8)),
@@ -161,6 +172,7 @@ CUT = {
                                               .mean((2, 3))), d=nn.Conv2d(8, 6, 1),
                            e=nn.Conv2d(8, 8, 1), fc2=nn.Sequential(
                                nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))),
+    "all channels by their number": Small(lambda s, x: s.fc(lit(s, x)[:, :8].mean((2, 3)))),
     "chunks": Small(lambda s, x: s.last(s.e((h := s.d(lit(s, x)).chunk(2, 1))[0] * h[1]).mean(
         (2, 3))),
                     d=nn.Conv2d(8, 6, 1), e=nn.Conv2d(3, 7, 1), last=nn.Linear(7, 4)),
@@ -224,6 +236,8 @@ REFUSED = {
     "length": (Small(lambda s, x: s.fc(seen(s, x)) * len(x)), r"x\.shape\[0\]"),
     "loop": (Small(lambda s, x: torch.stack([s.fc(seen(s, y[None])) for y in x])), "loops over"),
     "data": (Small(lambda s, x: s.fc(seen(s, x)) if x.sum() > 0 else x), "look at data"),
+    "other ways by size": (Small(lambda s, x: s.fc(seen(s, x)) if x.shape[-1] < 99 else s.g(
+        seen(s, x)), g=nn.Linear(8, 4)), "another size"),
     "hooked": (Small(lambda s, x: s.fc(seen(s, x))), "hooks"),
 }
 REFUSED["hooked"][0].c.register_forward_hook(lambda m, i, o: 2 * o)
@@ -382,3 +396,78 @@ def test_images_of_the_wanted_classes_are_enough():
         torch.testing.assert_close(a(x), b(x))
     with pytest.raises(ValueError, match="classes of the masks"):
         mda.disassemble(net, some, [0, 1])
+
+
+# ---- networks with names, devices and types of their own ----------------------------------------
+def test_names_that_the_network_uses_itself_stay_its_own():
+    class Named(Small):
+        def __init__(self):
+            super().__init__(lambda s, x: s.classes(seen(s, x)))
+            self.classes, self.spec, self.image_size = nn.Linear(8, 4), "mine", "any"
+
+    net, x = lived(Named()), torch.rand(2, 3, 8, 8)
+    part = mda.disassemble(net, {}, [0, 2])
+    assert part.classes.out_features == 2 and part.spec == "mine" and part.image_size == "any"
+    again = mda.disassemble(part, {}, [1])
+    torch.testing.assert_close(again(x), net(x)[:, [2]])
+    joined = lego.assemble([part, part], execution="dense")
+    torch.testing.assert_close(joined(x), torch.cat([part(x)] * 2, 1))
+
+
+def test_a_joined_network_does_not_say_that_it_is_its_first_part():
+    net = net_of("residual")
+    parts = [mda.disassemble(net, {}, c) for c in ([0, 1], [2, 3])]
+    joined = lego.assemble(parts, execution="dense")
+    assert not hasattr(joined, "classes") and not hasattr(joined, "rescued")
+    assert mda.disassemble(joined, {}, [3]).classes == (3,)
+    assert mda.disassemble(parts[1], {}, [1]).classes == (1,)
+
+
+def test_linear_layers_over_places_give_what_they_contribute():
+    class Places(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c, self.flat = nn.Conv2d(3, 6, 1), nn.Flatten(2)
+            self.one, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x):                    # 16 places of 6 features
+            return self.head(F.relu(self.one(self.flat(self.c(x)).transpose(1, 2))).mean(1))
+
+    net = lived(Places())
+    x, y = torch.randn(9, 3, 4, 4), torch.arange(9) % 3
+    found = mda.contributions(net, x, y)["one"]
+    s = (net.c(x).flatten(2).sum(2)[:, None] * net.one.weight).detach()  # (B, Q, P)
+    torch.testing.assert_close(found, torch.stack([s[y == k].relu().sum(0) for k in range(3)]),
+                               rtol=1e-4, atol=1e-4)
+    masks = mda.masks(mda.contributions(net, x, y), mode="graph")
+    assert mda.disassemble(net, masks, [0])(x).shape == (9, 1)
+
+
+def test_an_image_that_is_too_small_is_refused_by_torch_itself():
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        mda.contributions(net_of("residual"), torch.rand(4, 3, 2, 2), torch.arange(4))
+
+
+def test_arguments_with_defaults_are_taken_at_them():
+    class Optional(Small):
+        def forward(self, x, return_features=False, scale=2.0):
+            h = seen(self, x)
+            return (self.fc(h), h) if return_features else self.fc(h * scale)
+
+    net, x = lived(Optional(None)), torch.rand(2, 3, 8, 8)
+    part = mda.disassemble(net, {}, [1, 2])
+    torch.testing.assert_close(part(x), net(x)[:, 1:3])
+    assert part(x, return_features=True)[1].shape == (2, 8)
+
+
+def test_a_head_for_training_alone_is_left_out_and_weights_that_serve_stay():
+    class Auxiliary(Small):
+        def forward(self, x):
+            h = seen(self, x) * self.gain["all"]
+            return (self.fc(h), self.aux(h)) if self.training else self.fc(h)
+
+    net = lived(Auxiliary(None, aux=nn.Linear(8, 4), gain=nn.ParameterDict(
+        {"all": param(8)})))
+    part, x = mda.disassemble(net, {}, [0, 1]), torch.rand(2, 3, 8, 8)
+    assert part.aux is None and net.aux is not None and part.gain["all"].shape == (8,)
+    torch.testing.assert_close(part(x), net(x)[:, :2])

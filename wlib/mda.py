@@ -402,8 +402,8 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
         images = cutcheck.noise(net, wires) if images is None else images
         if images is not None:
             cutcheck.check(net, part, wires, keep, images)
-    own = hasattr(net, "classes") and not hasattr(net, "rescued")
-    if not own:
+    ours = hasattr(net, "rescued") and isinstance(net.classes, tuple)
+    if ours or not hasattr(net, "classes"):
         part.classes = classes if head == "pruned" else tuple(range(wires.classes))
     part.rescued = rescued
     names = getattr(net, "names", None)          # of a joined network

@@ -51,8 +51,10 @@ def mixing(net: nn.Module) -> tuple[str, str] | None:
                  if isinstance(m, kind)), None)
 
 
-def graph(net: nn.Module) -> Tracer:
+def graph(net: nn.Module, decide: bool = False) -> Tracer:
     """The tracer after its work: `.graph`, and `.reached`, the modules that evaluation runs.
+
+    A branch on the image's size goes as `decide` says, and `.decided` tells that there was one.
 
     `ValueError` names the module that cannot be traced and says why.
     """
@@ -63,7 +65,7 @@ def graph(net: nn.Module) -> Tracer:
         require(not isinstance(module, LazyModuleMixin) or not module.has_uninitialized_params(),
                 "net", _named(name, module), "layers that have their weights: call the network "
                 "on an image once")
-    tracer = Tracer()
+    tracer = Tracer(decide)
     try:
         tracer.graph = tracer.trace(_private(net))
     except Exception as error:        # whatever the network's own code raises on a symbolic image
@@ -82,10 +84,30 @@ def _named(name: str, module: nn.Module) -> str:
     return f"{name or 'the network'} ({type(module).__name__})"
 
 
+COPYING = ("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+OF_A_MODULE = set(vars(nn.Module()))             # its own books: hooks, parameters, modules
+
+
 def hull(net: nn.Module) -> nn.Module:
-    """A copy of the modules that shares all of their tensors."""
-    return copy.deepcopy(net, {id(t): t for m in net.modules() for own in tensors_of(m)
-                               for t in own.values() if isinstance(t, Tensor)})
+    """A copy of the modules that shares all of their tensors: `copy.deepcopy`, but quick."""
+    modules = list(net.modules())
+    memo = {id(t): t for m in modules for own in tensors_of(m) for t in own.values()
+            if isinstance(t, Tensor)}
+    if any(getattr(type(m), name, None) is not getattr(nn.Module, name, None)
+           for m in modules for name in COPYING):
+        return copy.deepcopy(net, memo)          # a module that is copied in a way of its own
+    twins = {id(m): type(m).__new__(type(m)) for m in modules}
+    memo |= twins
+    for module in modules:
+        own = vars(twins[id(module)])
+        for name, value in vars(module).items():
+            if name not in OF_A_MODULE:
+                own[name] = copy.deepcopy(value, memo)
+            elif name == "_modules":
+                own[name] = {key: twins.get(id(child)) for key, child in value.items()}
+            else:
+                own[name] = value.copy() if hasattr(value, "copy") else value
+    return twins[id(net)]
 
 
 def tensors_of(module: nn.Module) -> tuple[dict, ...]:
@@ -124,9 +146,10 @@ class Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self):
+    def __init__(self, decide: bool = False):
         super().__init__()
-        self.failed, self.reached = "", {""}
+        self.failed, self.reached, self.decide, self.decided = "", {""}, decide, False
+        self.entered: dict[str, fx.Node] = {}        # what a module was called with
 
     def is_leaf_module(self, module, name):
         return (base(module) is not None and not isinstance(module, nn.Sequential)
@@ -140,6 +163,7 @@ class Tracer(fx.Tracer):
     def call_module(self, module, forward, args, kwargs):
         name = self.path_of_module(module)
         inside = module.named_modules() if self.is_leaf_module(module, name) else [("", module)]
+        self.entered[name] = getattr(args[0], "node", None) if args else None
         self.reached.update(f"{name}.{own}".rstrip(".") for own, _ in inside)
         try:
             return super().call_module(module, forward, args, kwargs)
@@ -152,4 +176,18 @@ class Tracer(fx.Tracer):
         while frame.f_globals.get("__name__", "").startswith("torch.fx"):
             frame = frame.f_back
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        return True if line.lstrip().startswith("assert ") else super().to_bool(obj)
+        if line.lstrip().startswith("assert "):
+            return True
+        if _of_sizes(obj.node):
+            self.decided = True
+            return self.decide
+        return super().to_bool(obj)
+
+
+def _of_sizes(node: fx.Node) -> bool:
+    """Whether a value is computed from sizes alone, and not from what is in a tensor."""
+    if node.op == "call_method" and node.target in ("size", "dim", "ndimension") or (
+            node.target is getattr and node.args[1] in ("shape", "ndim")):
+        return True
+    plain = getattr(node.target, "__module__", "") in ("_operator", "math", "builtins")
+    return bool(plain and node.all_input_nodes) and all(map(_of_sizes, node.all_input_nodes))

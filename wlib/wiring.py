@@ -113,25 +113,44 @@ def trace(net: nn.Module) -> Wiring:
     `ValueError` names the module that cannot be cut and says why.
     """
     require(isinstance(net, nn.Module), "net", net, "an nn.Module")
-    return _finished(net, Walk(net, tracing.graph(net)))
+    traced = tracing.graph(net)
+    wires = _finished(net, Walk(net, traced))
+    if traced.decided:                           # by the size of the image, which is not known
+        other = _finished(net, Walk(net, tracing.graph(net, decide=True)))
+        require(_same(wires, other), "net", f"{type(net).__name__}, whose channels go other ways "
+                "for images of another size", "one way for all images")
+    return wires
+
+
+def _same(a: Wiring, b: Wiring) -> bool:
+    """Whether two wirings differ in nothing that a cut depends on."""
+    def plain(value):
+        if isinstance(value, (Layer, Vector)):
+            return [plain(v) for v in vars(value).values()]
+        return value.tolist() if isinstance(value, Tensor) else value
+
+    return all([(k, plain(v)) for k, v in getattr(a, own).items()]
+               == [(k, plain(v)) for k, v in getattr(b, own).items()] for own in
+               ("layers", "vectors")) and all(plain(getattr(a, own)) == plain(getattr(b, own))
+                                              for own in ("outputs", "pinned", "softmax"))
 
 
 def _finished(net: nn.Module, walk: Walk) -> Wiring:
     """Wires get their final numbers, in order of appearance; those that no layer has are gone."""
-    of_layers = [w for layer in walk.found.values()
-                 for w in [*(layer["reads"] or ()), *layer["writes"]]]
-    roots: dict[int, int] = {}
-    for w in sorted(of_layers):
-        roots.setdefault(walk.root(w), len(roots))
+    root = [walk.root(w) for w in range(len(walk.parent))]
+    of_layers = {root[w] for layer in walk.found.values()
+                 for w in [*(layer["reads"] or ()), *layer["writes"]]}
+    roots = {wire: i for i, wire in enumerate(sorted(of_layers))}
+    table = torch.tensor([roots.get(r, -1) for r in root])
 
     def final(wires):
-        return None if wires is None else torch.tensor([roots[walk.root(w)] for w in wires])
+        return None if wires is None else table[torch.tensor(wires)]
 
     layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
                                    for k, v in parts.items()})
               for name, parts in walk.found.items()}
     pinned = torch.zeros(len(roots), dtype=torch.bool)
-    pinned[[roots[r] for r in map(walk.root, walk.pinned) if r in roots]] = True
+    pinned[[roots[root[w]] for w in walk.pinned if root[w] in roots]] = True
     own = [name for name, m in net.named_modules()
            if name and next(m.parameters(recurse=False), None) is not None]
     return Wiring(
@@ -143,7 +162,7 @@ def _finished(net: nn.Module, walk: Walk) -> Wiring:
         pinned, tuple(f"{what}: {why}" for what, why in walk.whole),
         {path: Vector(axis, final(wires), pieces)
          for path, (axis, wires, pieces) in walk.vectors.items()
-         if all(walk.root(w) in roots for w in wires)},
+         if all(root[w] in roots for w in wires)},
         walk.result.last, walk.tangled)
 
 
