@@ -105,11 +105,13 @@ def lived(net, seed=0):
                 if module.bias is not None:
                     module.bias.copy_(torch.randn(module.bias.shape, generator=g) * 0.2)
             elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-                shape = module.running_mean.shape
-                module.running_mean.copy_(torch.randn(shape, generator=g) * 0.3)
-                module.running_var.copy_(torch.rand(shape, generator=g) + 0.5)
-                module.weight.copy_(torch.rand(shape, generator=g) + 0.5)
-                module.bias.copy_(torch.randn(shape, generator=g) * 0.3)
+                shape = (module.num_features,)
+                if module.track_running_stats:
+                    module.running_mean.copy_(torch.randn(shape, generator=g) * 0.3)
+                    module.running_var.copy_(torch.rand(shape, generator=g) + 0.5)
+                if module.affine:
+                    module.weight.copy_(torch.rand(shape, generator=g) + 0.5)
+                    module.bias.copy_(torch.randn(shape, generator=g) * 0.3)
     return net.eval()
 
 
@@ -122,7 +124,7 @@ def some(net_or_classes, per_class=3, shape=(2, 6, 6), seed=0):
 
 
 def zeroed(net, wires, keep):
-    """The uncut network with the dropped channels zeroed where they are read."""
+    """A copy of the uncut network with the dropped channels zeroed where they are read."""
     net = copy.deepcopy(net)
     for layer in wires.layers.values():
         if layer.reads is not None and layer.kind != "norm":
@@ -130,7 +132,7 @@ def zeroed(net, wires, keep):
 
             def zero(module, inputs, stays=stays):
                 x = inputs[0]
-                return x * (stays[:, None, None] if x.ndim == 4 else stays)
+                return x * (stays[:, None, None] if isinstance(module, nn.Conv2d) else stays)
 
             net.get_submodule(layer.name).register_forward_pre_hook(zero)
     return net
@@ -143,7 +145,7 @@ def drawn_keep(wires, seed, share=0.6):
         if not keep[layer.writes].any():
             keep[layer.writes[0]] = True
     keep[wires.outputs] = True
-    return keep
+    return keep | wires.pinned
 
 
 def found(net, mode="graph", seed=0, **settings):

@@ -379,3 +379,33 @@ def test_bad_input_is_refused_before_work_starts(chain):
                                      [0]), "GroupNorm")]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@fewer
+@given(drawn, st.permutations(range(4)), st.sampled_from(["graph", "official"]))
+def test_a_part_in_one_call_is_the_part_that_masks_of_all_classes_give(net, order, mode):
+    """Only the wanted classes' images are looked at, and the restricted network gives the same."""
+    classes, (x, y) = order[:2], some(4)
+    wanted = mda.disassemble(net, found(net, mode), classes)
+    x[~torch.isin(y, torch.tensor(classes))] = 9.0
+    got = mda.part(net, x, y, classes, mode=mode)
+    of_classes = x[torch.isin(y, torch.tensor(classes))]
+    torch.testing.assert_close(got.network(of_classes), wanted(of_classes), rtol=1e-5, atol=1e-5)
+    assert str(got.network) == str(wanted)
+    assert got.network.classes == wanted.classes == tuple(sorted(classes))
+    assert got.weights == pytest.approx(cutting.cost(wanted, x[0]).weights
+                                        / cutting.cost(net, x[0]).weights)
+    assert got.channels["head"] == 0.5 and 0 < min(got.channels.values())
+    assert not got.masks["head"][[c for c in range(4) if c not in classes]].any()
+
+
+def test_a_part_in_one_call_by_hand(chain):
+    """Of the four hidden units class 0 needs the last alone (see the chain's masks above)."""
+    got = mda.part(chain, SAMPLES, torch.arange(3), [0])
+    assert got.masks["2"].int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert got.channels == {"0": 1 / 4, "2": 1 / 3}
+    assert got.weights == got.macs == (1 * 3 + 1 * 1) / (4 * 3 + 3 * 4)
+    with pytest.raises(ValueError, match=r"labels: got 'no image of class \[1\]', want at least"):
+        mda.part(chain, SAMPLES[[0, 2]], torch.tensor([0, 2]), [0, 1])
+    with pytest.raises(ValueError, match="classes"):
+        mda.part(chain, SAMPLES, torch.arange(3), [5])

@@ -126,6 +126,26 @@ def test_a_budget_of_operations_is_used_and_kept(vgg):
     assert torch.equal(tiny, selectors.pick(wiring.trace(vgg), scores, share=1e-9))
 
 
+@pytest.mark.filterwarnings("ignore")                # what Torch-Pruning calls is deprecated
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_scores_of_other_types_of_numbers_are_the_same_scores(vgg, dtype):
+    x, y = some(4, 3, (2, 8, 8))
+    ways = {"l1": selectors.l1, "median": selectors.geometric_median,
+            "activation": lambda n: selectors.mean_activation(n, x),
+            "taylor": lambda n: selectors.taylor(n, x, y)}
+    try:
+        import torch_pruning  # noqa: F401
+        ways["group norm"] = lambda n: selectors.group_norm(n, x[0])
+    except ImportError:
+        pass
+    wanted = {name: score(vgg) for name, score in ways.items()}
+    other = vgg.to(dtype)
+    for name, score in ways.items():
+        near = 1e-4 if dtype == torch.float64 else 0.1
+        torch.testing.assert_close(score(other), wanted[name], rtol=near,
+                                   atol=near * wanted[name].max().item())
+
+
 def test_random_scores_depend_on_the_seed_alone(vgg):
     a, b, c = (selectors.random(vgg, seed) for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)

@@ -20,14 +20,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from wlib.check import require
+from wlib.merge import Merge
+from wlib.tracing import hull, tensors_of
 from wlib.wiring import Layer, Wiring, evaluating, trace
 
 
 def narrow(net: nn.Module, keep: Tensor, wiring: Wiring | None = None) -> nn.Module:
     """A copy of the network with the kept wires alone: same class, narrower layers.
 
-    `keep` is bool (n,), a wire each. Every layer must keep an input and an output. Modules that
-    evaluation does not reach (GoogLeNet's auxiliary heads) are left out of the copy.
+    `keep` is bool (n,), a wire each. Every layer must keep an input and an output, and pinned wires
+    stay. Modules that evaluation does not reach (GoogLeNet's auxiliary heads) are left out of the
+    copy. `wlib.cutcheck` holds a part against the network with the dropped channels set to zero.
     """
     wiring = trace(net) if wiring is None else wiring
     keep = torch.as_tensor(keep).cpu()
@@ -36,21 +39,48 @@ def narrow(net: nn.Module, keep: Tensor, wiring: Wiring | None = None) -> nn.Mod
     for layer in wiring.layers.values():
         require(bool(keep[layer.writes].any()), "keep", f"no output of {layer.name}",
                 "at least one channel of every layer")
-    part = copy.deepcopy(net)
+    require(bool(keep[wiring.pinned].all()), "keep", "no wire that is pinned",
+            f"all of them, for {'; '.join(wiring.whole[:3])}")
+    part = hull(net)
     for name in wiring.unused:
         parent, _, last = name.rpartition(".")
         setattr(part.get_submodule(parent), last, None)
-    spec = part.__dict__.pop("spec", {})         # it says how wide the uncut network is
-    if "size" in spec:
-        part.image_size = spec["size"]
+    if isinstance(part.__dict__.get("spec"), dict):
+        spec = part.__dict__.pop("spec")         # it says how wide the uncut network is
+        if "size" in spec:
+            part.image_size = spec["size"]
     for name, layer in wiring.layers.items():
         _slice(part.get_submodule(name), layer, keep)
+    for path, vector in wiring.vectors.items():
+        owner, _, name = path.rpartition(".")
+        module = part.get_submodule(owner)
+        _take(module, name, keep[vector.wires].nonzero().flatten(), vector.axis)
+        if isinstance(module, nn.PReLU):
+            module.num_parameters = len(module.weight)
+    _own_the_rest(net, part)
     return part
+
+
+def _own_the_rest(net: nn.Module, part: nn.Module) -> None:
+    """Copies of the tensors that were not cut: the part shares none with the network."""
+    shared = {id(t) for m in net.modules() for own in tensors_of(m) for t in own.values()
+              if isinstance(t, Tensor)}
+    copies: dict[int, Tensor] = {}
+    for module in part.modules():
+        for own in tensors_of(module):
+            for name, tensor in own.items():
+                if id(tensor) in shared:
+                    own[name] = copies.setdefault(
+                        id(tensor), copy.deepcopy(tensor) if tensor.is_leaf else
+                        tensor.detach().clone())
 
 
 def _slice(module: nn.Module, layer: Layer, keep: Tensor) -> None:
     rows = keep[layer.features if layer.kind == "norm" else layer.writes].nonzero().flatten()
     columns = None if layer.reads is None else keep[layer.features].nonzero().flatten()
+    if isinstance(module, Merge):
+        module.narrow(keep[layer.writes])
+        return
     if layer.kind == "norm":
         module.num_features = len(rows)
         for name in ("weight", "bias", "running_mean", "running_var"):

@@ -20,15 +20,22 @@ class StoreWarning(RuntimeWarning):
     """What the store cannot do here; values are right all the same."""
 
 
-def write_atomic(path: Path, text: str) -> Path:
-    """Write a text so that a reader sees the old file or the new one, never a part."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` once all is written and is gone otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> Path:
+    """Write a text so that a reader sees the old file or the new one, never a part."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from wlib import wiring
+from wlib import cutcheck, wiring
 from wlib.check import require, require_one_of
+from wlib.merge import Merge
 from wlib.wiring import Layer, Wiring, check_samples
 
 SCALINGS = ("class", "source", "temperature", "z-score")
@@ -59,6 +60,7 @@ def scaling(net: nn.Module, images: Tensor, labels: Tensor, kind: str = "class")
     count = wiring.trace(net).classes
     check_samples(images, labels, count)
     z, labels = wiring.logits(net, images), labels.cpu()                       # (B, K)
+    require(bool(z.isfinite().all()), "net", "outputs that are not finite", "finite weights")
     winning, answer = z.max(1)
     right = answer == labels
     overall = _usable(winning[right].mean(), torch.tensor(1.0))
@@ -114,7 +116,7 @@ def scaled(part: nn.Module, scale: Scale | float) -> nn.Module:
     require(bool((scale.factor > 0).all() and scale.factor.isfinite().all()
                  and scale.shift.isfinite().all()), "scale", scale.factor.tolist(),
             "positive, finite factors")
-    part = copy.deepcopy(part)
+    part = copy.deepcopy(part)                   # a weight that two layers hold was refused
     head = part.get_submodule(wires.head)
     factor, shift = scale.factor.to(head.weight), scale.shift.to(head.weight)
     with torch.no_grad():
@@ -135,28 +137,15 @@ class SideBySide(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([part(x) for part in self.parts], dim=1)
-
-
-class Merge(nn.Module):
-    """Outputs that mean the same class become one: the largest of them, or their logsumexp."""
-
-    def __init__(self, groups: Sequence[Sequence[int]], how: str):
-        super().__init__()
-        self.groups, self.how = tuple(map(tuple, groups)), how
-
-    def forward(self, z: Tensor) -> Tensor:
-        columns = [z[:, list(group)] for group in self.groups]
-        reduce = torch.logsumexp if self.how == "logsumexp" else torch.amax
-        return torch.stack([reduce(c, 1) for c in columns], dim=1)
-
-    def extra_repr(self) -> str:
-        return f"{len(self.groups)} classes by {self.how}"
+        logits: list[Tensor] = []                # a loop, for torch.jit.script
+        for part in self.parts:
+            logits.append(part(x))
+        return torch.cat(logits, dim=1)
 
 
 def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None = None,
              execution: str = "grouped", names: Sequence[Sequence[str]] | None = None,
-             merge: str = "keep") -> nn.Module:
+             merge: str = "keep", images: Tensor | None = None, check: bool = True) -> nn.Module:
     """One network of several parts; its outputs are the parts' outputs in order.
 
     `scales` has one for each part (`scaling`). execution="grouped" runs the parts side by side,
@@ -165,7 +154,10 @@ def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None 
     learn when it is trained. `names` are the parts' class names; with merge="max" or "logsumexp"
     outputs of one name become one. The result's `names` say what its outputs are.
 
-    All parts must take the same images: channels, size and normalization. The parts are copied.
+    All parts must take the same images, channels and size; what a part does to an image first, it
+    does itself. "dense" wants the same operations, settings and uncut tensors of all parts, and
+    with `check` it is held against the parts on `images`, else on noise (`wlib.cutcheck`). The
+    parts are copied.
     """
     parts = list(parts)
     require(len(parts) > 0 and all(isinstance(p, nn.Module) for p in parts), "parts", parts,
@@ -180,6 +172,10 @@ def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None 
     parts = ([copy.deepcopy(part) for part in parts] if scales is None else
              [scaled(part, scale) for part, scale in zip(parts, scales, strict=True)])
     joined = SideBySide(parts) if execution == "grouped" else _padded(parts)
+    if execution == "dense" and check:
+        images = cutcheck.noise(parts[0], wirings[0]) if images is None else images
+        if images is not None:
+            cutcheck.check_join(joined, parts, images)
     joined.names = flat
     if merge == "keep":
         return joined
@@ -203,51 +199,104 @@ def _flat_names(names, wirings, merge) -> tuple:
 
 def _check_images(parts, wirings) -> None:
     """All parts take the same images, as far as their layers tell."""
-    for i, (part, wires) in enumerate(zip(parts, wirings, strict=True)):
-        for what, of in (("channels", _channels), ("an image size", _size),
-                         ("a normalization", lambda p, w: w.before)):
-            got, want = of(part, wires), of(parts[0], wirings[0])
-            require(got == want or (what == "an image size" and None in (got, want)),
-                    f"parts[{i}]", f"{what} of {got}", f"{what} of {want}, as parts[0]: one image "
-                    "goes to all parts")
+    for what, of in (("channels", _channels), ("an image size", _size)):
+        known = [(i, of(part, wires)) for i, (part, wires) in
+                 enumerate(zip(parts, wirings, strict=True))]
+        known = [(i, value) for i, value in known if value is not None]
+        for i, got in known:
+            require(got == known[0][1], f"parts[{i}]", f"{what} of {got}", f"{what} of "
+                    f"{known[0][1]}, as parts[{known[0][0]}]: one image goes to all parts")
 
 
-def _channels(part, wires) -> int:
-    stem = next(n for n, layer in wires.layers.items() if layer.reads is None)
-    module = part.get_submodule(stem)
-    return getattr(module, "in_channels", None) or module.in_features
+def _channels(part, wires) -> int | None:
+    """Channels of the image, where a convolution reads it."""
+    stem = next((n for n, layer in wires.layers.items() if layer.reads is None), None)
+    return getattr(part.get_submodule(stem), "in_channels", None) if stem else None
 
 
 def _size(part, wires) -> int | None:
     """Height that the network was built for, where it says so."""
-    return getattr(part, "spec", {}).get("size") or getattr(part, "image_size", None)
+    spec = getattr(part, "spec", None)
+    own = spec.get("size") if isinstance(spec, dict) else getattr(part, "image_size", None)
+    return own if isinstance(own, int) else None
 
 
 # ---- alignment padding (section 4.1) -----------------------------------------------------------
 def _padded(parts: list[nn.Module]) -> nn.Module:
     """[[A, 0], [0, B]] in every layer but the stem, which all parts' filters share the image of."""
     wirings = [wiring.trace(part) for part in parts]
-    first = _form(parts[0], wirings[0])
     for i, (part, wires) in enumerate(zip(parts, wirings, strict=True)):
         require(not wires.tangled, f"parts[{i}]", wires.tangled,
                 "a network without it, or execution='grouped'")
-        require(_form(part, wires) == first, f"parts[{i}]", type(part).__name__,
+        require(not wires.softmax, f"parts[{i}]", f"a final {wires.softmax}",
+                "logits as outputs, or execution='grouped'")
+        other = _difference(parts[0], wirings[0], part, wires)
+        require(not other, f"parts[{i}]", f"{type(part).__name__} with {other}",
                 "the architecture of parts[0] (execution='grouped' takes any)")
     wide = copy.deepcopy(parts[0])
-    wide.__dict__.pop("spec", None)
+    for own in ("spec", *(("classes", "rescued") if hasattr(wide, "rescued") else ())):
+        wide.__dict__.pop(own, None)             # of the first part alone
     for name in wirings[0].layers:
         _pad(wide.get_submodule(name), [part.get_submodule(name) for part in parts],
              [wires.layers[name] for wires in wirings])
+    for path in wirings[0].vectors:
+        owner, _, name = path.rpartition(".")
+        vectors = [wires.vectors[path] for wires in wirings]
+        module = wide.get_submodule(owner)
+        _place(module, name, [part.get_submodule(owner) for part in parts],
+               [(i,) for i in _places([v.pieces for v in vectors])], vectors[0].axis)
+        if isinstance(module, nn.PReLU):
+            module.num_parameters = len(module.weight)
     return wide
 
 
-def _form(net: nn.Module, wires: Wiring) -> list:
-    """All that two networks of one architecture share: operations and settings, but no widths."""
-    settings = ("kernel_size", "stride", "padding", "dilation", "padding_mode", "eps")
-    return [wires.steps, *(
-        [name, type(m).__name__, *(getattr(m, s, None) for s in settings)]
-        if name in wires.layers else repr(m)
-        for name, m in net.named_modules() if not any(True for _ in m.children()))]
+WIDTHS = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups",
+          "num_parameters", "training"}          # settings in which parts may differ
+OURS = {"classes", "rescued", "names", "spec", "image_size"}     # what this library writes there
+
+
+def _difference(a: nn.Module, own: Wiring, b: nn.Module, wires: Wiring) -> str:
+    """What keeps two networks from being one wider network; "" if they differ in widths alone."""
+    if own.steps != wires.steps or list(own.layers) != list(wires.layers):
+        return "other operations"
+    pairs = dict(a.named_modules()), dict(b.named_modules())
+    if pairs[0].keys() != pairs[1].keys():
+        return "other modules"
+    for name, one in pairs[0].items():
+        two = pairs[1][name]
+        if type(one) is not type(two):
+            return f"{name} ({type(two).__name__})"
+        mine, its = ({k: v for k, v in vars(m).items() if not k.startswith("_")
+                      and k not in WIDTHS | (set() if name else OURS)} for m in (one, two))
+        for key in mine.keys() | its.keys():
+            if not _equal(mine.get(key), its.get(key)):
+                return f"another setting {f'{name}.{key}'.lstrip('.')}"
+    return _other_tensor(a, own, b)
+
+
+def _other_tensor(a: nn.Module, own: Wiring, b: nn.Module) -> str:
+    """A tensor that both networks have whole, and that differs: it can only be one."""
+    cut = set(own.vectors) | {f"{name}.{tensor}" for name in own.layers for tensor in
+                              ("weight", "bias", "running_mean", "running_var",
+                               "num_batches_tracked")}
+    tensors = [dict([*net.named_parameters(remove_duplicate=False),
+                     *net.named_buffers(remove_duplicate=False)]) for net in (a, b)]
+    for path in tensors[0].keys() | tensors[1].keys():
+        pair = [t.get(path) for t in tensors]
+        if None in [None if t is None else 0 for t in pair] or (
+                path not in cut and not _equal(*pair)):
+            return f"another tensor {path}"
+    return ""
+
+
+def _equal(one, two) -> bool:
+    """Whether two settings are the same; what cannot be told counts as different."""
+    if isinstance(one, Tensor) and isinstance(two, Tensor):
+        return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
+    try:
+        return type(one) is type(two) and bool(one is two or one == two)
+    except (RuntimeError, ValueError):
+        return False
 
 
 def _pad(wide: nn.Module, modules: list[nn.Module], layers: list[Layer]) -> None:
@@ -294,14 +343,15 @@ def _places(pieces: list[Sequence[int]], taps: int = 1) -> list[Tensor]:
     return [torch.cat(own) if own else torch.empty(0, dtype=torch.long) for own in places]
 
 
-def _place(wide: nn.Module, name: str, modules: list[nn.Module], places: list[tuple]) -> None:
-    """Write the parts' tensors to their places in one tensor of zeros."""
+def _place(wide: nn.Module, name: str, modules: list[nn.Module], places: list[tuple],
+           axis: int = 0) -> None:
+    """Write the parts' tensors to their places in one tensor of zeros; rows lie along `axis`."""
     tensors = [getattr(m, name, None) for m in modules]
     if all(t is None for t in tensors):
         return
     given = next(t for t in tensors if t is not None)
     shape = list(given.shape)
-    shape[0] = sum(len(p[0]) for p in places)
+    shape[axis] = sum(len(p[0]) for p in places)
     if len(places[0]) > 1 and places[0][1] is not None:
         shape[1] = sum(len(p[1]) for p in places)
     whole = given.new_zeros(shape)
@@ -311,7 +361,7 @@ def _place(wide: nn.Module, name: str, modules: list[nn.Module], places: list[tu
         if columns and columns[0] is not None:
             whole[rows[:, None], columns[0]] = tensor.detach()
         else:
-            whole[rows] = tensor.detach()
+            whole.index_copy_(axis, rows.to(whole.device), tensor.detach())
     if isinstance(given, nn.Parameter):
         whole = nn.Parameter(whole, requires_grad=given.requires_grad)
     setattr(wide, name, whole)

@@ -7,6 +7,7 @@ The channels that the chosen classes need are cut out as a network of their own,
     chosen = mda.select(net, images, labels, per_class=5)
     found = mda.masks(mda.contributions(net, images[chosen], labels[chosen]))
     part = mda.disassemble(net, found, classes=[0, 1, 2])
+    part = mda.part(net, images, labels, classes=[0, 1, 2]).network        # or all of it at once
 
 Equations carry the paper's numbers. The paper's text and its official code differ; the default is
 what the code does, the options are what the text says or what the wiring asks for.
@@ -17,12 +18,14 @@ Letters: B images, K classes (rows), P inputs and Q outputs of a layer, T taps o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib import cutting, wiring
+from wlib import cutcheck, cutting, wiring
 from wlib.check import require, require_one_of
 from wlib.wiring import Layer, Wiring, check_samples
 
@@ -44,7 +47,7 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
     check_samples(images, labels, classes)
     require(isinstance(per_class, int) and not isinstance(per_class, bool) and per_class >= 1,
             "per_class", per_class, "a whole number ≥ 1")
-    outputs = wiring.logits(net, images, at_once=at_once)                      # (B, K)
+    outputs = _finite(wiring.logits(net, images, at_once=at_once))             # (B, K)
     sure = outputs.softmax(1).gather(1, labels.cpu()[:, None])[:, 0]           # (B,)
     usable = outputs.argmax(1) == labels.cpu() if correct else torch.ones_like(sure).bool()
     chosen = []
@@ -55,6 +58,11 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
         order = sure[of_class].sort(descending=True, stable=True).indices
         chosen.append(of_class[order[:per_class]])
     return torch.cat(chosen)
+
+
+def _finite(outputs: Tensor) -> Tensor:
+    require(bool(outputs.isfinite().all()), "net", "outputs that are not finite", "finite weights")
+    return outputs
 
 
 def of_classes(images: Tensor, labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -71,12 +79,12 @@ class Contributions(Mapping):
 
     Computed from the window sums when asked for, row by row, so that no more than one layer is
     ever held: a VGG-16's all at once would fill a gigabyte. `rows` counts a sample's row,
-    `classes` says which output a row starts from.
+    `classes` says which output a row starts from, `images` are some of the images that were read.
     """
 
     def __init__(self, wires: Wiring, sums: dict[str, Tensor], weights: dict[str, Tensor],
-                 rows: Tensor, classes: Tensor, features_first: bool):
-        self.wiring, self.classes = wires, classes
+                 rows: Tensor, classes: Tensor, features_first: bool, images: Tensor | None = None):
+        self.wiring, self.classes, self.images = wires, classes, images
         self._sums, self._weights = sums, weights             # (B,P,T) and (Q,P,T)
         self._samples = [(rows == r).nonzero().flatten() for r in range(len(classes))]
         self._features_first = features_first
@@ -110,11 +118,13 @@ class Contributions(Mapping):
 
 def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = "class",
                   features_first: bool = False, fold_norm: bool = False,
-                  nodes: Tensor | None = None, at_once: int = 64) -> Contributions:
+                  nodes: Tensor | None = None, at_once: int = 64,
+                  classes: Sequence[int] | None = None) -> Contributions:
     """What every input of every layer contributes to the layer's outputs, class by class.
 
     `images` (B,C,H,W), `labels` (B,), an image of every class. One pass of the images through the
-    network keeps, of each layer's input, the sums that a kernel's taps see (`window_sums`).
+    network keeps, of each layer's input, the sums that a kernel's taps see (`window_sums`). With
+    `classes` only images of these are read, and the masks serve parts of them.
 
     `per="image"` makes a row of every image, for the route of a single sample. `features_first`
     sums the samples' features before the ReLU, as the paper's appendix B says, where the official
@@ -127,14 +137,22 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
     require_one_of("per", per, ("class", "image"))
     wires = wiring.trace(net)
     check_samples(images, labels, wires.classes)
+    wanted = range(wires.classes) if classes is None else check_classes(classes, wires.classes)
+    if classes is not None:
+        own = torch.isin(labels, torch.tensor(wanted, device=labels.device))
+        if nodes is None:
+            images, labels = images[own], labels[own]
+        else:
+            nodes = nodes[own[nodes]]
     if nodes is not None:
         labels, at_once = labels[nodes], len(images)
     labels = labels.cpu()
     if per == "class":
-        rows, classes = labels, torch.arange(wires.classes)
-        missing = sorted(set(range(wires.classes)) - set(labels.tolist()))
+        classes = torch.tensor(wanted)
+        missing = sorted(set(wanted) - set(labels.tolist()))
         require(not missing, "labels", f"no image of class {missing[:5]}",
-                f"at least one of each of the {wires.classes} classes")
+                f"at least one of each of the {len(wanted)} classes")
+        rows = torch.searchsorted(classes, labels)
     else:
         rows, classes = torch.arange(len(labels)), labels
     found: dict[str, list[Tensor]] = {name: [] for name in reversed(wires.voting)}
@@ -144,10 +162,11 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
             u = window_sums(module, x, wires.layers[name].taps)
             found[name].append((u if nodes is None else u[nodes]).cpu())
 
-    wiring.logits(net, images, watch, at_once)
+    _finite(wiring.logits(net, images, watch, at_once))
     sums = {name: torch.cat(parts) for name, parts in found.items()}           # (B, P, T)
     weights = {name: _filters(net, wires, name, fold_norm) for name in sums}   # (Q, P, T)
-    return Contributions(wires, sums, weights, rows, classes, features_first)
+    few = images if nodes is not None else images[:cutcheck.IMAGES].clone()
+    return Contributions(wires, sums, weights, rows, classes, features_first, few)
 
 
 def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:
@@ -158,6 +177,7 @@ def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:
     products with matrices of ones and zeros, one a side, take the sums.
     """
     if isinstance(layer, nn.Linear):
+        x = x.flatten(1, -2).sum(1) if x.ndim > 2 else x         # (B, places, P): of all places
         return x.reshape(len(x), -1, taps)
     padding = layer.padding
     if isinstance(padding, str) or layer.padding_mode != "zeros":
@@ -213,12 +233,29 @@ def partial_sums(sums: Tensor, weight: Tensor, features_first: bool = False) -> 
 # ---- masks (equations 5 to 10 and 16) ----------------------------------------------------------
 class Masks(dict):
     """{layer: (K,P) bool}, with `scores` {layer: (K,P)}, the share of votes before the threshold,
-    and `rescued`, the (layer, row) pairs in which no input passed and the strongest was kept."""
+    and `rescued`, the (layer, row) pairs in which no input passed and the strongest was kept.
+
+    `classes` are the outputs that were asked for, all where None; `images` are to check a cut by.
+    """
+
+    classes: tuple[int, ...] | None = None
+    images: Tensor | None = None
 
     def __init__(self, masks: dict[str, Tensor], scores: dict[str, Tensor],
                  rescued: Sequence[tuple[str, int]] = ()):
         super().__init__(masks)
         self.scores, self.rescued = scores, tuple(rescued)
+
+    def among(self, classes: Tensor, count: int) -> Masks:
+        """Rows of some classes as rows of all `count`, where those not asked for need nothing."""
+        def whole(rows):
+            return rows.new_zeros(count, rows.shape[1]).index_copy(0, classes, rows)
+
+        every = Masks({n: whole(m) for n, m in self.items()},
+                      {n: whole(s) for n, s in self.scores.items()},
+                      [(name, int(classes[row])) for name, row in self.rescued])
+        every.classes = tuple(classes.tolist())
+        return every
 
 
 def masks(contributions: Mapping[str, Tensor], conv: tuple[float, float] = (0.3, 0.2),
@@ -252,7 +289,11 @@ def masks(contributions: Mapping[str, Tensor], conv: tuple[float, float] = (0.3,
                 f"the layer {name}, as all of {', '.join(wires.voting)}")
     classes = getattr(contributions, "classes", torch.arange(wires.classes))
     follow = _down_the_chain if mode == "official" else _up_the_wires
-    return follow(contributions, wires, classes, {"conv": conv, "fc": fc}, strict)
+    found = follow(contributions, wires, classes, {"conv": conv, "fc": fc}, strict)
+    if len(classes) < wires.classes and len(classes.unique()) == len(classes):
+        found = found.among(classes, wires.classes)
+    found.images = getattr(contributions, "images", None)
+    return found
 
 
 def relative(v: Tensor) -> Tensor:
@@ -301,6 +342,7 @@ def _up_the_wires(contributions, wires, classes, thresholds, strict) -> Masks:
     found, scores, rescued = {}, {}, []
     lit = torch.zeros(len(classes), wires.wires, dtype=torch.bool)             # (K, n)
     lit[torch.arange(len(classes)), wires.outputs[classes]] = True
+    lit[:, wires.pinned] = True                                                # they stay anyhow
     for name, layer in reversed(wires.voting.items()):
         needed = lit[:, layer.writes]                                          # (K, Q)
         rows = _rows(contributions, name, True, needed)
@@ -333,7 +375,8 @@ def _spread(values: Tensor, layer: Layer) -> Tensor:
 
 # ---- the cut -----------------------------------------------------------------------------------
 def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[int],
-                head: str = "pruned") -> nn.Module:
+                head: str = "pruned", images: Tensor | None = None,
+                check: bool = True) -> nn.Module:
     """The part of a network that some of its classes need: a network of its own, truly smaller.
 
     What any of the classes needs stays (section 3.2.2). head="pruned" leaves the chosen outputs,
@@ -342,14 +385,30 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
     restricted. The network itself stays as it was.
 
     The part has the attributes `classes`, what its outputs are, and `rescued`, the layers that
-    would have been left empty and keep their strongest channel.
+    would have been left empty and keep their strongest channel; an attribute that the network has
+    under such a name stays the network's.
+
+    With `check` the part and the network with the dropped channels set to zero run on a few images
+    (`images`, else those behind the masks, else noise), and a difference is refused with the first
+    layer that differs (`wlib.cutcheck`). Where no images are known and noise of no usual size
+    fits, nothing is checked.
     """
     wires = wiring.trace(net)
     classes = check_classes(classes, wires.classes)
     keep, rescued = kept(wires, masks, classes, head)
     part = cutting.narrow(net, keep, wires)
-    part.classes = classes if head == "pruned" else tuple(range(wires.classes))
+    images = getattr(masks, "images", None) if images is None else images
+    if check:
+        images = cutcheck.noise(net, wires) if images is None else images
+        if images is not None:
+            cutcheck.check(net, part, wires, keep, images)
+    ours = hasattr(net, "rescued") and isinstance(net.classes, tuple)
+    if ours or not hasattr(net, "classes"):
+        part.classes = classes if head == "pruned" else tuple(range(wires.classes))
     part.rescued = rescued
+    names = getattr(net, "names", None)          # of a joined network
+    if head == "pruned" and isinstance(names, tuple) and len(names) == wires.classes:
+        part.names = tuple(names[c] for c in classes)
     return part
 
 
@@ -358,9 +417,12 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
     """The wires (n,) that `disassemble` keeps, and the layers that would have been left empty."""
     require_one_of("head", head, ("pruned", "full"))
     classes = check_classes(classes, wires.classes)
+    known = getattr(masks, "classes", None)
+    require(known is None or set(classes) <= set(known), "classes", classes,
+            f"some of {known}, the classes of the masks")
     for name in masks:
         require(name in wires.voting, "masks", name, f"layers of {', '.join(wires.voting)}")
-    keep = torch.zeros(wires.wires, dtype=torch.bool)
+    keep = wires.pinned.clone()
     for name, layer in wires.voting.items():
         if layer.reads is None:
             continue                                           # the image is never cut
@@ -372,7 +434,7 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
             keep[layer.features[mask[list(classes)].any(0)]] = True
         else:
             keep[layer.reads] = True
-    keep[wires.outputs] = head == "full"
+    keep[wires.outputs] = (head == "full") | wires.pinned[wires.outputs]
     keep[wires.outputs[list(classes)]] = True
     strength, rescued = wire_scores(wires, masks, classes), []
     for layer in wires.layers.values():
@@ -396,11 +458,39 @@ def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[in
     return scores
 
 
+# ---- all of it in one call ---------------------------------------------------------------------
+class Part(NamedTuple):
+    """A part with the masks it was cut by, and how much of the whole network is in it."""
+
+    network: nn.Module
+    masks: Masks                # {layer: (K,P) bool}, of the part's classes; other rows are empty
+    channels: dict[str, float]  # the share of its outputs that each layer with a mask keeps
+    weights: float              # the share of all weights
+    macs: float                 # the share of an image's multiply-accumulates
+
+
+def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
+         mode: str = "graph", **thresholds) -> Part:
+    """The part of a network that some of its classes need: from the network to the cut in one call.
+
+    `images` (B,C,H,W), `labels` (B,) with at least one image of each of these classes; those of
+    other classes are not looked at. `mode` and `thresholds` (conv, fc, strict) go to `masks`.
+    """
+    found = masks(contributions(net, images, labels, classes=classes), mode=mode, **thresholds)
+    cut = disassemble(net, found, classes)
+    small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
+    return Part(cut, found, {
+        name: len(cut.get_submodule(name).weight) / len(net.get_submodule(name).weight)
+        for name in found}, small.weights / whole.weights, small.macs / whole.macs)
+
+
 def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:
     """Classes in ascending order, refused unless all exist, once each, and there are any."""
+    whole = classes.tolist() if hasattr(classes, "tolist") else classes
     try:
-        numbers = [int(c) for c in classes]
-    except (TypeError, ValueError):
+        numbers = [c for c in whole if isinstance(c, Integral) and not isinstance(c, bool)]
+        numbers = [int(c) for c in numbers] if len(numbers) == len(whole) else []
+    except TypeError:
         numbers = []
     require(len(numbers) > 0 and len(set(numbers)) == len(numbers)
             and all(0 <= c < count for c in numbers), "classes", classes,

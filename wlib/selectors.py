@@ -48,8 +48,8 @@ def mean_activation(net: nn.Module, images: Tensor) -> Tensor:
     def watch(name, module, x):
         layer = wires.layers[name]
         if layer.reads is not None:
-            size = _per_channel(x.abs(), layer).mean(2).sum(0)                 # (P,)
-            total.index_add_(0, layer.reads, size.double().cpu())
+            size = wiring.per_channel(x.double().abs(), layer).mean(2).sum(0)                 # (P,)
+            total.index_add_(0, layer.reads, size.cpu())
             meetings.index_add_(0, layer.reads, torch.full((len(layer.reads),), float(len(x)),
                                                            dtype=torch.float64))
 
@@ -69,7 +69,7 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
     chosen = list(range(wires.classes)) if classes is None else sorted(classes)
     require(set(labels.tolist()) <= set(chosen), "labels", sorted(set(labels.tolist())),
             f"labels among the classes {chosen}")
-    device = next(net.parameters()).device
+    first = next(net.parameters())
     total, inputs = torch.zeros(wires.wires, dtype=torch.float64), {}
     hooks = [net.get_submodule(name).register_forward_pre_hook(
         lambda m, x, name=name: inputs.__setitem__(name, x[0]))
@@ -77,14 +77,16 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
     try:
         with wiring.evaluating(net), torch.enable_grad():
             for x, y in zip(images.split(64), labels.split(64), strict=True):
-                z = net(x.to(device).requires_grad_())[:, chosen]
-                y = torch.searchsorted(torch.tensor(chosen), y.cpu()).to(device)
+                x = x.to(first.device, first.dtype).detach().requires_grad_()
+                z = net(x)[:, chosen].float()
+                y = torch.searchsorted(torch.tensor(chosen), y.cpu()).to(first.device)
                 slopes = torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"),
                                              list(inputs.values()))
                 for (name, a), slope in zip(inputs.items(), slopes, strict=True):
                     layer = wires.layers[name]
-                    effect = _per_channel(a.detach() * slope, layer).sum(2).abs().sum(0)
-                    total.index_add_(0, layer.reads, effect.double().cpu())
+                    effect = wiring.per_channel(a.detach().double() * slope.double(), layer)
+                    effect = effect.sum(2).abs().sum(0)                        # (P,)
+                    total.index_add_(0, layer.reads, effect.cpu())
     finally:
         for hook in hooks:
             hook.remove()
@@ -107,8 +109,9 @@ def group_norm(net: nn.Module, image: Tensor | tuple[int, ...]) -> Tensor:
     importance = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     scores = torch.zeros(wires.wires)
     with wiring.evaluating(net), torch.enable_grad():
+        first = next(net.parameters())
         graph = torch_pruning.DependencyGraph().build_dependency(
-            net, torch.zeros(1, *shape, device=next(net.parameters()).device), verbose=False)
+            net, torch.zeros(1, *shape, device=first.device, dtype=first.dtype), verbose=False)
         for group in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
             layer = wires.layers.get(names[group[0].dep.target.module])
             found = importance(group)
@@ -126,15 +129,10 @@ def _of_filters(net: nn.Module, score: Callable[[Tensor], Tensor]) -> Tensor:
     total, writers = torch.zeros(2, wires.wires)
     for name, layer in wires.layers.items():
         if layer.kind != "norm":
-            weight = net.get_submodule(name).weight.detach().cpu()
-            total.index_add_(0, layer.writes, score(weight.flatten(1)).float())
+            weight = net.get_submodule(name).weight.detach().cpu().float()
+            total.index_add_(0, layer.writes, score(weight.flatten(1)))
             writers.index_add_(0, layer.writes, torch.ones(len(layer.writes)))
     return total / writers.clamp(min=1)
-
-
-def _per_channel(x: Tensor, layer: wiring.Layer) -> Tensor:
-    """(B,P,places) of a layer's input: a map, or features that were flattened from one."""
-    return x.reshape(len(x), len(layer.reads), -1)
 
 
 # ---- choices -----------------------------------------------------------------------------------
@@ -143,7 +141,7 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
     """The wires to keep (n,): the best of every stream, at least one.
 
     As many as `like` (n,) bool keeps there, with its outputs; or a `share` in (0, 1] of them, with
-    all outputs. Ties go to the lower wire.
+    all outputs. Pinned wires come first, ties go to the lower wire.
     """
     require((like is None) != (share is None), "like, share", (like is None, share),
             "one of the two")
@@ -152,7 +150,8 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
     require(like is None or (like.dtype == torch.bool and like.shape == scores.shape), "like",
             like, f"a bool for each of {wires.wires} wires")
     require(share is None or 0 < share <= 1, "share", share, "a share in (0, 1]")
-    keep = torch.zeros(wires.wires, dtype=torch.bool)
+    keep = wires.pinned.clone()
+    scores = scores.masked_fill(wires.pinned, torch.inf)
     for stream in range(int(wires.streams.max()) + 1):
         members = (wires.streams == stream).nonzero().flatten()
         count = round(share * len(members)) if like is None else int(like[members].sum())

@@ -6,8 +6,10 @@ wire on; flattening makes H·W features of one wire; a concatenation lines wires
 convolution with the channels of one group. To drop a channel is to drop a wire, in every layer
 that writes or reads it: whatever is cut along wires fits together again.
 
-What has no wires of its own is refused by name: layers that mix all channels (LayerNorm,
-GroupNorm, softmax, attention), shapes written down as numbers, control flow that looks at data.
+Where channels mix, or code counts them (a slice of channels, a shuffle, `view(-1, 400)`), the wires
+that go in are *pinned*: they stay in every cut. Refused by name is what would leave nothing to cut,
+and layers that normalize over channels or attend. The rules are in `wlib.walk`, the trace is in
+`wlib.tracing`.
 
 Letters: P inputs and Q outputs of a layer, n wires of a network.
 """
@@ -15,48 +17,16 @@ Letters: P inputs and Q outputs of a layer, n wires of a network.
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
-from torchvision.ops import StochasticDepth, stochastic_depth
+from torch import Tensor, nn
 
+from wlib import tracing
 from wlib.check import require
-
-NORMS = (nn.modules.batchnorm._NormBase,)      # BatchNorm and InstanceNorm: a row for each wire
-PASS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
-        nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity,
-        nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd,
-        nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
-        nn.modules.pooling._AdaptiveMaxPoolNd, nn.modules.padding._ConstantPadNd,
-        nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd,
-        nn.Upsample, StochasticDepth)
-PASS_CALLS = {F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish,
-              F.hardsigmoid, F.hardtanh, F.sigmoid, F.tanh, F.softplus, torch.relu, torch.relu_,
-              torch.sigmoid, torch.tanh, F.dropout, F.dropout2d, F.max_pool2d, F.avg_pool2d,
-              F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.interpolate, torch.clone,
-              torch.clamp, stochastic_depth, "relu", "relu_", "sigmoid", "tanh", "contiguous",
-              "clone", "detach", "float", "double", "to", "clamp"}
-ADD = {operator.add, operator.iadd, operator.sub, torch.add, torch.sub, "add", "add_", "sub"}
-TIMES = {operator.mul, operator.imul, operator.truediv, torch.mul, torch.div, "mul", "mul_", "div"}
-MEAN = {torch.mean, torch.amax, torch.sum, "mean", "amax", "sum"}
-FLATTEN = {torch.flatten, torch.reshape, "flatten", "view", "reshape"}
-JOIN = {torch.cat, torch.concat, torch.concatenate}
-MIX_ROWS = {operator.matmul, torch.matmul, torch.mm, torch.sparse.mm, "matmul", "mm"}   # of a graph
-WHY = {nn.LayerNorm: "it normalizes over all channels together",
-       nn.GroupNorm: "it normalizes over several channels together",
-       nn.LocalResponseNorm: "it normalizes over neighboring channels",
-       nn.MultiheadAttention: "attention mixes all features of all places",
-       nn.TransformerEncoderLayer: "attention mixes all features of all places",
-       nn.Softmax: "it sets every output against all the others",
-       nn.LogSoftmax: "it sets every output against all the others"}
-UNKNOWN = "no rule says how its channels are wired"
-LEAVES = (nn.Conv2d, nn.Linear, *NORMS, *PASS, nn.Flatten, *WHY)
+from wlib.walk import Walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +34,8 @@ class Layer:
     """One layer with weights: its kind, and the wires of its inputs and outputs.
 
     `kind` is conv, fc, grouped (also depthwise) or norm. `reads` (P,) is None where the layer
-    reads the image. An fc behind a flattening has `taps` = H·W features a wire. `pieces` are the
-    widths of the concatenated tensors that it reads.
+    reads the image, or what pinned wires make. An fc behind a flattening has `taps` = H·W features
+    a wire. `pieces` are the widths of the concatenated tensors that it reads.
     """
 
     name: str
@@ -87,6 +57,15 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
+class Vector:
+    """A parameter or buffer of no layer that is cut along: `axis` holds a row for each wire."""
+
+    axis: int
+    wires: Tensor
+    pieces: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Wiring:
     """All layers with weights in the order in which they run, and the wires between them."""
 
@@ -97,8 +76,11 @@ class Wiring:
     norm_of: dict[str, str]             # the norm that directly follows a layer
     defined: tuple[str, ...]            # layers that vote, in the order of their definition
     unused: tuple[str, ...]             # modules that evaluation does not reach, outermost first
-    before: tuple                       # what is done to the image before the first layer
     steps: tuple                        # every operation of the trace: equal if networks are alike
+    pinned: Tensor                      # (n,) bool, the wires that every cut keeps
+    whole: tuple[str, ...] = ()         # the operations that pin them, and why
+    vectors: dict[str, Vector] = field(default_factory=dict)      # by their path
+    softmax: str = ""                   # softmax or log_softmax, where the outputs go through one
     tangled: str = ""                   # an operation that keeps blocks from being padded
 
     @property
@@ -131,15 +113,57 @@ def trace(net: nn.Module) -> Wiring:
     `ValueError` names the module that cannot be cut and says why.
     """
     require(isinstance(net, nn.Module), "net", net, "an nn.Module")
-    tracer = _Tracer()
-    try:
-        with evaluating(net):
-            graph = tracer.trace(net)
-    except Exception as error:        # whatever the network's own code raises on a symbolic image
-        what, why = _mixing(net) or (tracer.failed or type(net).__name__,
-                                     f"control flow must not look at data ({error})")
-        raise ValueError(f"net: got {what}, want operations that can be cut: {why}") from error
-    return _Walk(net, graph).run()
+    traced = tracing.graph(net)
+    wires = _finished(net, Walk(net, traced))
+    if traced.decided:                           # by the size of the image, which is not known
+        other = _finished(net, Walk(net, tracing.graph(net, decide=True)))
+        require(_same(wires, other), "net", f"{type(net).__name__}, whose channels go other ways "
+                "for images of another size", "one way for all images")
+    return wires
+
+
+def _same(a: Wiring, b: Wiring) -> bool:
+    """Whether two wirings differ in nothing that a cut depends on."""
+    def plain(value):
+        if isinstance(value, (Layer, Vector)):
+            return [plain(v) for v in vars(value).values()]
+        return value.tolist() if isinstance(value, Tensor) else value
+
+    return all([(k, plain(v)) for k, v in getattr(a, own).items()]
+               == [(k, plain(v)) for k, v in getattr(b, own).items()] for own in
+               ("layers", "vectors")) and all(plain(getattr(a, own)) == plain(getattr(b, own))
+                                              for own in ("outputs", "pinned", "softmax"))
+
+
+def _finished(net: nn.Module, walk: Walk) -> Wiring:
+    """Wires get their final numbers, in order of appearance; those that no layer has are gone."""
+    root = [walk.root(w) for w in range(len(walk.parent))]
+    of_layers = {root[w] for layer in walk.found.values()
+                 for w in [*(layer["reads"] or ()), *layer["writes"]]}
+    roots = {wire: i for i, wire in enumerate(sorted(of_layers))}
+    table = torch.tensor([roots.get(r, -1) for r in root])
+
+    def final(wires):
+        return None if wires is None else table[torch.tensor(wires)]
+
+    layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
+                                   for k, v in parts.items()})
+              for name, parts in walk.found.items()}
+    pinned = torch.zeros(len(roots), dtype=torch.bool)
+    pinned[[roots[root[w]] for w in walk.pinned if root[w] in roots]] = True
+    own = [name for name, m in net.named_modules()
+           if name and next(m.parameters(recurse=False), None) is not None]
+    return Wiring(
+        layers, len(roots), final(walk.result.wires), walk.result.source, walk.norm_of,
+        tuple(name for name in own if name in layers and layers[name].votes),
+        _unreached(own, walk.reached),
+        tuple((n.op, getattr(n.target, "__name__", str(n.target)), str(n.args), str(n.kwargs))
+              for n in walk.graph.nodes),
+        pinned, tuple(f"{what}: {why}" for what, why in walk.whole),
+        {path: Vector(axis, final(wires), pieces)
+         for path, (axis, wires, pieces) in walk.vectors.items()
+         if all(root[w] in roots for w in wires)},
+        walk.result.last, walk.tangled)
 
 
 @contextlib.contextmanager
@@ -153,287 +177,17 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
             module.training = mode
 
 
-class _Tracer(fx.Tracer):
-    """Layers stay whole, all else is taken apart; remembers which module could not be traced."""
-
-    failed = ""
-
-    def is_leaf_module(self, module, name):
-        return isinstance(module, LEAVES) or super().is_leaf_module(module, name)
-
-    def call_module(self, module, forward, args, kwargs):
-        try:
-            return super().call_module(module, forward, args, kwargs)
-        except Exception:
-            self.failed = self.failed or f"{self.path_of_module(module)} ({type(module).__name__})"
-            raise
+def _around(name: str) -> list[str]:
+    """A module's name and those of the modules around it, outermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
 
 
-@dataclass(frozen=True, eq=False)
-class _Feature:
-    """A tensor on its way: the wire of each channel, None for the image and what is made of it."""
-
-    wires: list[int] | None
-    pieces: tuple[int, ...] = ()
-    flat: bool = False                  # flattened: an unknown number of features a channel
-    source: str | None = field(default=None)       # the layer it comes from, with nothing between
-
-
-class _Walk:
-    """Follow the wires through a traced graph, operation by operation."""
-
-    def __init__(self, net: nn.Module, graph: fx.Graph):
-        self.net, self.graph = net, graph
-        self.parent: list[int] = []                  # wires tied together form trees
-        self.found: dict[str, dict] = {}             # layers, with wires not yet final
-        self.norm_of: dict[str, str] = {}
-        self.before: list = []
-        self.tangled = ""
-        self.values: dict[fx.Node, _Feature | None] = {}     # None: a size, a constant
-
-    def run(self) -> Wiring:
-        for node in self.graph.nodes:
-            self.values[node] = self.step(node)
-        output = next(n for n in self.graph.nodes if n.op == "output").args[0]
-        result = self.values.get(output) if isinstance(output, fx.Node) else None
-        require(result is not None and result.wires is not None, "net",
-                "outputs of another kind", "one tensor of logits (B, K)")
-        roots = {}                                   # final numbers, in order of appearance
-        number = [roots.setdefault(self.root(w), len(roots)) for w in range(len(self.parent))]
-
-        def final(wires):
-            return None if wires is None else torch.tensor([number[w] for w in wires])
-
-        layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
-                                       for k, v in parts.items()})
-                  for name, parts in self.found.items()}
-        own = [(name, m) for name, m in self.net.named_modules()
-               if name and next(m.parameters(recurse=False), None) is not None]
-        return Wiring(
-            layers, len(roots), final(result.wires), result.source, self.norm_of,
-            tuple(name for name, _ in own if name in layers and layers[name].votes),
-            _unreached([name for name, _ in own], layers),
-            tuple(self.before),
-            tuple((n.op, getattr(n.target, "__name__", str(n.target)), str(n.args), str(n.kwargs))
-                  for n in self.graph.nodes), self.tangled)
-
-    # ---- wires ------------------------------------------------------------------------------
-    def new(self, count: int) -> list[int]:
-        first = len(self.parent)
-        self.parent.extend(range(first, first + count))
-        return list(range(first, first + count))
-
-    def root(self, wire: int) -> int:
-        while self.parent[wire] != wire:
-            self.parent[wire] = wire = self.parent[self.parent[wire]]
-        return wire
-
-    def tie(self, a: list[int], b: list[int]) -> None:
-        for x, y in zip(a, b, strict=True):
-            x, y = self.root(x), self.root(y)
-            self.parent[max(x, y)] = min(x, y)
-
-    # ---- one operation ----------------------------------------------------------------------
-    def step(self, node: fx.Node) -> _Feature | None:
-        if node.op == "placeholder":
-            return _Feature(None) if not any(n.op == "placeholder" for n in self.values) else None
-        inputs = [f for f in map(self.values.get, node.all_input_nodes) if f is not None]
-        if node.op in ("get_attr", "output") or not inputs or self.is_size(node):
-            return None
-        if node.op == "call_module":
-            return self.module(node, inputs[0])
-        if all(f.wires is None for f in inputs):     # something done to the image: never cut
-            self.before.append(self.written(node))
-            return _Feature(None)
-        return self.call(node, inputs)
-
-    @staticmethod
-    def is_size(node: fx.Node) -> bool:
-        return (node.target in ("size", "dim") or node.target is getattr
-                and node.args[1] in ("shape", "ndim", "device", "dtype"))
-
-    def module(self, node: fx.Node, x: _Feature) -> _Feature:
-        name, module = node.target, self.net.get_submodule(node.target)
-        if isinstance(module, (nn.Conv2d, nn.Linear, *NORMS)):
-            if name in self.found:
-                self.refuse(node, "it is used twice")
-            if parametrize.is_parametrized(module) or isinstance(
-                    getattr(module, "weight", None), nn.UninitializedParameter):
-                self.refuse(node, "its weights are computed from others or not there yet")
-        if isinstance(module, nn.Conv2d):
-            return self.convolution(node, module, x)
-        if isinstance(module, nn.Linear):
-            wires, taps = self.read(node, x, module.in_features)
-            return self.written_by(name, "fc", wires, module.out_features, x, taps)
-        if isinstance(module, NORMS):
-            if x.wires is None:
-                if any(True for _ in module.parameters()):
-                    self.refuse(node, "it learns a row for each channel of the image")
-                self.before.append((type(module).__name__, _numbers(module.running_mean),
-                                    _numbers(module.running_var)))
-                return x
-            wires, taps = self.read(node, x, module.num_features)
-            self.found[name] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces,
-                                    taps=taps)
-            if x.source:
-                self.norm_of[x.source] = name
-            return replace(x, source=None)
-        if isinstance(module, nn.Flatten):
-            if (module.start_dim, module.end_dim) != (1, -1):
-                self.refuse(node, "it flattens other than nn.Flatten() does")
-            return replace(x, flat=True)
-        if isinstance(module, PASS) or getattr(module, "num_parameters", 0) == 1:     # PReLU's
-            if x.wires is None and not isinstance(module, nn.Identity):
-                self.before.append((type(module).__name__, repr(module)))
-            return replace(x, source=x.source if isinstance(module, nn.Identity) else None)
-        self.refuse(node, UNKNOWN)
-
-    def convolution(self, node, module, x) -> _Feature:
-        if x.flat:
-            self.refuse(node, "it reads flattened features")
-        wires, _ = self.read(node, x, module.in_channels)
-        if module.groups == 1:
-            return self.written_by(node.target, "conv", wires, module.out_channels, x)
-        if wires is None:
-            self.refuse(node, "it reads the image in groups")
-        groups, written = module.groups, self.new(module.out_channels)
-        wide, high = len(wires) // groups, len(written) // groups
-        for g in range(groups):                      # a group is kept or dropped as a whole
-            members = wires[g * wide:(g + 1) * wide] + written[g * high:(g + 1) * high]
-            self.tie(members[1:], members[:1] * (len(members) - 1))
-        self.found[node.target] = dict(kind="grouped", reads=wires, writes=written,
-                                       pieces=x.pieces)
-        if any(width % wide for width in x.pieces):
-            self.tangled = self.tangled or f"{node.target}: its groups span concatenated tensors"
-        return _Feature(written, tuple(w // wide * high for w in x.pieces), source=node.target)
-
-    def written_by(self, name, kind, reads, count, x, taps=1) -> _Feature:
-        written = self.new(count)
-        self.found[name] = dict(kind=kind, reads=reads, writes=written, pieces=x.pieces, taps=taps)
-        return _Feature(written, (count,), source=name)
-
-    def read(self, node, x: _Feature, count: int) -> tuple[list[int] | None, int]:
-        """The wires that a layer with `count` inputs reads, and its features a wire."""
-        if x.wires is None:
-            return None, 1
-        taps, rest = divmod(count, len(x.wires))
-        if rest or taps < 1 or (taps > 1 and not x.flat):
-            self.refuse(node, f"it reads {count} features where {len(x.wires)} channels come")
-        return x.wires, taps
-
-    def call(self, node: fx.Node, inputs: list[_Feature]) -> _Feature:
-        target, x = node.target, inputs[0]
-        if target in JOIN:
-            return self.join(node, inputs)
-        if target in ADD | TIMES:
-            return self.combine(node, inputs)
-        if target in MIX_ROWS and len(inputs) == 1 and self.values.get(node.args[0]) is None:
-            return replace(x, source=None)           # rows are nodes of a graph, wires stay
-        if len(inputs) > 1:
-            self.refuse(node, UNKNOWN)
-        if target in PASS_CALLS:
-            return replace(x, source=None)
-        if target in MEAN:
-            dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-            if _dims(dims) <= {2, 3, -1, -2} and dims is not None:
-                return replace(x, source=None)
-            self.refuse(node, "it averages over channels")
-        if target in FLATTEN:
-            if _is_flatten(node):
-                return replace(x, flat=True)
-            self.refuse(node, "it gives shapes as numbers or moves channels; "
-                              "torch.flatten(x, 1) can be cut")
-        if target in ("squeeze", torch.squeeze) and _dims(node.args[1:]) <= {2, 3, -1, -2}:
-            return x
-        self.refuse(node, UNKNOWN)
-
-    def join(self, node, inputs) -> _Feature:
-        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-        if any(f.wires is None for f in inputs) or dim not in (1, -3):
-            self.refuse(node, "it joins other than channels of layers")
-        if any(f.flat for f in inputs):
-            self.refuse(node, "it joins flattened features")
-        inputs = [self.values[n] for n in node.args[0]]           # with repetitions, in order
-        return _Feature([w for f in inputs for w in f.wires],
-                        tuple(p for f in inputs for p in f.pieces))
-
-    def combine(self, node, inputs) -> _Feature:
-        """A sum or product of two features ties their wires; with a number it changes none."""
-        constants = [a for a in node.args if isinstance(a, fx.Node) and self.values[a] is None]
-        if len(inputs) == 1 and not constants:
-            return replace(inputs[0], source=None)
-        if len(inputs) < 2 or any(f.wires is None for f in inputs):
-            self.refuse(node, "it mixes channels with the image or with numbers of its own")
-        a, b = inputs
-        if len(a.wires) != len(b.wires) or a.flat != b.flat:
-            self.refuse(node, "it combines different numbers of channels")
-        if a.pieces != b.pieces:
-            self.tangled = self.tangled or f"{node.name}: it adds a concatenation to one tensor"
-        self.tie(a.wires, b.wires)
-        return replace(a, source=None)
-
-    def written(self, node: fx.Node) -> tuple:
-        """An operation on the image with the numbers it uses, to compare two networks by."""
-        return (str(getattr(node.target, "__name__", node.target)),
-                *(_numbers(_attribute(self.net, a.target)) if a.op == "get_attr" else None
-                  for a in node.all_input_nodes),
-                *(a for a in node.args if not isinstance(a, fx.Node)))
-
-    def refuse(self, node: fx.Node, why: str):
-        culprit = _mixing(self.net)              # says more than the reshaping around it
-        if culprit:
-            what, why = culprit
-        elif node.op == "call_module":
-            what = f"{node.target} ({type(self.net.get_submodule(node.target)).__name__})"
-        else:
-            scope = list(node.meta.get("nn_module_stack", {"": ("", type(self.net))}).values())
-            where, kind = scope[-1]
-            name = getattr(node.target, "__name__", str(node.target))
-            what = f"{name} in {where or 'the network'} ({getattr(kind, '__name__', kind)})"
-        raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
-
-
-def _mixing(net: nn.Module) -> tuple[str, str] | None:
-    """The first module that can never be cut, if there is one: its name and why."""
-    return next(((f"{name or 'the network'} ({type(m).__name__})", why)
-                 for name, m in net.named_modules() for kind, why in WHY.items()
-                 if isinstance(m, kind)), None)
-
-
-def _unreached(weighted: list[str], layers: dict) -> tuple[str, ...]:
-    """The outermost modules with weights in which no layer runs."""
-    def around(name):
-        parts = name.split(".")
-        return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
-
-    reached = {outer for name in layers for outer in around(name)}
-    return tuple(dict.fromkeys(next(outer for outer in around(name) if outer not in reached)
-                               for name in weighted if name not in layers))
-
-
-def _is_flatten(node: fx.Node) -> bool:
-    """Whether a call makes (B, C·H·W) of (B,C,H,W) without naming the width as a number."""
-    sizes = node.args[1:]
-    if node.target in (torch.flatten, "flatten"):
-        bounds = (*sizes, *node.kwargs.values())
-        return bounds in ((1,), (1, -1))
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
-    return len(sizes) == 2 and sizes[0] != -1 and sizes[1] == -1
-
-
-def _dims(dims) -> set:
-    return set(dims) if isinstance(dims, (tuple, list)) else {dims}
-
-
-def _attribute(net, path: str):
-    for part in path.split("."):
-        net = getattr(net, part)
-    return net
-
-
-def _numbers(tensor) -> tuple | None:
-    return None if tensor is None else tuple(torch.as_tensor(tensor).flatten().tolist())
+def _unreached(weighted: list[str], reached: set[str]) -> tuple[str, ...]:
+    """The outermost modules with weights in which nothing runs."""
+    running = {outer for name in reached for outer in _around(name)}
+    return tuple(dict.fromkeys(next(outer for outer in _around(name) if outer not in running)
+                               for name in weighted if name not in running))
 
 
 def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Tensor:
@@ -444,8 +198,8 @@ def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Ten
     """
     first = next(net.parameters())
     hooks = [] if watch is None else [
-        module.register_forward_pre_hook(
-            lambda m, inputs, name=name: watch(name, m, inputs[0]))
+        module.register_forward_hook(    # behind the layer: its own refusal of an image is heard
+            lambda m, inputs, _, name=name: watch(name, m, inputs[0]))
         for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     try:
         with evaluating(net), torch.no_grad():
@@ -456,11 +210,19 @@ def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Ten
             hook.remove()
 
 
+def per_channel(x: Tensor, layer: Layer) -> Tensor:
+    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
+    if layer.kind == "fc" and x.ndim > 2:
+        x = x.flatten(1, -2).movedim(-1, 1)
+    return x.reshape(len(x), len(layer.reads), -1)
+
+
 def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     """Refuse images that are no floats and labels that name no output of the network."""
     require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
             and len(images) > 0, "images", images,
             "floats (B, C, H, W), at least one (an ImageSet gives them by floats())")
+    require(bool(images.isfinite().all()), "images", "NaN or infinite values", "finite numbers")
     require(isinstance(labels, Tensor) and labels.dtype == torch.int64
             and labels.shape == images.shape[:1], "labels", labels,
             f"int64 of shape ({len(images)},), one an image")
