@@ -15,10 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGUN = runner.commit_of(ROOT)      # what is measured, whatever is committed meanwhile
 
 
-def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | None = None) -> Path:
+def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | None = None,
+           script: Path | None = None) -> Path:
     """Write tables (title, command, rows) to `path`, or to results/NAME.json for a plain name.
 
-    `threads` is said where the measured code was held to so many.
+    `threads` is said where the measured code was held to so many. Tables made by a `script` on a
+    machine without git say by its fingerprint which code made them.
     """
     path = ROOT / "results" / f"{path}.json" if isinstance(path, str) else path
     commit, dirty = BEGUN
@@ -26,5 +28,8 @@ def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | No
     if threads is not None:
         made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
     made["versions"] = fingerprint.versions()
+    if script is not None:
+        made["script"] = script.relative_to(ROOT).as_posix()
+        made["fingerprint"] = fingerprint.script_fingerprint(script)
     return files.write_atomic(path, json.dumps({"provenance": made, "tables": list(tables)},
                                                indent=1, ensure_ascii=False) + "\n")

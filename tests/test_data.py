@@ -3,8 +3,11 @@
 import csv
 import gzip
 import hashlib
+import os
 import pickle
 import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from torchvision import datasets
 from wlib import data, glyphs, realsets
 from wlib.data import SPLITS, ImageSet, assign, episodes, load
 
+PACKAGED = realsets.PACKAGED  # before a test takes it away
 QUICK = settings(max_examples=25, deadline=None)
 
 
@@ -25,6 +29,7 @@ QUICK = settings(max_examples=25, deadline=None)
 def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("WLIB_DATA", raising=False)
+    monkeypatch.setattr(realsets, "PACKAGED", {})  # whatever this machine has installed
 
 
 def random_set(per_class=(5, 5, 5), channels=1, size=6, seed=0) -> ImageSet:
@@ -368,6 +373,10 @@ def write_idx(root, cls, monkeypatch, train=40, test=8):
             with gzip.open(raw / f"{prefix}-{kind}-ubyte.gz", "wb") as file:
                 file.write(header + array.tobytes())
     monkeypatch.setattr(cls, "resources", [(n, md5(raw / n)) for n, _ in cls.resources])
+    if cls.__name__ in realsets.CONTENTS:
+        monkeypatch.setitem(realsets.CONTENTS, cls.__name__, {
+            n.removesuffix(".gz"): hashlib.sha256(gzip.open(raw / n).read()).hexdigest()
+            for n, _ in cls.resources})
     return {split: (images[:, None], labels) for split, (images, labels) in written.items()}
 
 
@@ -511,9 +520,8 @@ def test_frames_of_one_sign_stay_together(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name, spoil", [
-    ("mnist", "MNIST/raw/t10k-labels-idx1-ubyte.gz"), ("cifar10", "cifar-10-batches-py/test_batch"),
-    ("cifar100", "cifar-100-python/meta"), ("svhn", "train_32x32.mat"),
-    ("stl10", "stl10_binary/test_X.bin")])
+    ("cifar10", "cifar-10-batches-py/test_batch"), ("cifar100", "cifar-100-python/meta"),
+    ("svhn", "train_32x32.mat"), ("stl10", "stl10_binary/test_X.bin")])
 def test_a_wrong_checksum_is_refused(name, spoil, tmp_path, monkeypatch):
     write(name, tmp_path, monkeypatch)
     with open(tmp_path / spoil, "ab") as file:
@@ -522,19 +530,118 @@ def test_a_wrong_checksum_is_refused(name, spoil, tmp_path, monkeypatch):
         load(name, root=tmp_path)
 
 
-def test_published_checksums_are_left_on(tmp_path):
-    """Right in form, but not MNIST: without a patched list it may not pass."""
+# MNIST, Fashion-MNIST and Kuzushiji-MNIST
+
+IDX = {"mnist": datasets.MNIST, "fashion": datasets.FashionMNIST, "kmnist": datasets.KMNIST}
+WRONG = "t10k-labels-idx1-ubyte"
+
+
+def repacked(path):
+    """The same content in another archive, as a distribution would pack it."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=1, mtime=1))
+
+
+def unpacked(path):
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [repacked, unpacked])
+@pytest.mark.parametrize("name", ["mnist", "fashion"])
+def test_the_content_counts_and_not_how_it_is_packed(name, change, tmp_path, monkeypatch):
+    write(name, tmp_path, monkeypatch)
+    before = load(name, root=tmp_path).digest()
+    for path in (tmp_path / IDX[name].__name__ / "raw").iterdir():
+        change(path)
+    assert load(name, root=tmp_path).digest() == before
+
+
+@pytest.mark.parametrize("change", [repacked, unpacked])
+def test_what_cannot_be_checked_is_not_taken(change, tmp_path, monkeypatch):
+    write("kmnist", tmp_path, monkeypatch)
+    change(tmp_path / "KMNIST/raw" / f"{WRONG}.gz")
+    with pytest.raises(ValueError, match=f"^root: got '{WRONG}.*published for KMNIST .*MD5 sum .*"
+                       "unpacked or packed anew it cannot be checked.*fetch it again"):
+        load("kmnist", root=tmp_path)
+
+
+def cut(content):
+    return content[:-9]
+
+
+def other(content):
+    return gzip.compress(gzip.decompress(content)[:-1] + b"\x09")
+
+
+def turned_bit(content):
+    return content[:-12] + bytes([content[-12] ^ 1]) + content[-11:]
+
+
+def page(content):
+    return b"<html>moved</html>"
+
+
+@pytest.mark.parametrize("damage", [cut, other, turned_bit, page])
+@pytest.mark.parametrize("name", IDX)
+def test_another_content_is_refused_and_named(name, damage, tmp_path, monkeypatch):
+    write(name, tmp_path, monkeypatch)
+    path = tmp_path / IDX[name].__name__ / "raw" / f"{WRONG}.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"^root: got '{WRONG}.gz', want the {WRONG} .*published"
+                       f" for {IDX[name].__name__} .*{path}"):
+        load(name, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", IDX)
+def test_published_checksums_are_left_on(name, tmp_path):
+    """Right in form, but not the set: without a patched list it may not pass."""
     with pytest.MonkeyPatch.context() as patch:
-        write("mnist", tmp_path, patch)
-    with pytest.raises(ValueError, match="MD5 sum f68b3c2dcbeaaa9fbdd348bbdeb94873"):
-        load("mnist", root=tmp_path)
+        write(name, tmp_path, patch)
+    want = {"mnist": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "fashion": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "kmnist": "bdb82020997e1d708af4cf47b453dcf7"}[name]
+    with pytest.raises(ValueError, match=f"^root: got 'train-images-idx3-ubyte.gz'.*sum {want}"):
+        load(name, root=tmp_path)
 
 
-def test_unpacked_files_beside_the_archives_are_not_trusted(tmp_path, monkeypatch):
+def test_the_archive_is_read_before_an_unpacked_file_beside_it(tmp_path, monkeypatch):
     write("mnist", tmp_path, monkeypatch)
     before = load("mnist", "test", root=tmp_path).digest()
     (tmp_path / "MNIST/raw/t10k-images-idx3-ubyte").write_bytes(b"anything")
     assert load("mnist", "test", root=tmp_path).digest() == before
+
+
+def test_a_packaged_set_is_found_and_the_data_root_comes_first(tmp_path, monkeypatch):
+    write("fashion", tmp_path, monkeypatch)
+    before = load("fashion", root=tmp_path).digest()
+    (tmp_path / "FashionMNIST/raw").rename(tmp_path / "packaged")
+    monkeypatch.setattr(realsets, "PACKAGED", {"FashionMNIST": tmp_path / "packaged"})
+    for where in ({}, {"root": tmp_path}, {"root": tmp_path / "none", "download": True}):
+        assert load("fashion", **where).digest() == before
+    with pytest.raises(FileNotFoundError, match="^mnist"):
+        load("mnist", root=tmp_path)
+    (tmp_path / "FashionMNIST/raw").mkdir()
+    (tmp_path / f"FashionMNIST/raw/{WRONG}").write_bytes(b"the user's own")
+    with pytest.raises(ValueError, match=f"{tmp_path}/FashionMNIST/raw/{WRONG} is another"):
+        load("fashion", root=tmp_path)
+
+
+def test_the_real_fashion_mnist(monkeypatch):
+    """The whole set, where the system's package is installed; in continuous integration it is."""
+    if not PACKAGED["FashionMNIST"].is_dir():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "no Fashion-MNIST found (Debian, Ubuntu: apt install dataset-fashion-mnist)")
+    monkeypatch.setattr(realsets, "PACKAGED", PACKAGED)
+    began = time.process_time()
+    parts = all_splits("fashion")
+    assert time.process_time() - began < 30  # 5 s; the machine may be slow
+    assert_disjoint(parts)
+    for part, count in zip(parts.values(), (5400, 600, 1000), strict=True):
+        assert part.images.shape[1:] == (1, 28, 28)
+        assert part.labels.bincount().tolist() == [count] * 10
+    ink = [parts["test"].images[parts["test"].labels == k].float().mean() for k in range(10)]
+    classes = parts["test"].classes
+    assert classes[np.argmin(ink)] == "Sandal" and classes[np.argmax(ink)] in ("Pullover", "Coat")
 
 
 def test_a_short_gtsrb_is_refused(tmp_path, monkeypatch):
@@ -636,13 +743,162 @@ def test_folder_is_grey_if_all_images_are_and_sizes_must_agree(tmp_path):
     assert load("folder", root=tmp_path, size=12).images.shape[1:] == (1, 12, 12)
 
 
-def test_pictures_are_turned_upright(tmp_path):
-    image = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8).repeat(4, 1), (4, 1)))
-    exif = image.getexif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 90° to see it upright
-    image.save(tmp_path / "turned.png", exif=exif)
-    upright = realsets.picture(tmp_path / "turned.png", None, "L")
-    assert upright.shape == (1, 8, 4) and upright[0, 0, 0] == 0 and upright[0, -1, 0] == 255
+def read_as(path, mode="L"):
+    """The first row of one picture, channel by channel."""
+    return realsets.picture(path, None, mode)[:, 0].tolist()
+
+
+def tiff(order, bits, kind, row, white=1):
+    """A TIFF of one row, byte for byte: `kind` 1 without sign, 2 with, 3 floats; `order` < or >."""
+    tags = [(256, 8 * len(row) // bits), (257, 1), (258, bits), (259, 1), (262, white), (273, 134),
+            (277, 1), (278, 1), (279, len(row)), (339, kind)]
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    body = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    return head + body + struct.pack(f"{order}I", 0) + row
+
+
+SIXTEEN = [0, 257, 32768, 65535]  # 257 is 1 of 255
+FLOATS = [0.0, 0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("name, content, row", [
+    ("a.pgm", b"P5 4 1 65535\n" + struct.pack(">4H", *SIXTEEN), [0, 1, 128, 255]),
+    ("a.pgm", b"P5 4 1 4095\n" + struct.pack(">4H", 0, 16, 2048, 4095), [0, 1, 128, 255]),
+    ("a.tif", tiff("<", 16, 1, struct.pack("<4H", *SIXTEEN)), [0, 1, 128, 255]),
+    ("a.tif", tiff(">", 16, 1, struct.pack(">4H", *SIXTEEN)), [0, 1, 128, 255]),
+    ("a.tif", tiff("<", 16, 1, struct.pack("<4H", *SIXTEEN), 0), [255, 254, 127, 0]),
+    ("a.tif", tiff("<", 12, 1, bytes([0, 0, 16, 128, 15, 255])), [0, 1, 128, 255]),
+    ("a.tif", tiff(">", 8, 1, bytes([0, 1, 128, 255])), [0, 1, 128, 255]),
+    ("a.tif", tiff("<", 32, 3, struct.pack("<4f", *FLOATS)), [0, 64, 128, 255]),
+    ("a.tif", tiff(">", 32, 3, struct.pack(">4f", *FLOATS)), [0, 64, 128, 255]),
+    ("a.tif", tiff(">", 32, 3, struct.pack(">4f", *FLOATS), 0), [255, 191, 128, 0])
+], ids=["pgm", "pgm of 12 bits", "little", "big", "white is 0", "12 bits", "8 bits", "float",
+        "big float", "float, white is 0"])
+def test_deep_grey_is_scaled_to_bytes(name, content, row, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert read_as(tmp_path / name) == [row] and read_as(tmp_path / name, "RGB") == [row] * 3
+    assert realsets._is_grey(tmp_path / name)
+
+
+def test_a_16_bit_png_is_scaled_and_its_transparent_value_white(tmp_path):
+    image = Image.fromarray(np.array([SIXTEEN], np.uint16))
+    image.save(tmp_path / "a.png")
+    assert read_as(tmp_path / "a.png") == [[0, 1, 128, 255]]
+    image.save(tmp_path / "b.png", transparency=257)
+    assert read_as(tmp_path / "b.png") == [[0, 255, 128, 255]]
+
+
+@pytest.mark.parametrize("content, why", [
+    (tiff("<", 32, 3, struct.pack("<4f", 0, 1, 2, 255)), "from 0 to 255, where black is 0 and"),
+    (tiff("<", 32, 3, struct.pack("<4f", -0.5, 0, 0, 1)), "from -0.5 to 1, where"),
+    (tiff("<", 32, 3, struct.pack("<4f", 0, 0, 0, float("nan"))), "from nan to nan"),
+    (tiff("<", 32, 1, struct.pack("<4I", 0, 1, 2, 255)), "32 bits or with a sign"),
+    (tiff("<", 16, 2, struct.pack("<4h", -1, 0, 1, 2)), "32 bits or with a sign")
+], ids=["to 255", "below 0", "nan", "32 bits", "with a sign"])
+def test_grey_that_does_not_tell_its_white_is_refused(content, why, tmp_path):
+    (tmp_path / "x.tif").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^root: got .*x.tif, want .* be read .*{why}"):
+        realsets.picture(tmp_path / "x.tif", None, "L")
+
+
+def of(mode, *pixels):
+    return Image.fromarray(np.array([pixels], np.uint8), mode)
+
+
+@pytest.mark.parametrize("image, save, grey, color", [
+    (of("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), (200, 0, 0, 255), (0, 0, 0, 51)), {},
+     [255, 0, 60, 204], [[255, 0, 200, 204], [255, 0, 0, 204], [255, 0, 0, 204]]),
+    (of("LA", (0, 0), (0, 255), (9, 255), (0, 51)), {}, [255, 0, 9, 204], [[255, 0, 9, 204]] * 3),
+    (of("L", 0, 7, 8, 9), {"transparency": 7}, [0, 255, 8, 9], [[0, 255, 8, 9]] * 3),
+    (of("RGB", (0, 0, 0), (7, 7, 7)), {"transparency": (7, 7, 7)}, [0, 255], [[0, 255]] * 3)
+], ids=["RGBA", "LA", "a grey", "a color"])
+def test_what_is_transparent_shows_white(image, save, grey, color, tmp_path):
+    image.save(tmp_path / "a.png", **save)
+    assert read_as(tmp_path / "a.png") == [grey] and read_as(tmp_path / "a.png", "RGB") == color
+
+
+def test_palettes_bits_and_inks(tmp_path):
+    colors = of("L", 0, 1, 2, 3)
+    colors.putpalette([0, 0, 0, 10, 20, 30, 0, 0, 0, 200, 100, 0])
+    colors.save(tmp_path / "a.png", transparency=bytes([0, 255, 255, 51]))
+    assert read_as(tmp_path / "a.png", "RGB") == [[255, 10, 0, 244], [255, 20, 0, 224],
+                                                  [255, 30, 0, 204]]
+    of("L", 0, 255, 0).convert("1").save(tmp_path / "b.png")
+    assert read_as(tmp_path / "b.png") == [[0, 255, 0]] and realsets._is_grey(tmp_path / "b.png")
+    of("CMYK", (0, 0, 0, 0), (0, 0, 0, 255), (0, 255, 255, 0)).save(tmp_path / "c.tif")
+    assert read_as(tmp_path / "c.tif", "RGB") == [[255, 0, 255], [255, 0, 0], [255, 0, 0]]
+    assert read_as(tmp_path / "c.tif") == [[255, 0, 76]]  # red is 30 % of grey
+
+
+@pytest.mark.parametrize("dtype, name", [(np.uint8, "a.png"), (np.uint8, "a.tif"),
+                                         (np.uint16, "a.png"), ("<u2", "a.tif"), (">u2", "a.tif"),
+                                         (np.float32, "a.tif")])
+def test_pictures_are_turned_upright(dtype, name, tmp_path):
+    stored = np.arange(6).reshape(2, 3)
+    scale = {1: 1, 2: 257, 4: 1 / 255}[np.dtype(dtype).itemsize]
+    for number, upright in enumerate([
+            stored, stored[:, ::-1], stored[::-1, ::-1], stored[::-1], stored.T,
+            np.rot90(stored, -1), stored[::-1, ::-1].T, np.rot90(stored)], 1):  # as Exif has them
+        image = Image.fromarray((stored * scale).astype(dtype))
+        exif = image.getexif()
+        exif[0x0112] = number
+        image.save(tmp_path / name, exif=exif)
+        found = realsets.picture(tmp_path / name, None, "L")
+        assert found[0].tolist() == upright.tolist(), f"orientation {number}"
+
+
+def png(width, height, *chunks):
+    """A PNG of one byte's worth of pixels, whatever size it claims."""
+    def chunk(kind, content):
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    middle = b"".join(chunk(*c) for c in chunks)
+    return (b"\x89PNG\r\n\x1a\n" + head + middle + chunk(b"IDAT", zlib.compress(b"\0\0"))
+            + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("content, why", [
+    (png(30_000, 30_000), "900000000 pixels"),
+    (png(1, 1, (b"zTXt", b"note\0\0" + zlib.compress(b"a" * (2 << 20)))), "too large"),
+    (png(2, 2), "truncated"), (png(1, 1)[:40], "format is unknown"),
+    (png(1, 1, (b"tRNS", b"")), ""), (b"", "format is unknown"), (b"no image", "format is unknown")
+], ids=["bomb", "text", "short of pixels", "cut", "bad chunk", "empty", "no image"])
+def test_a_file_that_cannot_be_read_is_named(content, why, tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "cats" / "bad.png").write_bytes(png(1, 1))
+    assert len(load("folder", root=tmp_path, size=4))  # the like of it is fine
+    (tmp_path / "cats" / "bad.png").write_bytes(content)
+    for channels in (None, 1):
+        with pytest.raises(ValueError, match=f"^root: got .*bad.png, want .* be read .*({why})"):
+            load("folder", root=tmp_path, size=4, channels=channels)
+
+
+def test_a_film_is_no_picture(tmp_path):
+    first, second = of("L", 0, 255), of("L", 255, 0)
+    for name in ("a.png", "a.tif", "a.webp"):
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+        with pytest.raises(ValueError, match=f"{name}, want .*2 pictures in one file"):
+            realsets.picture(tmp_path / name, None, "L")
+
+
+def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
+    write_folder(tmp_path)
+    before = load("folder", root=tmp_path).digest()
+    image = (tmp_path / "cats" / "0.png").read_bytes()
+    for place in ("__MACOSX/cats/._0.png", "cats/._0.png", "cats/.DS_Store", "cats/Thumbs.db",
+                  ".ipynb_checkpoints/0-checkpoint.png", "lost+found/empty",
+                  "cats/.ipynb_checkpoints/0-checkpoint.png", "dogs/@eaDir/0.png/SMALL.png",
+                  "cats/desktop.ini", "cats/.git/new.png"):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7" if path.name.startswith("._") else
+                         png(1, 1) if "." in path.name else b"")
+    assert load("folder", root=tmp_path).digest() == before
+    (tmp_path / "cats" / "inner").mkdir()
+    (tmp_path / "cats" / "inner" / "new.png").write_bytes(image)  # folders within count as before
+    assert len(realsets.read_folder(tmp_path, None, None)[0].labels) == 21
 
 
 def test_folder_refuses(tmp_path):

@@ -81,6 +81,15 @@ def test_statistics_of_the_first_images_by_hand():
     torch.testing.assert_close(plain, F.batch_norm(x, mean, var))
 
 
+@pytest.mark.parametrize("counted, fused", [(None, True), (None, False), (1, True)])
+def test_statistics_of_one_value_are_refused(counted, fused):
+    """They would make every feature the layer's bias, or the others' enormous."""
+    norm = learner.BatchStatistics(nn.BatchNorm1d(3), counted, fused)
+    with pytest.raises(ValueError, match="^images: got 'one.*want at least 2: BatchNorm"):
+        norm(torch.rand(2 if counted else 1, 3))
+    norm(torch.rand(2, 3, 2)[: counted])
+
+
 def test_a_gradient_through_a_gradient_through_vmap():
     """Here torch's fused operation is wrong (2.14); one by one it is right."""
     layer = lived(nn.BatchNorm2d(3)).double()

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cutnets import Random, drawn, drawn_keep, fewer, found, lived, some
+from cutnets import Random, drawn, drawn_keep, fewer, found, lived, some, zeroed
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from small import images
@@ -228,6 +228,38 @@ def test_outputs_of_one_name_become_one():
     assert soft[0, 0].item() == pytest.approx(math.log(math.exp(4) + 1), abs=1e-5)
     assert soft[0, 2].item() == pytest.approx(0, abs=1e-6)
     torch.testing.assert_close(torch.export.export(merged, (z,)).module()(z), merged(z))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")      # to be gone from torch one day
+@pytest.mark.parametrize("how", ["max", "logsumexp"])
+def test_merged_networks_script(how):
+    parts, (x, _) = parts_of(lived(Random(["gate"], 0)), [0, 1], [2, 3]), some(4)
+    for merged in (lego.assemble(parts), lego.assemble(parts, names=["ab", "ca"], merge=how)):
+        assert torch.equal(torch.jit.script(merged)(x), merged(x))
+
+
+@pytest.mark.parametrize("how", ["max", "logsumexp"])
+@pytest.mark.parametrize("execution", ["grouped", "dense"])
+def test_merged_networks_are_cut_and_joined_again(how, execution):
+    """Outputs of one name are one wire: kept with all their columns, or dropped with them."""
+    net = lived(Random(["residual", "gate"], 0))
+    parts, (x, y) = parts_of(net, [0, 1, 2], [1, 3]), some(4, seed=3)
+    merged = lego.assemble(parts, names=["abc", "bd"], merge=how, execution=execution)
+    wires, whole = wiring.trace(merged), merged(x)
+    assert wires.classes == 4 and merged.names == ("a", "b", "c", "d")
+    part = mda.disassemble(merged, {}, [1, 3])
+    torch.testing.assert_close(part(x), whole[:, [1, 3]])
+    assert part.names == ("b", "d") and part[1].groups == [[0, 1], [2]]
+    keep = drawn_keep(wires, 1)
+    cut = cutting.narrow(merged, keep, wires)
+    torch.testing.assert_close(cut(x), zeroed(merged, wires, keep)(x), rtol=1e-5, atol=1e-5)
+    small = mda.part(merged, x, y, [1, 2]).network
+    assert small.names == ("b", "c") and small(x).shape == (len(x), 2)
+    again = lego.assemble([part, net], names=[part.names, "aceg"], merge="max")
+    torch.testing.assert_close(again(x), torch.cat([part(x), net(x)], 1))
+    assert again.names == ("b", "d", "a", "c", "e", "g")
+    with pytest.raises(ValueError, match="makes one output of several"):
+        lego.assemble([merged, merged], execution="dense")
 
 
 # ---- refusals ---------------------------------------------------------------------------------

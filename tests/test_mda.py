@@ -95,6 +95,7 @@ def test_masks_equal_the_official_codes_bit_for_bit(name, settings, seed):
     masks = mda.masks(c)
     for v, mask, layer in zip(values, wanted, c, strict=True):
         torch.testing.assert_close(c[layer], v, rtol=1e-4, atol=1e-3)
+        # Decisions: none is nearer to its threshold than 1e-5 of itself, far above rounding.
         assert torch.equal(masks[layer], mask.bool())
     plain = {layer: c[layer] for layer in c}                      # without its wiring
     again = mda.masks(plain, wires=wiring.trace(net))
@@ -187,7 +188,9 @@ def test_parts_equal_the_masked_network_and_are_smaller(net, seed, mode, head):
 def test_with_no_masks_a_part_is_the_network_with_restricted_logits(net):
     x, _ = some(4)
     torch.testing.assert_close(mda.disassemble(net, {}, [2, 0])(x), net(x)[:, [0, 2]])
-    assert torch.equal(mda.disassemble(net, {}, range(4))(x), net(x))
+    whole = mda.disassemble(net, {}, range(4))
+    assert all(torch.equal(t, net.state_dict()[k]) for k, t in whole.state_dict().items())
+    torch.testing.assert_close(whole(x), net(x), rtol=1e-4, atol=1e-5)
     half = {n: m for n, m in found(net).items() if n in ("head", "hidden")}     # some layers only
     part = mda.disassemble(net, half, [1])
     assert part.reduce.in_channels == net.reduce.in_channels
@@ -199,7 +202,9 @@ def test_thresholds_of_zero_and_at_least_keep_everything(net):
     masks = found(net, conv=(0, 0), fc=(0, 0), strict=False)
     x, _ = some(4)
     assert all(m.all() for m in masks.values())
-    assert torch.equal(mda.disassemble(net, masks, range(4))(x), net(x))
+    whole = mda.disassemble(net, masks, range(4))
+    assert all(torch.equal(t, net.state_dict()[k]) for k, t in whole.state_dict().items())
+    torch.testing.assert_close(whole(x), net(x), rtol=1e-4, atol=1e-5)
     below = found(net, conv=(-1, -1), fc=(-1, -1))
     assert all(m.all() for m in below.values())
     assert not all(m.all() for m in found(net, conv=(0, 0), fc=(0, 0)).values())
@@ -374,3 +379,33 @@ def test_bad_input_is_refused_before_work_starts(chain):
                                      [0]), "GroupNorm")]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@fewer
+@given(drawn, st.permutations(range(4)), st.sampled_from(["graph", "official"]))
+def test_a_part_in_one_call_is_the_part_that_masks_of_all_classes_give(net, order, mode):
+    """Only the wanted classes' images are looked at, and the restricted network gives the same."""
+    classes, (x, y) = order[:2], some(4)
+    wanted = mda.disassemble(net, found(net, mode), classes)
+    x[~torch.isin(y, torch.tensor(classes))] = 9.0
+    got = mda.part(net, x, y, classes, mode=mode)
+    of_classes = x[torch.isin(y, torch.tensor(classes))]
+    torch.testing.assert_close(got.network(of_classes), wanted(of_classes), rtol=1e-5, atol=1e-5)
+    assert str(got.network) == str(wanted)
+    assert got.network.classes == wanted.classes == tuple(sorted(classes))
+    assert got.weights == pytest.approx(cutting.cost(wanted, x[0]).weights
+                                        / cutting.cost(net, x[0]).weights)
+    assert got.channels["head"] == 0.5 and 0 < min(got.channels.values())
+    assert not got.masks["head"][[c for c in range(4) if c not in classes]].any()
+
+
+def test_a_part_in_one_call_by_hand(chain):
+    """Of the four hidden units class 0 needs the last alone (see the chain's masks above)."""
+    got = mda.part(chain, SAMPLES, torch.arange(3), [0])
+    assert got.masks["2"].int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert got.channels == {"0": 1 / 4, "2": 1 / 3}
+    assert got.weights == got.macs == (1 * 3 + 1 * 1) / (4 * 3 + 3 * 4)
+    with pytest.raises(ValueError, match=r"labels: got 'no image of class \[1\]', want at least"):
+        mda.part(chain, SAMPLES[[0, 2]], torch.tensor([0, 2]), [0, 1])
+    with pytest.raises(ValueError, match="classes"):
+        mda.part(chain, SAMPLES, torch.arange(3), [5])

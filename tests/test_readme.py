@@ -5,8 +5,11 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision
+
+from wlib import nets
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,6 +32,24 @@ def test_lifting_a_method_out_takes_ten_lines_that_run(monkeypatch):
     exec(compile(code, "README.md", "exec"), scope)
     assert scope["logits"].shape == (8, 4, 1000)
     assert isinstance(scope["first"], torchvision.models.resnet.ResNet)
+
+
+def test_lifting_mda_out_runs_as_the_book_says(tmp_path, monkeypatch, capsys):
+    """From arrays of one's own to a file: the two blocks of the page, one after the other."""
+    page = (ROOT / "book" / "how-to-run.md").read_text(encoding="utf-8")
+    arrays, cut = (code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+                   if "ImageSet" in code or "save_part" in code)
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    network = nets.build("conv4", classes=3, channels=3, size=16, width=6).eval()
+    scope = {"pixels": draw.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8),
+             "numbers": np.arange(12) % 3, "network": network, "other": network}
+    for code in (arrays, cut):
+        exec(compile(code, "how-to-run.md", "exec"), scope)
+    images = scope["images"]
+    assert images.shape == (12, 3, 16, 16) and len(scope["own"].classes) == 3
+    assert torch.equal(scope["again"](images), scope["joined"](images))
+    assert "of the weights" in capsys.readouterr().out and scope["part"](images).shape == (12, 2)
 
 
 def test_the_two_commands_exist():

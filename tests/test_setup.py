@@ -1,5 +1,6 @@
 """The Makefile's set-up with stub interpreters: nothing is installed here."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -90,7 +91,7 @@ def test_workflows_are_pinned_and_may_only_read(path):
 
 @pytest.mark.parametrize("given, made", [((), ["test", "book"]), (("test",), ["test"])])
 def test_ci_runs_both_commands_or_those_that_are_named(given, made, tmp_path):
-    """Nothing is missing here, so nothing is installed; a failing target ends it."""
+    """No program is missing here, so none is installed; a failing target ends it."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / ".ci" / "run")
     tools = tmp_path / "tools"
@@ -98,12 +99,18 @@ def test_ci_runs_both_commands_or_those_that_are_named(given, made, tmp_path):
     for name in ("git", "python3", "chromium"):
         (tools / name).write_text("#!/bin/sh\n")
     (tools / "make").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/log"\n[ "$1" != book ]\n')
+    (tools / "apt-get").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/packages"\n')
+    (tools / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
     for path in tools.iterdir():
         path.chmod(0o755)
     done = subprocess.run(["bash", str(tmp_path / ".ci" / "run"), *given], capture_output=True,
                           env={"PATH": f"{tools}:/usr/bin:/bin"})
     assert (tmp_path / "log").read_text().split() == made
     assert done.returncode == (1 if "book" in made else 0)
+    asked = (tmp_path / "packages").read_text() if (tmp_path / "packages").exists() else ""
+    here = os.path.isdir("/usr/share/datasets/fashion-mnist")    # the one that is no program
+    assert [word for word in asked.split() if not word.startswith("-")] == (
+        [] if here else ["update", "install", "dataset-fashion-mnist"])
 
 
 def test_an_old_python_is_refused_clearly(folder):

@@ -73,6 +73,53 @@ def test_batches_see_every_image_once_an_epoch_in_a_new_order():
     assert first.tolist() != second.tolist()
 
 
+class Flat(nn.Module):
+    """BatchNorm after a layer without pixels: it cannot learn from one image alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.first(x.flatten(1))).relu())
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_an_image_left_alone_joins_the_batch_before_where_batchnorm_asks_for_two(engine):
+    data = images(13, size=4)
+    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, rate=0.1, optimizer="sgd",
+                     engine=engine)
+    for i, seed in enumerate((0, 5)):
+        net = nets.fresh(Flat, seed).train()
+        step = train.OPTIMIZERS["sgd"](net.parameters(), lr=0.1)
+        for order in torch.cat(train._batches(13, seed, 2, 13)).split(13):
+            for part in order.split([4, 4, 5]):
+                step.zero_grad()
+                F.cross_entropy(net(data.floats()[part]), data.labels[part]).backward()
+                step.step()
+        close(Pool.stack([net]), pool[i], 1e-5)
+    assert [len(b) for b in train._batches(5, 0, 2, 4, join=True)] == [5, 5]
+
+
+def test_only_such_networks_get_a_larger_batch(small):
+    """Whoever trained before with a last batch of one trains on the same batches still."""
+    data = small[:9]
+    for spec, batch, joined in (("mlp", 4, False), (Own, 4, False), (Flat, 4, True),
+                                (Flat, 5, False), (Flat, 9, False)):
+        start = train.fit(spec, data, epochs=0)
+        before = torch.random.get_rng_state()
+        assert train._needs_two(start, data, batch) is joined
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("count, batch, named", [(1, 8, "data: got '1 image'"),
+                                                 (6, 1, "batch: got 1")])
+def test_one_image_alone_is_refused_where_batchnorm_asks_for_two(count, batch, named, small):
+    with pytest.raises(ValueError, match=f"^{named}, want at least 2: BatchNorm"):
+        train.fit(Flat, small[:count], epochs=1, batch=batch)
+    train.fit(Own, small[:count], epochs=1, batch=batch)
+
+
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 def test_equal_seeds_are_bit_equal_twice_and_different_seeds_differ(engine, small):
     def fit(*seeds):
@@ -116,6 +163,34 @@ def test_frozen_weights_stay(engine, small):
     start = train.fit(net, small, seeds=(0, 1), epochs=0)
     moved = {k for k, t in pool.parameters.items() if not torch.equal(t, start.parameters[k])}
     assert "conv.weight" not in moved and "norm.weight" in moved and "head.weight" in moved
+
+
+class Dropping(nn.Module):
+    """Dropout as a function, which no list of layers shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.two(F.dropout(self.one(x.flatten(1)).relu(), 0.5, self.training))
+
+
+class Looking(Dropping):
+    """A look at the data, which vmap cannot take."""
+
+    def forward(self, x):
+        x = self.one(x.flatten(1))
+        return self.two(x.relu() if x.mean() > 0 else x)
+
+
+@pytest.mark.parametrize("spec", [Dropping, Looking])
+def test_what_cannot_be_trained_stacked_is_trained_in_turn(spec, small):
+    trained = train.fit(spec, small, seeds=(1, 2), epochs=2)
+    assert same(trained, train.fit(spec, small, seeds=(1, 2), epochs=2, engine="loop"))
+    assert same(trained[1], train.fit(spec, small, seeds=[2], epochs=2))
+    with pytest.raises(ValueError, match="^engine: got 'vmap', want 'auto' or 'loop'"):
+        train.fit(spec, small, seeds=(1, 2), epochs=1, engine="vmap")
 
 
 def test_dropout_trains_in_a_loop_alone_or_together(small):
@@ -166,7 +241,7 @@ def test_stored_fit_of_the_readers_module_and_of_a_pool(small, tmp_path, monkeyp
     ({"device": "tpu9"}, "device"), ({"width": 3}, "width"), ({"data": torch.rand(3, 1, 4, 4)},
                                                              "data"),
     ({"spec": Own(), "hidden": (3,)}, "settings"), ({"spec": Own(classes=2)}, "spec"),
-    ({"spec": nn.Conv2d(1, 3, 3)}, "spec"), ({"spec": nets.build("lenet")}, "images"),
+    ({"spec": nn.Conv2d(1, 3, 3)}, "spec"), ({"spec": nets.build("lenet")}, "inputs"),
     ({"spec": Pool.stack([Own()] * 2), "seeds": (0, 1, 2)}, "spec")])
 def test_bad_arguments_are_refused_by_name(arguments, named, small):
     with pytest.raises(ValueError, match=named):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from wlib.check import require
+from wlib.merge import Merge
 from wlib.tracing import hull, tensors_of
 from wlib.wiring import Layer, Wiring, evaluating, trace
 
@@ -77,6 +78,9 @@ def _own_the_rest(net: nn.Module, part: nn.Module) -> None:
 def _slice(module: nn.Module, layer: Layer, keep: Tensor) -> None:
     rows = keep[layer.features if layer.kind == "norm" else layer.writes].nonzero().flatten()
     columns = None if layer.reads is None else keep[layer.features].nonzero().flatten()
+    if isinstance(module, Merge):
+        module.narrow(keep[layer.writes])
+        return
     if layer.kind == "norm":
         module.num_features = len(rows)
         for name in ("weight", "bias", "running_mean", "running_var"):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from wlib import cutcheck, wiring
 from wlib.check import require, require_one_of
+from wlib.merge import Merge
 from wlib.wiring import Layer, Wiring, check_samples
 
 SCALINGS = ("class", "source", "temperature", "z-score")
@@ -136,23 +137,10 @@ class SideBySide(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([part(x) for part in self.parts], dim=1)
-
-
-class Merge(nn.Module):
-    """Outputs that mean the same class become one: the largest of them, or their logsumexp."""
-
-    def __init__(self, groups: Sequence[Sequence[int]], how: str):
-        super().__init__()
-        self.groups, self.how = tuple(map(tuple, groups)), how
-
-    def forward(self, z: Tensor) -> Tensor:
-        columns = [z[:, list(group)] for group in self.groups]
-        reduce = torch.logsumexp if self.how == "logsumexp" else torch.amax
-        return torch.stack([reduce(c, 1) for c in columns], dim=1)
-
-    def extra_repr(self) -> str:
-        return f"{len(self.groups)} classes by {self.how}"
+        logits: list[Tensor] = []                # a loop, for torch.jit.script
+        for part in self.parts:
+            logits.append(part(x))
+        return torch.cat(logits, dim=1)
 
 
 def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None = None,

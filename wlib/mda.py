@@ -7,6 +7,7 @@ The channels that the chosen classes need are cut out as a network of their own,
     chosen = mda.select(net, images, labels, per_class=5)
     found = mda.masks(mda.contributions(net, images[chosen], labels[chosen]))
     part = mda.disassemble(net, found, classes=[0, 1, 2])
+    part = mda.part(net, images, labels, classes=[0, 1, 2]).network        # or all of it at once
 
 Equations carry the paper's numbers. The paper's text and its official code differ; the default is
 what the code does, the options are what the text says or what the wiring asks for.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -404,6 +406,9 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
     if ours or not hasattr(net, "classes"):
         part.classes = classes if head == "pruned" else tuple(range(wires.classes))
     part.rescued = rescued
+    names = getattr(net, "names", None)          # of a joined network
+    if head == "pruned" and isinstance(names, tuple) and len(names) == wires.classes:
+        part.names = tuple(names[c] for c in classes)
     return part
 
 
@@ -451,6 +456,32 @@ def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[in
             asked = share[list(classes)].amax(0, keepdim=True)                 # (1, P)
             scores = torch.maximum(scores, _on_wires(asked, layer.features, wires.wires)[0])
     return scores
+
+
+# ---- all of it in one call ---------------------------------------------------------------------
+class Part(NamedTuple):
+    """A part with the masks it was cut by, and how much of the whole network is in it."""
+
+    network: nn.Module
+    masks: Masks                # {layer: (K,P) bool}, of the part's classes; other rows are empty
+    channels: dict[str, float]  # the share of its outputs that each layer with a mask keeps
+    weights: float              # the share of all weights
+    macs: float                 # the share of an image's multiply-accumulates
+
+
+def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
+         mode: str = "graph", **thresholds) -> Part:
+    """The part of a network that some of its classes need: from the network to the cut in one call.
+
+    `images` (B,C,H,W), `labels` (B,) with at least one image of each of these classes; those of
+    other classes are not looked at. `mode` and `thresholds` (conv, fc, strict) go to `masks`.
+    """
+    found = masks(contributions(net, images, labels, classes=classes), mode=mode, **thresholds)
+    cut = disassemble(net, found, classes)
+    small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
+    return Part(cut, found, {
+        name: len(cut.get_submodule(name).weight) / len(net.get_submodule(name).weight)
+        for name in found}, small.weights / whole.weights, small.macs / whole.macs)
 
 
 def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from wlib.check import require
+from wlib.merge import Merge
 
 HARMLESS = {"__module__", "__qualname__", "__doc__", "__init__", "__repr__", "__annotations__",
             "__firstlineno__", "__static_attributes__", "__constants__", "__parameters__",
@@ -152,7 +153,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, module, name):
         return (base(module) is not None and not isinstance(module, nn.Sequential)
-                or isinstance(module, tuple(MIXES)) or parametrize.is_parametrized(module)
+                or isinstance(module, (Merge, *MIXES)) or parametrize.is_parametrized(module)
                 or type(module).__module__.startswith("torchvision.transforms"))
 
     def create_args_for_root(self, root_fn, is_module, concrete_args=None):

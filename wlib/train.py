@@ -31,7 +31,8 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     `spec` is an architecture's name (classes, channels and size come from the data; `settings` go
     to `nets.build`), a module (copied and initialized anew), a function that returns a module, or
     a `Pool` to train further: of one network, which then starts every member, or of one a seed.
-    `data` is an `ImageSet`. With `epochs=0` the members are returned as they start.
+    `data` is an `ImageSet`. With `epochs=0` the members are returned as they start. An image that
+    would be alone in the last batch goes into the one before where BatchNorm asks for two.
     """
     seeds = _seeds(seeds)
     require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
@@ -48,7 +49,7 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     draws = any(isinstance(m, DRAWS) for m in start.template.modules())
     require(not (engine == "vmap" and draws), "engine", "vmap",
             "'loop' for networks with dropout: both engines could not draw the same")
-    engine = "loop" if engine == "auto" and draws else start.engine(engine)
+    together = start.engine(engine) == "vmap" and not draws
     if epochs == 0:
         return start
 
@@ -56,9 +57,19 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
         return OPTIMIZERS[optimizer](weights, lr=rate, weight_decay=weight_decay, fused=True)
 
     x, y = data.floats(start.device), data.labels.to(start.device)
-    orders = [_batches(len(data), seed, epochs, batch) for seed in seeds]
-    train = _train_together if engine == "vmap" else _train_in_turn
-    return train(start, x.to(start.dtype), y, orders, seeds, optimize)
+    join = _needs_two(start, data, batch)
+    orders = [_batches(len(data), seed, epochs, batch, join) for seed in seeds]
+    given = (start, x.to(start.dtype), y, orders, seeds, optimize)
+    if together:
+        try:
+            return _train_together(*given)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:     # dropout as a function, a look at the data
+            if engine == "vmap":
+                raise ValueError("engine: got 'vmap', want 'auto' or 'loop': these networks cannot "
+                                 f"be trained stacked ({problem})") from problem
+    return _train_in_turn(*given)
 
 
 def stored_fit(spec, data, *, seeds: Sequence[int] = (0,), device: str = "auto", **settings
@@ -99,10 +110,41 @@ def _start(spec, data, seeds, settings) -> Pool:
     return Pool.stack([nets.fresh(spec, seed, **settings) for seed in seeds])
 
 
-def _batches(count: int, seed: int, epochs: int, batch: int) -> list[Tensor]:
-    """The image numbers of every step, drawn anew each epoch from (seed, epoch)."""
+def _batches(count: int, seed: int, epochs: int, batch: int, join: bool = False) -> list[Tensor]:
+    """The image numbers of every step, drawn anew each epoch from (seed, epoch).
+
+    With `join` an image that is left alone at the end goes into the batch before.
+    """
+    sizes = [len(part) for part in torch.empty(count).split(batch)]
+    if join:
+        sizes[-2:] = [batch + 1]
     return [part for epoch in range(epochs)
-            for part in torch.randperm(count, generator=generator(seed, epoch)).split(batch)]
+            for part in torch.randperm(count, generator=generator(seed, epoch)).split(sizes)]
+
+
+def _needs_two(start: Pool, data, batch: int) -> bool:
+    """Whether one image would be left alone in a batch and the network cannot learn from one.
+
+    BatchNorm cannot where one value a channel is left of an image: it is its own mean.
+    """
+    if len(data) % batch != 1 % batch:
+        return False
+    try:
+        with torch.no_grad(), _own_draws(start.device):
+            start.network(0).train()(data[:1].floats(start.device).to(start.dtype))
+    except ValueError as problem:
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        want = "at least 2: BatchNorm after a layer without pixels cannot learn from one image"
+        require(batch > 1, "batch", batch, want)
+        require(len(data) > 1, "data", f"{len(data)} image", want)
+        return True
+    return False
+
+
+def _own_draws(device: torch.device):
+    """What is drawn inside (by dropout) leaves no trace outside."""
+    return torch.random.fork_rng(devices=[] if device.type == "cpu" else None)
 
 
 def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
@@ -110,7 +152,7 @@ def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
     for i, (order, seed) in enumerate(zip(orders, seeds, strict=True)):
         net = start.network(i).train()
         step = optimize(net.parameters())
-        with torch.random.fork_rng(devices=[] if x.device.type == "cpu" else None):
+        with _own_draws(x.device):
             torch.manual_seed(seed)                                  # dropout draws from it
             for part in order:
                 step.zero_grad()

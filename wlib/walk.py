@@ -34,6 +34,7 @@ from wlib.features import (
     rank_of,
     softmax,
 )
+from wlib.merge import Merge
 from wlib.rules import (
     CAST_NAMES,
     MIX_CALLS,
@@ -277,6 +278,8 @@ class Walk:
                 isinstance(module, (nn.Conv2d, nn.Linear, *NORMS))
                 and (module._forward_pre_hooks or module._forward_hooks)):
             self.refuse(node, "its weights are computed from others, or hooks change what it does")
+        if len(features) == 1 and isinstance(module, Merge):
+            return self.merge(node, module, features[0])
         if len(features) == 1 and kind is not None:
             x = features[0]
             for kinds, rule in ((nn.Conv2d, self.convolution), (nn.Linear, self.linear),
@@ -291,6 +294,18 @@ class Walk:
                 return result
         self.pin(node, features)
         return Feature(batch=Batch())
+
+    def merge(self, node, module, x) -> Feature:
+        """Columns that become one output are kept or dropped together."""
+        if x.wires is None or x.flat or x.axes not in (None, (BATCH, CHANNELS)):
+            self.pin(node, [x], "it reads other than logits")
+            return Feature(batch=x.batch)
+        for first, *others in module.groups:
+            self.tie([x.wires[i] for i in others], [x.wires[first]] * len(others))
+        self.found[node.target] = dict(kind="norm", reads=x.wires, writes=x.wires, pieces=x.pieces)
+        self.tangled = self.tangled or f"{node.target}: it makes one output of several"
+        written = [x.wires[group[0]] for group in module.groups]
+        return replace(x, wires=written, pieces=(len(written),), source=None, path=None)
 
     @staticmethod
     def plain_image(module, kind, x: Feature) -> Feature:
