@@ -155,6 +155,10 @@ CUT = {
     "positions": Small(lambda s, x: s.fc((lit(s, x) + s.g).mean((2, 3))), g=param(8, 6, 6)),
     "gain of places": Small(lambda s, x: s.fc((lit(s, x) * s.g).mean((2, 3))), g=param(6)),
     "temperature": Small(lambda s, x: s.fc(seen(s, x)) / s.t, t=param(1)),
+    "a number with axes": Small(lambda s, x: s.fc(seen(s, x) * s.t), t=param(1, 1)),
+    "more axes by a number": Small(lambda s, x: s.last(F.relu(s.d((seen(s, x) * s.t).permute(
+        2, 3, 0, 1))).mean((2, 3))), t=param(1, 1, 1, 1), d=nn.Conv2d(8, 6, 1),
+        last=nn.Linear(6, 4)),
     "mean before": Small(lambda s, x: s.fc(seen(s, x - s.m)), m=param(1, 3, 1, 1)),
     "frozen norm": Small(lambda s, x: s.fc(F.relu(s.n(s.c(x))).mean((2, 3))),
                          n=FrozenBatchNorm2d(8)),

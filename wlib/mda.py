@@ -79,12 +79,14 @@ class Contributions(Mapping):
 
     Computed from the window sums when asked for, row by row, so that no more than one layer is
     ever held: a VGG-16's all at once would fill a gigabyte. `rows` counts a sample's row,
-    `classes` says which output a row starts from, `images` are some of the images that were read.
+    `classes` says which output a row starts from, `some` that rows are classes, but not all of
+    them; `images` are some of the images that were read.
     """
 
     def __init__(self, wires: Wiring, sums: dict[str, Tensor], weights: dict[str, Tensor],
-                 rows: Tensor, classes: Tensor, features_first: bool, images: Tensor | None = None):
-        self.wiring, self.classes, self.images = wires, classes, images
+                 rows: Tensor, classes: Tensor, features_first: bool, images: Tensor | None = None,
+                 some: bool = False):
+        self.wiring, self.classes, self.images, self.some = wires, classes, images, some
         self._sums, self._weights = sums, weights             # (B,P,T) and (Q,P,T)
         self._samples = [(rows == r).nonzero().flatten() for r in range(len(classes))]
         self._features_first = features_first
@@ -166,7 +168,8 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
     sums = {name: torch.cat(parts) for name, parts in found.items()}           # (B, P, T)
     weights = {name: _filters(net, wires, name, fold_norm) for name in sums}   # (Q, P, T)
     few = images if nodes is not None else images[:cutcheck.IMAGES].clone()
-    return Contributions(wires, sums, weights, rows, classes, features_first, few)
+    some = per == "class" and len(classes) < wires.classes
+    return Contributions(wires, sums, weights, rows, classes, features_first, few, some)
 
 
 def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:
@@ -290,7 +293,7 @@ def masks(contributions: Mapping[str, Tensor], conv: tuple[float, float] = (0.3,
     classes = getattr(contributions, "classes", torch.arange(wires.classes))
     follow = _down_the_chain if mode == "official" else _up_the_wires
     found = follow(contributions, wires, classes, {"conv": conv, "fc": fc}, strict)
-    if len(classes) < wires.classes and len(classes.unique()) == len(classes):
+    if getattr(contributions, "some", False):
         found = found.among(classes, wires.classes)
     found.images = getattr(contributions, "images", None)
     return found

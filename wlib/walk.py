@@ -186,7 +186,7 @@ class Walk:
         if not isinstance(tensor, Tensor):
             return Feature(batch=None)               # made while tracing; nothing to cut
         if tensor.numel() == 1:
-            return Number()
+            return Number() if tensor.ndim <= 1 else Feature(axes=(1,) * tensor.ndim)
         long = [i for i, size in enumerate(tensor.shape) if size != 1]
         if len(self.owners.get(id(tensor), ())) > 1:
             return Feature(axes=tuple(tensor.shape))             # held twice: it is not cut
