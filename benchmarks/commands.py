@@ -20,6 +20,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from recorded import record  # noqa: E402
 
+from wlib import surroundings  # noqa: E402
+
 STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
          ("make book", "all notebooks at profile laptop from an empty store, and the pages"),
          ("make book", "again, with nothing changed"),
@@ -29,9 +31,9 @@ STEPS = (("make .venv/ready", "set-up: environment and pinned packages, download
 def measure(folder: Path) -> list[dict]:
     """Run the steps in a clone below `folder`; a step that fails ends the measurement."""
     clone = folder / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
-    environment["WLIB_STORE"] = str(folder / "store")
+    environment = {key: value for key, value in surroundings.without_git(os.environ).items()
+                   if not key.endswith("_NUM_THREADS")} | {"WLIB_STORE": str(folder / "store")}
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], env=environment, check=True)
     rows = []
     for command, what in STEPS:
         print(f"{command}: {what} …", flush=True)

@@ -29,6 +29,7 @@ from recorded import ROOT, record
 
 from wlib import (
     audit,
+    cosine,
     cutting,
     evolve,
     free,
@@ -56,14 +57,14 @@ LOSS = 1.05        # the rule counts as losing where it takes this much longer t
 Times = dict[str, list[float]]
 
 
-def take_turns(cases: dict[str, Callable[[], object]], rounds: int) -> Times:
-    """Seconds of every case in every round, after a round that does not count."""
+def take_turns(cases: dict[str, Callable[[], object]], rounds: int, warm: bool = True) -> Times:
+    """Seconds of every case in every round, after a round that does not count if `warm`."""
     seconds: Times = {name: [] for name in cases}
-    for number in range(rounds + 1):
+    for number in range(rounds + warm):
         for name, case in cases.items():
             start = time.perf_counter()
             case()
-            if number:
+            if number or not warm:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -232,23 +233,71 @@ def _evolution_rows(epochs, data, validation, test, sizes, rounds):
 
 # ---- the transform ----------------------------------------------------------------------------
 def transform(quick: bool) -> list[dict]:
-    """The cosine transform written in the book against SciPy's, in doubles."""
-    rows = []
-    lengths = (500,) if quick else (61_706, 65_536)
-    for n in lengths:
-        x = torch.randn(16, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        for name, ours, theirs in (("dct", mge.dct, scipy.fft.dct),
-                                   ("idct", mge.idct, scipy.fft.idct)):
-            seconds = take_turns({"wlib": lambda ours=ours, x=x: ours(x),
-                                  "scipy": lambda theirs=theirs, x=x: theirs(
-                                      x.numpy(), norm="ortho")}, 2 if quick else 15)
-            gap = abs(ours(x).numpy() - theirs(x.numpy(), norm="ortho")).max()
-            rows.append({"transform": name, "length": n, "rows": 16,
-                         "wlib, s": statistics.median(seconds["wlib"]),
-                         "scipy, s": statistics.median(seconds["scipy"]),
-                         "wlib ÷ scipy": times_as_long(seconds["wlib"], seconds["scipy"])[1],
-                         "largest difference": f"{gap:.0e}"})
-    return rows
+    """The library's cosine transform against SciPy's, in doubles, at smooth and rough lengths."""
+    shapes = [(500, 16, 2)] if quick else [(61_706, 16, 15), (65_536, 16, 15), (270_002, 4, 15),
+                                           (11_181_642, 1, 5)]
+    return [_transform_row(*shape, *pair) for shape in shapes
+            for pair in ((mge.dct, scipy.fft.dct), (mge.idct, scipy.fft.idct))]
+
+
+def _transform_row(n, rows, rounds, ours, theirs):
+    x = torch.randn(rows, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = {}
+
+    def wlib():
+        found["wlib"] = ours(x)
+
+    def scipys():
+        found["scipy"] = torch.from_numpy(theirs(x.numpy(), norm="ortho"))
+
+    seconds = take_turns({"wlib": wlib, "scipy": scipys}, rounds)
+    gap = (found["wlib"] - found["scipy"]).abs().max()
+    return {"transform": ours.__name__, "length": n,
+            "largest prime factor": cosine.largest_prime(n), "rows": rows,
+            "wlib, s": statistics.median(seconds["wlib"]),
+            "scipy, s": statistics.median(seconds["scipy"]),
+            "wlib ÷ scipy": times_as_long(seconds["wlib"], seconds["scipy"])[1],
+            "largest difference": f"{gap:.0e}"}
+
+
+def children(quick: bool) -> list[dict]:
+    """Generating children of networks of torchvision, random weights, each in its own process."""
+    networks = [("lenet", {}, 1)] if quick else [
+        ("resnet18", {}, 5), ("resnet18", {"num_classes": 10}, 3), ("convnext_tiny", {}, 3),
+        ("vit_b_16", {}, 0)]                      # no rounds: SciPy would take 10 GB for it
+    return [_in_its_own_process(_children_row, *network) for network in networks]
+
+
+def _children_row(name: str, settings: dict, rounds: int, further: int = 3) -> dict:
+    from torchvision.models import get_model
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pool = Pool.stack([nets.fresh("lenet", 0) if name == "lenet" else get_model(name, **settings)])
+    peaks, seconds = {0: _peak()}, {}
+    for count in (1, 8):                          # before SciPy, which takes more
+        seconds |= take_turns({count: partial(mge.generate, pool, count)}, 1, warm=False)
+        peaks[count] = _peak()
+    first, each, ratio = *seconds[1], (seconds[8][0] - seconds[1][0]) / 7, "–"
+    if rounds:
+        (_, c, kept), = mge.spectra(pool)
+        redrawn, source = int((~kept).sum()), torch.Generator().manual_seed(0)
+
+        def rival():
+            torch.randn(redrawn, generator=source, dtype=torch.float64)
+            scipy.fft.idct(c[0].numpy(), norm="ortho")
+
+        seconds = take_turns({"first": partial(mge.generate, pool, 1), "rival": rival,
+                              "more": partial(mge.generate, pool, 1 + further)}, rounds)
+        every = [(more - first) / further
+                 for more, first in zip(seconds["more"], seconds["first"], strict=True)]
+        first, each = statistics.median(seconds["first"]), statistics.median(every)
+        ratio = times_as_long(every, seconds["rival"])[1]
+    return {"network": f"{name}, {settings['num_classes']} classes" if settings else name,
+            "weights": pool.size, "largest prime factor": cosine.largest_prime(pool.size),
+            "the first child, s": first, "each further one, s": each,
+            "÷ SciPy's idct and the draw": ratio, "peak before, GB": peaks[0],
+            "with one child, GB": peaks[1], "with 8 children, GB": peaks[8]}
 
 
 # ---- MDA --------------------------------------------------------------------------------------
@@ -270,9 +319,7 @@ def masking(quick: bool) -> list[dict]:
                                                         seconds["wlib"])[1],
                      "masks": "equal" if equal else "differ", "peak of the process, GB": "–"})
     count = 10 if quick else 500
-    # A process of its own, so that the peak is that of this pass and not of what ran before.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        took, peak = pool.submit(_vgg16_pass, count).result()
+    took, peak = _in_its_own_process(_vgg16_pass, count)
     rows.append({"network": "VGG-16", "images": count, "wlib, s": took, "per sample, s": "–",
                  "per sample ÷ wlib": "–", "masks": "–", "peak of the process, GB": peak})
     return rows
@@ -299,10 +346,19 @@ def _vgg16_pass(count: int) -> tuple[float, float]:
     x, y = torch.rand(count, 3, 32, 32), torch.arange(count) % 10
     start = time.perf_counter()
     mda.masks(mda.contributions(net, x, y))
-    took = time.perf_counter() - start
-    # Linux's own count: getrusage would carry the parent's peak into a new process.
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    return took, int(peak[1]) / 2**20
+    return time.perf_counter() - start, _peak()
+
+
+def _in_its_own_process(work: Callable, *arguments):
+    """What it returns from a new process, whose peak is not that of what ran before."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _peak() -> float:
+    """Peak memory (GB) of this process, as Linux counts: getrusage would carry the parent's peak
+    into a new process."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 2**20
 
 
 def joining(quick: bool) -> list[dict]:
@@ -449,7 +505,8 @@ TABLES = {
     "MGE: making and judging a LeNet (12 epochs of 3,000 images; judged on 1,000)": generating,
     "MGE: one accepted LeNet against training one, rejections paid for": accepting,
     "E-MGE: 5 generations of 40 LeNets judged on 1,000 images, with and without racing": evolving,
-    "The cosine transform against SciPy's": transform,
+    "DCT: the cosine transform against SciPy's, in doubles": transform,
+    "DCT: children of large networks against SciPy's inverse transform and the draw": children,
     "MDA: finding the masks of ten classes, with the official code's procedure as rival": masking,
     "MDA: half-width parts of a small VGG joined in one network": joining,
     "FREE: five steps of recovery, teacher by teacher (loop) or together (vmap)": recovering,

@@ -1,5 +1,6 @@
 """What several test files share: one smoke run of every notebook, and the book built from it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from wlib import surroundings
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Nothing that the surroundings name may be written: not the repository whose hook runs the tests,
+# nor the results file of a run.
+for _name in {*os.environ} - {*surroundings.without_git(os.environ)} | {
+        "WLIB_RESULTS", "WLIB_RUN", "WLIB_NOTEBOOK", "WLIB_PROFILE"}:
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -84,6 +84,55 @@ def small_disc(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def first(folder: Path, code: str, proof: str) -> dict[str, str]:
+    """An environment in which every Python runs some code first; there `proof` prints True."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code)
+    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, "-c", proof], env=environment, capture_output=True)
+    if b"True" not in done.stdout:
+        raise NotHere("this Python has a sitecustomize of its own")
+    return environment
+
+
+NAMELESS = """
+import pwd
+def nameless(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = nameless
+"""
+
+
+def homeless(folder: Path) -> Iterator[dict[str, str]]:
+    """Environments of a user who has no name and no home folder, or none that can be written."""
+    environment = first(folder / "first", NAMELESS, "import os; os.environ.pop('HOME', None); "
+                        "print(os.path.expanduser('~') == '~')")
+    plain = {key: value for key, value in environment.items()
+             if key not in ("HOME", "USER", "LOGNAME", "WLIB_STORE", "WLIB_DATA")
+             and not key.startswith(("XDG_", "MPL"))}
+    yield plain
+    yield plain | {"HOME": os.devnull}
+    with contextlib.suppress(NotHere), small_disc(folder / "home", "64k") as home:
+        remount(home, "ro")
+        yield plain | {"HOME": str(home)}
+
+
+@contextlib.contextmanager
+def without_locks(number: int) -> Iterator[None]:
+    """No file system has locks: asking for one fails with this number."""
+    import fcntl
+
+    def flock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    real, fcntl.flock = fcntl.flock, flock
+    try:
+        yield
+    finally:
+        fcntl.flock = real
+
+
 def remount(folder: Path, how: str) -> None:
     """Make a small disc read-only ('ro') or writable again ('rw')."""
     subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)

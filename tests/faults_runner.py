@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from faults import NotHere, fault, promised, refused, remount, small_disc
+from faults import fault, first, homeless, promised, refused, remount, small_disc
 from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
 
 from wlib import claims, runner
@@ -261,6 +262,47 @@ def read_only(folder: Path) -> str:
     return "refused: Read-only file system, with the path"
 
 
+LOCKLESS = """
+import errno, fcntl, os
+def flock(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = flock
+"""
+
+
+@fault("run", "an output folder on a file system without locks (ENOLCK)",
+       "the run goes on and says once that there is no lock")
+def no_locks(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": COUNTING})
+    lockless = first(folder / "first", LOCKLESS,
+                     "import fcntl; print(fcntl.flock.__module__ != 'fcntl')")
+    done = wlib(root, "run", "--profile", "smoke", env=lockless)
+    promised(done.returncode == 0 and outcome(root)["measures"] is not None, done.stderr)
+    promised(done.stderr.count("has no locks") == 1, done.stderr)
+    return "said once, and run; the outcome was kept"
+
+
+KEEPING = ["import matplotlib.pyplot\nfrom wlib import store\ndef give(number):\n    return number"
+           "\nvalues = [store.cached(give, seed) for seed in seeds]\nprint(values)", *COUNTING[1:]]
+
+
+@fault("run", "a user without a name and a home folder, or with one that cannot be written",
+       "the run goes on; what the machine lacks is said once, and on no page")
+def no_home(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": KEEPING,
+                                     "02-toy": [KEEPING[0], *good("02-toy")]})
+    outcomes = []
+    for environment in homeless(folder):
+        runner.clean("smoke", root)
+        done = wlib(root, "run", "--profile", "smoke", env=environment)
+        promised(done.returncode == 0, done.stdout + done.stderr)
+        promised(done.stderr.count("cannot keep results") == 1, done.stderr)
+        outcomes.append(outcome(root))
+        printed = [one["text"] for one in outcomes[-1]["outputs"][1]]
+        promised(printed == [["[0, 1, 2]\n"]] and outcomes[-1] == outcomes[0], str(printed))
+    return "the run ended well; one line on the terminal, none on a page"
+
+
 BACKWARDS = """
 import time
 real, begun = time.time, time.time()
@@ -273,13 +315,8 @@ time.time_ns = lambda: int(1e9 * time.time())
        "same result; what changed is run again, what did not is not")
 def clock(folder: Path) -> str:
     root = project(folder / "book", {"01-toy": COUNTING})
-    (folder / "sitecustomize.py").write_text(BACKWARDS)
-    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    backwards = os.environ | {"PYTHONPATH": paths}
-    proof = subprocess.run([sys.executable, "-c", "import time; a = time.time(); time.sleep(.01); "
-                            "print(time.time() < a)"], env=backwards, capture_output=True)
-    if b"True" not in proof.stdout:
-        raise NotHere("this Python has a sitecustomize of its own")
+    backwards = first(folder / "first", BACKWARDS, "import time; a = time.time(); time.sleep(.01); "
+                      "print(time.time() < a)")
     words = []
     for change in ("", "", "x = 1"):
         if change:
@@ -294,6 +331,110 @@ def clock(folder: Path) -> str:
     expected = random.Random(0)
     promised(seen["x"]["values"] == [expected.random() + 0.5 for _ in range(3)], str(seen))
     return "run, unchanged, run again after a change; same numbers"
+
+
+# ---------------------------------------------------------------- terminals and pipes
+def shell(root: Path, line: str) -> str:
+    """What a shell prints for a line in which "wlib" is the command."""
+    quoted = f"{shlex.quote(sys.executable)} -m wlib.cli run --profile smoke"
+    done = subprocess.run(["bash", "-c", line.replace("wlib", quoted)], cwd=root, text=True,
+                          capture_output=True, timeout=300)
+    promised("Traceback" not in done.stderr and "Broken pipe" not in done.stderr, done.stderr)
+    return done.stdout
+
+
+@fault("run", "a reader that goes away: wlib run | head, of the summary and of what is under way",
+       "silence and the status of a broken pipe; the outcome is kept")
+def gone_reader(folder: Path) -> str:
+    root = project(folder, {"01-toy": COUNTING})
+    for line in ("wlib | true; echo ${PIPESTATUS[0]}", "wlib 2>&1 | true; echo ${PIPESTATUS[0]}"):
+        runner.clean("smoke", root)
+        promised(shell(root, line) == "141\n", line)
+        promised(outcome(root)["measures"] is not None, f"no outcome: {line}")
+    return "status 141 and not a word; the outcome was kept"
+
+
+@fault("run", "a start without standard input, output and errors, or with one of them",
+       "the run and its status as always")
+def no_streams(folder: Path) -> str:
+    root = project(folder, {"01-toy": COUNTING})
+    for closed in ("<&- >&- 2>&-", "2>&-", "<&-"):
+        runner.clean("smoke", root)
+        promised(shell(root, f"wlib {closed} | cat > /dev/null; echo ${{PIPESTATUS[0]}}") == "0\n",
+                 closed)
+        promised(outcome(root)["measures"] is not None, f"no outcome: {closed}")
+    return "status 0, the outcome was kept"
+
+
+@fault("run", "a terminal that is closed while nohup wlib run works", "the run goes on to its end")
+def hung_up(folder: Path) -> str:
+    root = project(folder, {"01-toy": ["import pathlib, time\npathlib.Path('begun').touch()\n"
+                                       "time.sleep(2)", *COUNTING]})
+    ours, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"], cwd=root, stdin=terminal,
+        stdout=subprocess.DEVNULL, stderr=terminal,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # all that nohup does
+    os.close(terminal)
+    until(lambda: (root / "notebooks" / "begun").exists())
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    promised(process.wait(60) == 0 and outcome(root)["measures"] is not None, "it ended")
+    return "the signal was ignored, the outcome was kept"
+
+
+# ---------------------------------------------------------------- the user's own settings
+LOOKING = """
+import builtins, os, sys, time
+import matplotlib
+print(getattr(builtins, "planted", "nothing"), __debug__, hash("a"), time.tzname, sys.warnoptions)
+print(matplotlib.get_backend(auto_select=False), matplotlib.get_configdir() == os.getcwd())
+print({key: str(value) for key, value in matplotlib.rcParams.items()})
+print(sorted(os.environ))
+values = [matplotlib.rcParams["lines.linewidth"] + len(getattr(builtins, "planted", ""))] * 3
+"""
+PLANTED = "import builtins; builtins.planted = getattr(builtins, 'planted', '') + {!r}"
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Variables and files of a user who has set all that can be set, each of which shows."""
+    home = folder / "home"
+    for path, text in {
+        "python.py": PLANTED.format("PYTHONSTARTUP "), "rc": "lines.linewidth: 7",
+        ".config/matplotlib/matplotlibrc": "lines.linewidth: 8\nfigure.max_open_warning: 3",
+        ".ipython/profile_default/startup/00.py": PLANTED.format("IPython "),
+        ".ipython/profile_default/ipython_config.py":
+            f"c.InteractiveShellApp.exec_lines = [{PLANTED.format('configuration ')!r}]",
+    }.items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
+    return {"HOME": str(home), "IPYTHONDIR": str(home / ".ipython"), "PYTHONOPTIMIZE": "2",
+            "PYTHONSTARTUP": str(home / "python.py"), "PYTHONHASHSEED": "7",
+            "PYTHONWARNINGS": "once", "MATPLOTLIBRC": str(home / "rc"), "MPLBACKEND": "svg",
+            "TZ": "Asia/Tokyo", "LC_ALL": "C", "COLUMNS": "20", "GIT_DIR": str(folder / "x"),
+            "WLIB_RUN": "other", "WLIB_NOTEBOOK": "other", "WLIB_RESULTS": str(home / "other.json")}
+
+
+def run_with(root: Path, own: dict[str, str]) -> dict[str, Any]:
+    """Outcome and fingerprint of the toy, run with variables of the user's own."""
+    plain = {key: value for key, value in os.environ.items() if key not in settings(root.parent)}
+    runner.clean("smoke", root)
+    done = wlib(root, "run", "--profile", "smoke", env=plain | {"HOME": str(root.parent)} | own)
+    promised(done.returncode == 0, done.stdout + done.stderr)
+    entry = runner.Folder(root, "smoke").runs()["01-toy"]
+    return outcome(root) | {"fingerprint": entry["fingerprint"]}
+
+
+@fault("run", "start-up files and settings of Python, IPython and Matplotlib, by variables, in the "
+       "user's folder and in the notebook's", "outputs, numbers and fingerprint as without them")
+def own_settings(folder: Path) -> str:
+    root = project(folder / "book", {"01-toy": [LOOKING, *COUNTING[1:]]})
+    without = run_with(root, {})
+    promised("nothing True" in str(without["outputs"]), f"the plain run: {without['outputs']}")
+    (root / "notebooks" / "matplotlibrc").write_text("lines.linewidth: 9\ntimezone: Asia/Tokyo")
+    planted = run_with(root, settings(folder))
+    promised(planted == without, f"{planted} is not {without}")
+    return "none of them reached the kernel"
 
 
 @fault("run", "Ctrl-C", "kernels end, nothing half-written, status 130")

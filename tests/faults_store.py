@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from faults import fault, promised, remount, small_disc
+from faults import fault, homeless, promised, remount, small_disc, without_locks
 from safetensors.torch import save_file
 from toyrun import until
 
-from wlib import store
+from wlib import entries, store
 
 CALLS: list[Any] = []
 
@@ -277,3 +278,44 @@ def read_only(folder: Path) -> str:
     return "read-only: entries read, new values returned, one warning"
 
 
+@fault("store", "a file system without locks (ENOLCK, EOPNOTSUPP, ENOSYS)",
+       "results are kept and read, entries can be deleted; one warning that says so")
+def no_locks(folder: Path) -> str:
+    for number in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+        with (store_in(folder / str(number)), without_locks(number),
+              warnings.catch_warnings(record=True) as told):
+            warnings.simplefilter("always")
+            for kind in (1, 2, 1):
+                promised(same(store.cached(give, kind), kind), "the value")
+            promised(CALLS == [1, 2], f"made {CALLS}")
+            text, = (str(one.message) for one in told)
+            promised("has no locks" in text and "results are kept" in text, text)
+            promised(len(entries.delete(entries.entries())) == 2, "not deleted")
+            promised(entries.entries() == [], "left")
+    return "kept, read and deleted; one warning: has no locks"
+
+
+ALONE = """
+from wlib import store
+def give(number):
+    return {"number": number}
+for number in (1, 2, 1):
+    assert store.cached(give, number) == {"number": number}
+print("the values")
+"""
+
+
+@fault("store", "a user without a name and a home folder, or with one that cannot be written",
+       "the value is returned; one warning", slow=True)
+def no_home(folder: Path) -> str:
+    script, here = folder / "alone.py", folder / "here"
+    script.write_text(ALONE)
+    here.mkdir()
+    for environment in homeless(folder):
+        done = subprocess.run([sys.executable, str(script)], cwd=here, env=environment, text=True,
+                              capture_output=True)
+        promised(done.returncode == 0 and done.stdout == "the values\n", done.stderr[-800:])
+        promised(done.stderr.count("StoreWarning") == 1 and "cannot keep results" in done.stderr,
+                 done.stderr)
+        promised([*here.iterdir()] == [], "left something")
+    return "values returned, one warning, nothing left behind"

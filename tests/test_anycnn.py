@@ -195,6 +195,20 @@ CUT = {
     "feature kept": Small(lambda s, x: s.fc(_kept(s, seen(s, x)))),
     "interpolation": Small(lambda s, x: s.fc(F.interpolate(lit(s, x), size=x.shape[-2:]).mean(
         (2, 3)))),
+    "pooling over places alone": Small(lambda s, x: s.last(F.max_pool2d(lit(s, x).flatten(2), 2)
+                                                           .flatten(1)), last=nn.Sequential(
+                                           nn.Linear(72, 9), nn.ReLU(), nn.Linear(9, 4))),
+    "padding of channels": Small(lambda s, x: s.last(s.p(lit(s, x).flatten(2)).mean(2)),
+                                 p=nn.ZeroPad2d(1), last=nn.Sequential(
+                                     nn.Linear(10, 9), nn.ReLU(), nn.Linear(9, 4))),
+    "norm of vectors": Small(lambda s, x: s.last(s.n(seen(s, x))), n=nn.InstanceNorm1d(5),
+                             last=nn.Sequential(nn.Linear(8, 9), nn.ReLU(), nn.Linear(9, 4))),
+    "bias used elsewhere": Small(lambda s, x: s.last(F.relu(s.d(
+        lit(s, x) + s.c.bias.view(-1, 1, 1))).mean((2, 3))), d=nn.Conv2d(8, 6, 1),
+        last=nn.Linear(6, 4)),
+    "norm used elsewhere": Small(lambda s, x: s.last(F.relu(s.d(
+        s.n(lit(s, x)) * s.n.weight.view(1, -1, 1, 1))).mean((2, 3))), n=nn.BatchNorm2d(8),
+        d=nn.Conv2d(8, 6, 1), last=nn.Linear(6, 4)),
     "transposed": Small(lambda s, x: s.last(s.e(s.t(s.d(lit(s, x)))).mean((2, 3))),
                         d=nn.Conv2d(8, 6, 1), t=nn.ConvTranspose2d(6, 5, 2), e=nn.Conv2d(5, 9, 1),
                         last=nn.Linear(9, 4)),

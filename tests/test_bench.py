@@ -20,8 +20,8 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
     assert done.returncode == 0, done.stderr
     for words in ("One thread", "3 × mlp", "2 × lenet", "does the rule lose?", "÷ training one",
                   "noise of equal norm", "one accepted ÷ training", "for place 3",
-                  "wlib ÷ scipy", "per sample ÷ wlib", "VGG-16", "dense ÷ grouped",
-                  "loop, s a teacher",
+                  "wlib ÷ scipy", "each further one, s", "per sample ÷ wlib", "VGG-16",
+                  "dense ÷ grouped", "loop, s a teacher",
                   "fomaml", "s a step", "DDIM, 20 steps", "vmap ÷ loop"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wlib.check import did_you_mean, require, require_one_of, short
+from wlib.check import did_you_mean, finite, require, require_one_of, short
 
 
 def test_a_refusal_names_argument_value_and_wish():
@@ -28,3 +28,11 @@ def test_values_are_shown_short():
     assert short(np.zeros(4)) == "ndarray of float64 with shape (4,)"
     assert short("x" * 500).endswith("…") and len(short("x" * 500)) == 80
     assert short([1]) == "[1]"
+
+
+def test_finite_numbers_have_finite_ends():
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        good = torch.tensor([[1, -2], [3, torch.finfo(dtype).max]], dtype=dtype)
+        assert finite(good) and finite(good[:0]) and finite(good.requires_grad_())
+        for bad in (float("nan"), float("inf"), -float("inf")):
+            assert not finite(torch.tensor([1, bad, 2], dtype=dtype))

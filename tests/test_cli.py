@@ -67,6 +67,20 @@ def test_bad_input_is_one_clear_line_and_status_2(toy, ran, capsys, arguments, m
     assert ran == [] and "Traceback" not in errors
 
 
+def test_a_store_without_a_place_is_one_clear_line(toy, monkeypatch, capsys):
+    def nameless(number):
+        raise KeyError(number)
+
+    for name in ("WLIB_STORE", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    assert call("store") == 2
+    assert capsys.readouterr().err.startswith("wlib: no folder to keep results in (could not")
+    monkeypatch.setenv("WLIB_STORE", "~/store")
+    assert call("store") == 2
+    assert capsys.readouterr().err.startswith("wlib: WLIB_STORE: got '~/store', want the path")
+
+
 def test_unknown_commands_and_options_are_refused(toy, capsys):
     assert call("rnu") == 2 and call("run", "--profil", "smoke") == 2
     assert call("run", "--jobs", "many") == 2

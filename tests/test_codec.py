@@ -243,13 +243,14 @@ def test_decoded_networks_are_a_pool():
         networks(made, torch.zeros(1, made.size), pool, zoo="another")
 
 
-def test_padded_flat_weights_give_the_same_network_bit_by_bit():
-    """Flatten, pad to a longer zoo, cut, load: nothing is lost."""
+def test_padded_flat_weights_give_the_same_network():
+    """Flatten, pad to a longer zoo, cut, load: not a bit is lost, though they lie otherwise."""
     pool = Pool.stack([nets.fresh("mlp", s, classes=3, size=4, hidden=(3,)) for s in range(2)])
     weights, mask = pad([*pool.flat(), torch.zeros(pool.size + 9)])
     cut = torch.stack([w[m] for w, m in zip(weights[:2], mask[:2], strict=True)])
-    x = images(6, size=4)
-    assert torch.equal(pool.with_flat(cut).logits(x), pool.logits(x))
+    x, again = images(6, size=4), pool.with_flat(cut)
+    assert torch.equal(again.flat(), pool.flat())
+    torch.testing.assert_close(again.logits(x), pool.logits(x), rtol=1e-4, atol=1e-5)
 
 
 def test_decoded_networks_get_statistics_of_their_own():

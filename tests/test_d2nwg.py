@@ -297,9 +297,16 @@ def test_a_frozen_encoder_stays(zoo, sets):
 
 
 def test_images_are_drawn_anew_at_every_step(zoo, sets):
-    seen, encoder = [], Mean()
-    encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
-    fit(zoo[0], sets, encoder=encoder, shots=2, **TINY | {"steps": 12})
+    def watch(module, given):
+        if isinstance(module, Mean):
+            seen.append(given[0].clone())
+
+    seen = []
+    handle = nn.modules.module.register_module_forward_pre_hook(watch)
+    try:
+        fit(zoo[0], sets, encoder=Mean(), shots=2, **TINY | {"steps": 12})
+    finally:
+        handle.remove()
     drawn = [x for x in seen if len(x) == TINY["batch"]]
     assert {tuple(x.shape) for x in drawn} == {(4, 2, 2, 3)}
     pairs = set()                                       # which 2 of the 4 images, in which order

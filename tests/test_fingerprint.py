@@ -1,9 +1,19 @@
 """What changes a fingerprint and what must not: both directions."""
 
+import collections
+import dataclasses
+import enum
+import functools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from wlib import fingerprint as fp
 from wlib import seeds
@@ -267,8 +277,123 @@ def test_what_cannot_be_hashed_must_be_an_argument():
         fp.function_fingerprint(uses_array)
     with pytest.raises(ValueError, match="function: got 3"):
         fp.function_fingerprint(3)
-    with pytest.raises(ValueError, match="made by def"):
-        fp.function_fingerprint(remake("f = lambda x: x"))
+    unreadable = {"__name__": "__main__"}
+    exec("def f(x):\n    return x\nclass C:\n    def m(self):\n        pass", unreadable)
+    for nameless in (unreadable["f"], unreadable["C"]):
+        with pytest.raises(ValueError, match="source cannot be read"):
+            fp.function_fingerprint(nameless)
+    with pytest.raises(ValueError, match="from outside the function"):
+        fp.function_fingerprint(Gain(np.ones(1)).times)      # what it belongs to is an array
+
+
+def multiplied(k):
+    return lambda x: k * x
+
+
+def doubled(function):
+    @functools.wraps(function)
+    def twice(*arguments):
+        return 2 * function(*arguments)
+    return twice
+
+
+def tripled(function):
+    @functools.wraps(function)
+    def thrice(*arguments):
+        return 3 * function(*arguments)
+    return thrice
+
+
+@doubled
+def plain(x):
+    return x
+
+
+class Gain(tuple):
+    def __new__(cls, gain):
+        return super().__new__(cls, [gain])
+
+    def times(self, x):
+        return self[0] * x
+
+    @classmethod
+    def of_class(cls):
+        return cls
+
+
+class Halves(Gain):
+    scale = 0.5
+
+
+def inner(gain):
+    class Local:
+        number = gain
+
+        def call(self):
+            return self.number
+    return Local
+
+
+def other_inner():
+    class Local:
+        number = 1
+
+        def call(self):
+            return -self.number
+    return Local
+
+
+Point = collections.namedtuple("Point", "x y")
+Pair = collections.namedtuple("Pair", "x y", defaults=(1, 2))
+
+
+@dataclasses.dataclass
+class Shape:
+    sides: int = 3
+
+
+@dataclasses.dataclass
+class Form:
+    sides: list = dataclasses.field(default_factory=list)
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+DIFFERENT = [
+    multiplied(1), multiplied(2), lambda x: x, lambda x: x + 1, lambda x, y=1: x,
+    lambda x: x in {"a", "b"}, lambda x: x in {"a", "c"}, lambda x: helper(x), lambda x: toy(x),
+    plain, plain.__wrapped__, doubled(helper), tripled(helper), helper, doubled(np.mean), np.mean,
+    functools.partial(helper, 1), functools.partial(helper, x=1),
+    Gain(1).times, Gain(2).times, Gain.times, Gain.of_class, Halves.of_class, Halves, Gain,
+    inner(1), inner(2), other_inner(), Point, Pair, Shape, Form, Color,
+    # Functions of packages that share one name, and C functions of every kind.
+    F.max_pool2d, F.adaptive_max_pool2d, F.relu, torch.relu, torch.tanh, torch.Tensor.relu, len,
+    str.upper, str.lower, np, torch]
+
+
+def test_functions_that_differ_have_different_fingerprints():
+    found = [fp.function_fingerprint(value) for value in DIFFERENT]
+    assert len(set(found)) == len(found)
+    assert [fp.function_fingerprint(value) for value in DIFFERENT] == found
+    assert fp.function_fingerprint(multiplied(1)) == fp.function_fingerprint(multiplied(1))
+    assert fp.function_fingerprint(inner(1)) == fp.function_fingerprint(inner(1))
+
+
+def test_a_value_set_on_a_class_later_counts(monkeypatch):
+    before = fp.function_fingerprint(Halves)
+    monkeypatch.setattr(Halves, "scale", 0.25)
+    assert fp.function_fingerprint(Halves) != before
+
+
+def test_fingerprints_are_the_same_in_every_process():
+    code = ("import sys; sys.path.insert(0, 'tests'); import test_fingerprint as t;"
+            "print(*[t.fp.function_fingerprint(f) for f in t.DIFFERENT])")
+    found = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                            text=True, cwd=Path(__file__).parents[1],
+                            env=os.environ | {"PYTHONHASHSEED": seed}).stdout for seed in "12"]
+    assert found[0] == found[1] and len(found[0].split()) == len(DIFFERENT)
 
 
 def test_functions_of_wlib_and_of_packages():

@@ -318,7 +318,8 @@ def test_with_one_step_the_meta_gradient_is_the_plain_gradient():
     phi = dict(START.named_parameters())
     found = meta_gradient(where=([place], phi), steps=1, rate=1e-3, noise_rate=None)
     wanted = plain_gradient(POOL, 5)
-    assert all(torch.equal(found[k], wanted[k]) for k in wanted)
+    for k in wanted:
+        torch.testing.assert_close(found[k], wanted[k], rtol=1e-4, atol=1e-7)
     # With both rates zero nothing moves, so later steps have the same gradient.
     still = {"where": ([place], phi), "rate": 0.0, "noise_rate": 0.0, "asked": {"pad": 0}}
     one, seven = (meta_gradient(steps=k, **still) for k in (1, 7))

@@ -14,10 +14,11 @@ from small import Own, few, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from wlib import audit, mge, nets, score, seeds, train
+from wlib import audit, cosine, mge, nets, score, seeds, train
 from wlib.pool import Pool
 
 V = torch.tensor([3, 1, -2, 0.5, 4, -1, 0, 2], dtype=torch.float64)
+PRIMED = 6 * 43_717         # a long signal with a large prime factor
 
 
 def as_pool(w):
@@ -64,6 +65,51 @@ def test_long_signals_too(n):
     c = torch.from_numpy(scipy_fft.dct(x.numpy(), norm="ortho"))
     torch.testing.assert_close(mge.dct(x), c, rtol=0, atol=1e-10)
     torch.testing.assert_close(mge.idct(c), x, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 2**18])
+def test_two_steps_are_one(at_once, monkeypatch):
+    """Every length, prime ones too, in pieces of a row, of a few rows, and whole."""
+    for name, value in {"LONG": 1, "PRIME": 2, "AT_ONCE": at_once}.items():
+        monkeypatch.setattr(cosine, name, value)
+    assert [cosine._first_step(n) for n in (1, 6, 7, 9, 12, 64)] == [1, 1, 1, 3, 3, 8]
+    for n in range(1, 71):
+        x = torch.randn(2, 2, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+        c = torch.from_numpy(scipy_fft.dct(x.numpy(), norm="ortho"))
+        torch.testing.assert_close(mge.dct(x), c, rtol=0, atol=1e-13)
+        torch.testing.assert_close(mge.idct(c), x, rtol=0, atol=1e-13)
+
+
+def test_a_long_signal_with_a_large_prime_factor_takes_two_steps():
+    assert cosine._first_step(PRIMED) == 6 and cosine._first_step(2**20) == 1
+    x = torch.randn(2, PRIMED, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    c = torch.from_numpy(scipy_fft.dct(x.numpy(), norm="ortho"))
+    torch.testing.assert_close(mge.dct(x), c, rtol=0, atol=1e-13)
+    torch.testing.assert_close(mge.idct(c.T.contiguous().T), x, rtol=0, atol=1e-13)
+
+
+@few
+@given(st.integers(1, 70))
+def test_the_gradient_of_a_rotation_is_the_rotation_back(n):
+    """This is torch's route, which other devices take as well."""
+    x, v = torch.randn(2, 3, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    for turn, back in ((mge.dct, mge.idct), (mge.idct, mge.dct)):
+        asks = x.clone().requires_grad_()
+        turned = turn(asks)
+        torch.testing.assert_close(turned.detach(), turn(x), rtol=0, atol=1e-13)
+        (turned * v).sum().backward()
+        torch.testing.assert_close(asks.grad, back(v), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [8, PRIMED])
+def test_overwriting_changes_memory_and_no_number(n):
+    x = torch.randn(1, n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    kept = x.clone()
+    c = mge.dct(x)
+    assert torch.equal(x, kept)
+    assert torch.equal(mge.dct(kept, overwrite=True), c) and not torch.equal(kept, x)
+    back = mge.idct(c)
+    assert torch.equal(mge.idct(c, overwrite=True), back)
 
 
 def test_the_dtype_stays_and_the_signal_too():
@@ -198,6 +244,16 @@ def test_the_mask_is_that_of_a_naive_loop(data):
         assert [k in kept for k in range(6)] == mask
 
 
+def test_the_mask_of_many_coefficients_is_that_of_a_stable_sort():
+    c = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0)).mul(50).round()
+    mask = mge.important(c, 0.9)
+    for row, kept in zip(c.double().numpy(), mask.numpy(), strict=True):
+        rank = np.argsort(-row ** 2, kind="stable")
+        share = np.cumsum(row[rank] ** 2) / np.sum(row ** 2)
+        assert np.array_equal(np.sort(rank[:np.searchsorted(share, 0.9) + 1]), kept.nonzero()[0])
+        assert (np.abs(row) == np.abs(row[rank[kept.sum() - 1]])).sum() > 100, "ties at the edge"
+
+
 def test_random_order_is_one_permutation_for_all_rows_and_seeded():
     c = torch.ones(3, 200)
     mask = mge.important(c, 0.5, "random", 1)
@@ -265,6 +321,29 @@ def test_generate_is_the_algorithm_written_out_with_scipy(order, mlps):
             fresh[~kept] = rest.mean() + rest.std() * z.numpy()
             expected = fresh if order == "raw" else scipy_fft.idct(fresh, norm="ortho")
             assert np.abs(pool.flat()[2 * j + i].numpy() - expected).max() < 1e-10
+
+
+@pytest.mark.parametrize("law", mge.REDRAWS)
+def test_children_of_a_long_signal_are_rounded_once_from_scipys(law):
+    """All laws, each child's own draws, in single precision: one step of rounding at most."""
+    parent = Pool.stack([nn.Linear(PRIMED, 1, bias=False)])
+    w = parent.flat()[0].double()
+    c = torch.from_numpy(scipy_fft.dct(w.numpy(), norm="ortho"))
+    rank = c.square().sort(descending=True, stable=True).indices
+    share = c[rank].square().cumsum(0) / c.square().sum()
+    rest = torch.ones(PRIMED, dtype=torch.bool)
+    rest[rank[:int((share < 0.95).sum()) + 1]] = False
+    r, m = c[rest], int(rest.sum())
+    for i, child in enumerate(mge.generate(parent, 2, redraw=law, generator=5).flat()):
+        source = seeds.generator(5, 0, i)
+        c[rest] = {
+            "normal": lambda g: r.mean() + r.std(correction=0) * torch.randn(
+                m, generator=g, dtype=torch.float64),
+            "resample": lambda g: r[torch.randperm(m, generator=g)],
+            "sign-flip": lambda g: r * (2 * torch.randint(2, (m,), generator=g) - 1),
+            "zero-fill": lambda g: torch.zeros_like(r)}[law](source)
+        expected = torch.from_numpy(scipy_fft.idct(c.numpy(), norm="ortho")).float()
+        torch.testing.assert_close(child, expected, rtol=torch.finfo(torch.float32).eps, atol=1e-13)
 
 
 def test_the_two_dimensional_order_is_scipys_dctn(mlps):

@@ -84,6 +84,31 @@ def test_notebook_with_an_error_is_refused():
     assert pagecheck.notebook_problems("01", notebook) == ["01: an output is the error KeyError"]
 
 
+@pytest.mark.parametrize("output, path", [
+    ({"output_type": "stream", "name": "stderr", "text": "Matplotlib created a temporary cache "
+      "directory at /tmp/matplotlib-x1 because there was an issue"}, "/tmp/matplotlib-x1"),
+    ({"output_type": "stream", "name": "stderr", "text": ["a\n", "/a b/ipykernel_41/12.py:3: W"]},
+     "b/ipykernel_41/12.py:3:"),
+    ({"output_type": "execute_result", "data": {"text/plain": "PosixPath('/home/me/x')"}},
+     "/home/me/x"),
+    ({"output_type": "display_data", "data": {"text/html": [f"<p>{sys.prefix}/lib/x.py</p>"]}},
+     f"{sys.prefix}/lib/x.py")])
+def test_a_path_of_one_machine_is_refused(output, path):
+    notebook = toybook.notebook()
+    notebook["cells"][3]["outputs"] = [output]
+    assert pagecheck.notebook_problems("01", notebook) == [
+        f"01: code cell 3 shows a path of this machine: {path}"]
+
+
+def test_what_only_looks_like_a_path_of_one_machine_may_stand():
+    notebook = toybook.notebook()
+    text = ("1/2, and/or, </home/x>, https://example.org/home/x, book/tmp/x, "
+            "<img src='data:image/png;base64,AA+/tmp/AAAA='>")
+    notebook["cells"][3]["outputs"] = [
+        {"output_type": "display_data", "data": {"text/html": text, "image/png": "+/tmp/AA"}}]
+    assert pagecheck.notebook_problems("01", notebook) == []
+
+
 def test_code_changed_since_execution_is_refused(toy):
     edit(toy / "notebooks/01-toy.ipynb", "print(42)", "print(43)")
     refused(toy, "01-toy: its code cells have changed")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import toybook
-from faults_runner import TRAPS, trapped
+from faults_runner import TRAPS, settings, trapped
 from toyrun import (
     PARAMETERS,
     cell,
@@ -155,6 +155,32 @@ def test_what_has_not_changed_is_not_run_again(faults):
 
 
 @pytest.mark.book
+def test_the_kernel_is_deaf_even_where_settings_reach_it(tmp_path):
+    """As those of the whole machine do, which no variable names."""
+    root = project(tmp_path / "book", {"01-toy": [
+        "import builtins\nassert not hasattr(builtins, 'planted')", *good("01-toy")]})
+    one, = runner.plan([], "smoke", root=root)
+    heard = {name: value for name, value in settings(tmp_path).items()
+             if name in ("IPYTHONDIR", "PYTHONSTARTUP", "MATPLOTLIBRC")}
+    job = runner.Job(one, runner.Folder(root, "smoke"), (60.0, 90.0), variables=heard)
+    outcome, = runner.run_jobs([job], 1, Display(io.StringIO()))
+    assert outcome.status == "done", outcome.details
+
+
+@pytest.mark.book
+def test_a_relative_store_is_one_folder_for_command_and_kernels(tmp_path):
+    root = project(tmp_path / "book", {"01-toy": [
+        "from wlib import store\ndef give(number):\n    return number", "store.cached(give, seed)",
+        *good("01-toy")]})
+    for place in ("kept/here", "~/kept/here"):
+        done = wlib(root, "run", "--force", "--profile", "smoke", env=os.environ | {
+            "WLIB_STORE": place, "HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+    kept = {path.relative_to(tmp_path).parts[:-2] for path in tmp_path.rglob("*.safetensors")}
+    assert kept == {("book", "kept", "here"), ("kept", "here")}
+
+
+@pytest.mark.book
 def test_the_process_of_a_notebook_ends_without_a_fatal_error(tmp_path, monkeypatch):
     seen, clear = [], runner.Job.clear
 
@@ -269,6 +295,60 @@ def test_only_runs_that_can_be_trusted_are_recorded(built):
     with pytest.raises(ValueError, match="working tree: got 'uncommitted changes'"):
         runner.record("laptop", root=built)
     assert not (built / "results").exists()
+
+
+def contents(root):
+    """Every file of a repository, its own ones included."""
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_another_repository_is_neither_read_nor_written(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    git(other, "init", "-q")
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "mine")
+    before, foreign = contents(other), git(other, "rev-parse", "HEAD")
+    for name, value in {"GIT_DIR": other / ".git", "GIT_INDEX_FILE": other / ".git/index",
+                        "GIT_WORK_TREE": other, "GIT_OBJECT_DIRECTORY": other / ".git/objects",
+                        "GIT_CONFIG_PARAMETERS": "'core.bare'='true'"}.items():
+        monkeypatch.setenv(name, str(value))     # as git sets them for a hook
+    root = project(tmp_path / "book", {"01-one": good("01-one")}, laptop={"01-one": {}})
+    assert runner.commit_of(root) == (None, None), "the book is in no repository"
+    git(root, "init", "-q")
+    assert runner.commit_of(root) == (None, None), "nothing is committed"
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "all")
+    commit, dirty = runner.commit_of(root)
+    assert commit == git(root, "rev-parse", "HEAD") != foreign and dirty is False
+    assert contents(other) == before
+
+
+def test_a_commit_counts_only_if_it_holds_the_book(built, monkeypatch):
+    assert runner.commit_of(built)[1] is False
+    (built / "profiles" / "gpu.yml").write_text("{}")
+    git(built, "config", "status.showUntrackedFiles", "no")
+    assert runner.commit_of(built)[1] is True, "a file that git does not have"
+    (built / ".git" / "info" / "exclude").write_text("gpu.yml\n")
+    assert runner.commit_of(built) == (None, None)
+    with pytest.raises(ValueError, match=r"no commit.*\(.*: git ignores profiles/gpu.yml\)"):
+        runner.record("laptop", root=built)
+    inner = project(built / "_build" / "inner", {"01-one": good("01-one")}, laptop={"01-one": {}})
+    assert runner.commit_of(inner) == (None, None), "the repository around ignores it"
+    with pytest.raises(ValueError, match=rf"no commit.*: the repository .* that of {built}\)"):
+        runner.record("laptop", root=inner)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_owner_is_named(built, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for path in (built, built / ".git"):
+        os.chown(path, 54321, 54321)
+    with pytest.raises(ValueError, match=f"no commit.*dubious ownership.*git config --global "
+                       f"--add safe.directory {built}"):
+        runner.record("laptop", root=built)
 
 
 def test_a_run_that_leaves_a_control_out_is_not_recorded(built):

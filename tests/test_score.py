@@ -50,6 +50,40 @@ def test_scores_are_those_of_naive_loops(pool, data, engine):
     assert score.loss(pool, data, engine).tolist() == pytest.approx(loss, rel=1e-4)
 
 
+class Tagger(nn.Module):
+    """Tokens (B, T) to logits (B, T, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(6, 5), nn.Linear(5, 4)
+
+    def forward(self, tokens):
+        return self.head(self.embed(tokens).cumsum(1))
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_inputs_and_labels_of_any_kind_are_scored(pool, data, engine):
+    pair = (data.floats(), data.labels)
+    for judge in (score.predictions, score.errors, score.accuracy, score.loss, score.calibration):
+        assert torch.equal(judge(pool, pair, engine=engine), judge(pool, data, engine=engine))
+    taggers = Pool.stack([Tagger() for _ in range(3)])
+    tokens, labels = torch.randint(6, (260, 7)), torch.randint(4, (260, 7))
+    logits = taggers.logits(tokens, "loop")
+    assert logits.shape == (3, 260, 7, 4)
+    named = score.predictions(taggers, (tokens, labels), engine)
+    assert torch.equal(named, logits.argmax(-1))
+    share = torch.stack([(one == labels).double().mean() for one in named])
+    torch.testing.assert_close(score.accuracy(taggers, (tokens, labels), engine), share)
+    nats = torch.stack([F.cross_entropy(z.flatten(0, 1), labels.flatten()) for z in logits])
+    torch.testing.assert_close(score.loss(taggers, (tokens, labels), engine).float(), nats)
+    flat = score.calibration(taggers, (tokens, labels), engine=engine)
+    confidence = logits.softmax(-1).amax(-1)
+    low = torch.stack([(c.mean() - (n == labels).float().mean()).abs()     # one bin: the means' gap
+                       for c, n in zip(confidence, named, strict=True)])
+    torch.testing.assert_close(score.calibration(taggers, (tokens, labels), 1, engine).float(), low)
+    assert (flat >= low - 1e-6).all()
+
+
 def test_calibration_is_that_of_a_naive_loop(pool, data):
     chance = brute(pool, data).double().softmax(-1)
     expected = []
@@ -182,9 +216,10 @@ def test_fgsm_is_torchs_gradient_and_stays_in_range(pool, data):
         x = data.floats().requires_grad_()
         F.cross_entropy(pool.network(i)(x), data.labels).backward()
         expected = (data.floats() + 0.3 * x.grad.sign()).clamp(0, 1)
-        # A gradient of about zero may have either sign.
-        clear = x.grad.abs() > 1e-9
-        assert torch.equal(moved[i][clear], expected[clear])
+        # A gradient of about zero may have either sign: this much is rounding, on any processor.
+        clear = x.grad.abs() > 1e-6 * x.grad.abs().max()
+        assert clear.double().mean() > 0.99
+        torch.testing.assert_close(moved[i][clear], expected[clear], rtol=0, atol=1e-6)
     assert 0 <= moved.min() and moved.max() <= 1
     assert torch.equal(score.fgsm(pool, data, 0.0)[0], data.floats())
 
@@ -192,7 +227,7 @@ def test_fgsm_is_torchs_gradient_and_stays_in_range(pool, data):
 def test_fgsm_does_not_depend_on_the_batch_or_company(pool, data):
     big = data[torch.arange(30).repeat(9)]                              # more than one batch
     torch.testing.assert_close(score.fgsm(pool, big, 0.1)[:, :30], score.fgsm(pool, data, 0.1))
-    assert torch.equal(score.fgsm(pool, data, 0.1)[1], score.fgsm(pool[1], data, 0.1)[0])
+    torch.testing.assert_close(score.fgsm(pool, data, 0.1)[1], score.fgsm(pool[1], data, 0.1)[0])
 
 
 def test_pgd_stays_in_the_ball_and_is_seeded(pool, data):
@@ -201,7 +236,7 @@ def test_pgd_stays_in_the_ball_and_is_seeded(pool, data):
     assert (moved - data.floats()).abs().max() <= eps + 1e-6
     assert 0 <= moved.min() and moved.max() <= 1
     assert torch.equal(moved, score.pgd(pool, data, eps, steps=5, seed=1))
-    assert torch.equal(moved[:2], score.pgd(pool[:2], data, eps, steps=5, seed=1))
+    torch.testing.assert_close(moved[:2], score.pgd(pool[:2], data, eps, steps=5, seed=1))
     assert not torch.equal(moved, score.pgd(pool, data, eps, steps=5, seed=2))
     assert torch.equal(score.pgd(pool, data, 0.0)[0], data.floats())
 
@@ -290,7 +325,13 @@ BAD = {
     "a pool": (lambda p, d: score.accuracy("pool", d), "pool"),
     "a network": (lambda p, d: score.errors(nets.build("mlp"), d), "pool"),
     "data": (lambda p, d: score.accuracy(p, d.floats()), "data"),
-    "images": (lambda p, d: score.accuracy(p, images(3, size=5)), "images"),
+    "images": (lambda p, d: score.accuracy(p, images(3, size=5)), "inputs"),
+    "fewer labels": (lambda p, d: score.accuracy(p, (d.floats(), d.labels[1:])), "data.*29 labels"),
+    "more labels": (lambda p, d: score.loss(p, (d.floats()[:4], d.labels)), "data.*30 labels"),
+    "float labels": (lambda p, d: score.accuracy(p, (d.floats(), d.labels.float())), "data"),
+    "labels of places": (lambda p, d: score.accuracy(p, (d.floats(), d.labels[:, None])), "data"),
+    "no labels": (lambda p, d: score.accuracy(p, d.floats()), "data"),
+    "attack on tensors": (lambda p, d: score.fgsm(p, (d.floats(), d.labels), 0.1), "data"),
     "labels": (lambda p, d: score.loss(p, images(9, classes=5, size=6)), "data"),
     "attacked labels": (lambda p, d: score.fgsm(p, images(9, classes=5, size=6), 0.1), "data"),
     "engine": (lambda p, d: score.accuracy(p, d, "fast"), "engine"),

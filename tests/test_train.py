@@ -165,6 +165,34 @@ def test_frozen_weights_stay(engine, small):
     assert "conv.weight" not in moved and "norm.weight" in moved and "head.weight" in moved
 
 
+class Dropping(nn.Module):
+    """Dropout as a function, which no list of layers shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.two(F.dropout(self.one(x.flatten(1)).relu(), 0.5, self.training))
+
+
+class Looking(Dropping):
+    """A look at the data, which vmap cannot take."""
+
+    def forward(self, x):
+        x = self.one(x.flatten(1))
+        return self.two(x.relu() if x.mean() > 0 else x)
+
+
+@pytest.mark.parametrize("spec", [Dropping, Looking])
+def test_what_cannot_be_trained_stacked_is_trained_in_turn(spec, small):
+    trained = train.fit(spec, small, seeds=(1, 2), epochs=2)
+    assert same(trained, train.fit(spec, small, seeds=(1, 2), epochs=2, engine="loop"))
+    assert same(trained[1], train.fit(spec, small, seeds=[2], epochs=2))
+    with pytest.raises(ValueError, match="^engine: got 'vmap', want 'auto' or 'loop'"):
+        train.fit(spec, small, seeds=(1, 2), epochs=1, engine="vmap")
+
+
 def test_dropout_trains_in_a_loop_alone_or_together(small):
     def spec():
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout1d(0.5), nn.Linear(8, 3))
@@ -213,7 +241,7 @@ def test_stored_fit_of_the_readers_module_and_of_a_pool(small, tmp_path, monkeyp
     ({"device": "tpu9"}, "device"), ({"width": 3}, "width"), ({"data": torch.rand(3, 1, 4, 4)},
                                                              "data"),
     ({"spec": Own(), "hidden": (3,)}, "settings"), ({"spec": Own(classes=2)}, "spec"),
-    ({"spec": nn.Conv2d(1, 3, 3)}, "spec"), ({"spec": nets.build("lenet")}, "images"),
+    ({"spec": nn.Conv2d(1, 3, 3)}, "spec"), ({"spec": nets.build("lenet")}, "inputs"),
     ({"spec": Pool.stack([Own()] * 2), "seeds": (0, 1, 2)}, "spec")])
 def test_bad_arguments_are_refused_by_name(arguments, named, small):
     with pytest.raises(ValueError, match=named):

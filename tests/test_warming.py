@@ -1,7 +1,6 @@
 """`wlib warm`: seeds spread over processes and over a Dask cluster; the ordinary run only reads."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,13 +10,14 @@ from toyrun import call, project, until, wlib
 
 from wlib import entries, runner, warming
 
-CELLS = ["""import os, time
-from wlib import store
+CELLS = ["""import time
+from wlib import entries, store
 
 def make(seed, rate):
-    with open(os.environ["TOY_LOG"], "a") as log:
+    beside = entries.root().parent  # a kernel sees no variable of the tests' own
+    with open(beside / "log", "a") as log:
         log.write(f"{seed}\\n")
-    time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
+    time.sleep(float((beside / "sleep").read_text()))
     return seed ** 2 + rate
 
 values = [store.cached(make, seed, rate) for seed in seeds]""", """from wlib import claims
@@ -30,7 +30,7 @@ report.save()"""]
 def toy(tmp_path, monkeypatch):
     root = project(tmp_path / "book", {"01-toy": CELLS},
                    smoke={"01-toy": {"seeds": [0, 1, 2, 3]}})
-    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    (tmp_path / "sleep").write_text("0")
     monkeypatch.setenv("WLIB_STORE", str(tmp_path / "store"))
     return root
 
@@ -38,7 +38,7 @@ def toy(tmp_path, monkeypatch):
 def made():
     """The seeds whose maker was called."""
     try:
-        with open(os.environ["TOY_LOG"]) as log:
+        with open(entries.root().parent / "log") as log:
             return sorted(map(int, log.read().split()))
     except FileNotFoundError:
         return []
@@ -52,7 +52,7 @@ def serial(root, monkeypatch, tmp_path):
     """The measures of a serial run from a cold store of its own."""
     with monkeypatch.context() as patch:
         patch.setenv("WLIB_STORE", str(tmp_path / "another store"))
-        patch.delenv("TOY_SLEEP", raising=False)
+        (tmp_path / "sleep").write_text("0")
         assert wlib(root, "run", "--profile", "smoke", "--force").returncode == 0
     return measured(root)
 
@@ -87,9 +87,9 @@ def test_warmed_on_local_processes_the_run_only_reads(toy, monkeypatch, tmp_path
 
 
 @pytest.mark.book
-def test_a_seed_that_fails_is_told_and_the_others_run(toy):
-    done = wlib(toy, "warm", "01", "--profile", "smoke", "--seeds", "0:2", "--cell-timeout", "1",
-                env=os.environ | {"TOY_SLEEP": "600"})
+def test_a_seed_that_fails_is_told_and_the_others_run(toy, tmp_path):
+    (tmp_path / "sleep").write_text("600")
+    done = wlib(toy, "warm", "01", "--profile", "smoke", "--seeds", "0:2", "--cell-timeout", "1")
     assert done.returncode == 1 and "profile smoke: 2 failed" in done.stdout
     assert "01-toy seed 1: code cell 3: time-out" in done.stderr
     assert "run it again: wlib run 01-toy --profile smoke -p seeds 1" in done.stderr
@@ -97,10 +97,10 @@ def test_a_seed_that_fails_is_told_and_the_others_run(toy):
 
 # ---------------------------------------------------------------- a Dask cluster
 @pytest.fixture
-def cluster(toy, tmp_path, monkeypatch):
+def cluster(toy, tmp_path):
     """A scheduler and two workers on loopback: (address, worker processes)."""
     pytest.importorskip("distributed")
-    monkeypatch.setenv("TOY_SLEEP", "3")      # of the kernels that the workers start
+    (tmp_path / "sleep").write_text("3")
     processes, file = [], tmp_path / "scheduler.json"
 
     def start(*arguments):

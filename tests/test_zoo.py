@@ -190,7 +190,7 @@ def test_the_mean_of_a_shared_start_is_good_and_of_independent_ones_at_chance():
     ("engine", lambda: small(engine="gpu")),
     ("networks", lambda: trained(SETS, mlp(2), steps=1, device="cpu")),
     ("net", lambda: descend(Pool.stack([mlp(2)]), images(), device="cpu")),
-    ("images", lambda: trained([data_set(size=12)], mlp(), steps=1, device="cpu")),
+    ("inputs", lambda: trained([data_set(size=12)], mlp(), steps=1, device="cpu")),
     ("keep", lambda: descend(Pool.stack([mlp()]), images(), keep=(3, 1))),
     ("sets", lambda: descend(Pool.stack([mlp()]), [images()] * 2)),
     ("order", lambda: descend(Pool.stack([mlp()]), images(), order=[1, 2])),

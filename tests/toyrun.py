@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from wlib import cli
+from wlib import cli, surroundings
 
 PARAMETERS = "data = 'toy'\nseed = 0\nseeds = [0, 1, 2]\ndevice = 'auto'\nrate = 0.5"
 REPORT = """from wlib import claims
@@ -93,9 +93,11 @@ def is_alive(pid: int) -> bool:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """A git command in a toy project, independent of the user's own settings."""
-    own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    """A git command in a toy project, which sees no settings and no repository of the user's own.
+    """
+    own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull,
+           "GIT_CEILING_DIRECTORIES": str(root.parent)}
     names = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    done = subprocess.run(["git", *names, *arguments], cwd=root, env=os.environ | own,
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(["git", *names, *arguments], cwd=root, capture_output=True, text=True,
+                          env=surroundings.without_git(os.environ) | own, check=True)
     return done.stdout.strip()

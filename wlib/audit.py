@@ -198,7 +198,7 @@ def _check_distance(distance):
 def _origin(pool: Pool, origin: Pool) -> Tensor:
     for argument, value in (("pool", pool), ("origin", origin)):
         require(isinstance(value, Pool), argument, value, "a Pool")
-    require(pool.size == origin.size and len(pool) % len(origin) == 0, "origin", origin,
+    require(pool.difference(origin) is None and len(pool) % len(origin) == 0, "origin", origin,
             f"the architecture of {pool!r} and a divisor of its {len(pool)} networks")
     return origin.flat().double().repeat_interleave(len(pool) // len(origin), dim=0)
 

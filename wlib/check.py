@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,11 @@ def require(ok: bool, argument: str, got: Any, want: str) -> None:
 def whole(value: Any, least: int = 1) -> bool:
     """Whether a value is a whole number of at least `least`; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def finite(numbers: Any) -> bool:
+    """Whether a floating-point tensor holds neither NaN nor infinity: both show at its ends."""
+    return numbers.numel() == 0 or all(math.isfinite(end) for end in numbers.detach().aminmax())
 
 
 def require_one_of(argument: str, got: Any, options: Iterable[str]) -> None:

@@ -511,12 +511,15 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def machine() -> dict[str, str]:
-    """Where this process runs, for a file's provenance."""
-    return {"device": _device(), "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+    """Where this process runs, for a file's provenance: last digits depend on the instructions."""
+    torch = sys.modules.get("torch")  # asked only if the notebook has imported it
+    instructions = [] if torch is None else [torch.backends.cpu.get_cpu_capability()]
+    return {"device": _device(), "machine": ", ".join([f"{os.cpu_count()} cores",
+                                                       platform.machine(), *instructions])}
 
 
 def _device() -> str:
-    torch = sys.modules.get("torch")  # asked only if the notebook has imported it
+    torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.get_device_name()
     return "cpu"

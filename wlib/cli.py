@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wlib import claims, entries, ledger, runner, warming
-from wlib.progress import duration
+from wlib import claims, entries, ledger, rehearse, runner, warming
+from wlib.progress import Heard, duration, open_streams, silence
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -29,19 +30,29 @@ Given = Annotated[list[str] | None, typer.Option(
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends with one clear line and status 2, Ctrl-C with status 130."""
+    """Bad input ends with one clear line and status 2, Ctrl-C with status 130.
+
+    Where nobody reads on (`wlib run | head`), the status is 141, as that of other commands is.
+    """
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            silence(sys.stdout)
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except (ValueError, OSError) as error:
-            typer.echo(f"wlib: {error}", err=True)
+            complain(f"wlib: {error}")
             raise SystemExit(2) from None
         except KeyboardInterrupt:
-            typer.echo("wlib: stopped; what had finished is kept, the same line goes on from "
-                       "there", err=True)
+            complain("wlib: stopped; what had finished is kept, the same line goes on from there")
             raise SystemExit(130) from None
     return wrapper
+
+
+def complain(text: str) -> None:
+    """Say on standard error what went wrong, if anybody reads it."""
+    typer.echo(text, file=Heard(sys.stderr))
 
 
 def cores() -> int:
@@ -94,6 +105,22 @@ def warm(name: Annotated[str, typer.Argument(metavar="NOTEBOOK")],
         raise typer.Exit(1)
 
 
+@app.command(name="rehearse")
+@guarded
+def rehearse_(names: Names = None, profile: Profile = "gpu", given: Given = None,
+              jobs: Jobs = None, force: Force = False, cell_timeout: CellTimeout = None,
+              timeout: Timeout = None) -> None:
+    """Run notebooks on the CPU with a profile's shapes and the counts of profile smoke."""
+    parts = rehearse.plan(names or [], profile, pairs(given))
+    for line in rehearse.notes(parts):
+        typer.echo(line)
+    outcomes, memory = rehearse.run(parts, jobs=min(2, cores()) if jobs is None else jobs,
+                                    force=force, cell_limit=cell_timeout, limit=timeout)
+    typer.echo(rehearse.summary(parts, outcomes, memory))
+    if any(one.status == "failed" for one in outcomes):
+        raise typer.Exit(1)
+
+
 def pairs(given: list[str] | None) -> list[tuple[str, str]]:
     """Names and values of the options -p."""
     return [tuple(text.partition("=")[::2]) for text in given or []]
@@ -128,7 +155,7 @@ def book(profile: Profile = "laptop", jobs: Jobs = None, force: Force = False) -
 
     begun = time.monotonic()
     if not execute([], profile, [], jobs, force, None, None):
-        typer.echo("the book was not built, because a notebook failed", err=True)
+        complain("the book was not built, because a notebook failed")
         raise typer.Exit(1)
     index = pages_of(profile)
     typer.echo(f"in all {duration(time.monotonic() - begun)}; the book: {index}")
@@ -283,6 +310,7 @@ def joined(arguments: Sequence[str]) -> list[str]:
 @guarded
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
+    open_streams()
     app(joined(sys.argv[1:] if arguments is None else arguments), prog_name="wlib")
 
 

@@ -7,7 +7,6 @@ never wrong, it only costs making it again.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -16,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
-from wlib import fingerprint
-from wlib.check import require, short
+from wlib import fingerprint, surroundings
+from wlib.check import require
+from wlib.files import locked
 
 FORMAT = "wlib store 1"  # how an entry is decoded: another number, and all is made again
 
 
 def root() -> Path:
-    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache."""
-    return Path(os.environ.get("WLIB_STORE") or platformdirs.user_cache_dir("weights-as-data"))
+    """The store's folder: the environment's WLIB_STORE, else a folder of the user's cache.
+
+    `OSError` where the user has no home folder, and hence no cache.
+    """
+    try:
+        return surroundings.folder("WLIB_STORE") or Path(
+            platformdirs.user_cache_dir("weights-as-data"))
+    except RuntimeError as error:
+        raise OSError(f"no folder to keep results in ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,26 @@ def read_size(text: str) -> float:
 
 def _brief(value: Any) -> str:
     """An argument in a few letters; what stands for a tensor or a pool by its hash's beginning."""
-    if isinstance(value, dict) and len(value) == 1:
-        (kind, inner), = value.items()
-        return f"{kind} {inner[:8]}" if isinstance(inner, str) and len(inner) >= 64 else (
-            short(value, 40))
-    return short(value, 40)
+    text = _told(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _told(value: Any) -> str:
+    """A description of `wlib.identity` as the reader would write the value."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_told, value))}]"
+    if not isinstance(value, dict):
+        return repr(value)
+    (kind, inner), *_ = value.items()
+    if kind == "tuple":
+        return f"({', '.join(map(_told, inner))}{',' * (len(inner) == 1)})"
+    if kind == "dict":
+        return f"{{{', '.join(f'{_told(k)}: {_told(v)}' for k, v in inner)}}}"
+    if kind == "numpy":
+        return inner
+    if isinstance(inner, str) and len(inner) >= 64:
+        return f"{kind} {inner[:8]}"
+    return kind if isinstance(inner, list) else f"{kind} {inner}"
 
 
 def entries(function: str | None = None) -> list[Entry]:
@@ -162,9 +183,9 @@ def delete(going: Sequence[Entry]) -> list[Entry]:
 def _remove(path: Path, lock: Path) -> bool:
     """Delete a file and its key's lock, unless a process holds that."""
     try:
-        with FileLock(lock, blocking=False):
+        with locked(lock, lambda error: None, timeout=0):
             path.unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
-    except (Timeout, OSError):
+    except OSError:  # a lock that is held is one, too
         return False
     return True

@@ -273,7 +273,7 @@ def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mu
     require(first is not None or not keep_seed or len(pool) <= parents, "pool", pool,
             f"at most {parents} seed networks, the size of the population")
     require(first is None or isinstance(first, Pool) and len(first) == parents
-            and first._shapes() == pool._shapes(), "first", first,
+            and first.difference(pool) is None, "first", first,
             f"a pool of {parents} networks of the seed's architecture")
     if race is not None:
         require(whole(race), "race", race, "a whole number ≥ 1")

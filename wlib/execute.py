@@ -32,7 +32,7 @@ from wlib.parameters import assignments
 from wlib.progress import killed
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-KERNEL_ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
+KERNEL_ARGV = [sys.executable, "-m", "wlib.kernel", "-f", "{connection_file}",
                "--HistoryManager.enabled=False"]
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 

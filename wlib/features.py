@@ -81,12 +81,18 @@ def softmax(x: Feature, dim, name: str) -> Feature | None:
     return replace(x, source=None, last=name)
 
 
-def places(x: Feature, size=None) -> Feature | None:
-    """Pooling and padding: the channels are second, places follow."""
-    if x.axes is None or len(x.axes) < 3 or x.axes[:2] != (BATCH, CHANNELS) or x.flat:
+def places(x: Feature, size=None, rank: int | None = None) -> Feature | None:
+    """Pooling and padding: the channels are second, places follow; a map of fewer axes is none."""
+    if x.axes is None or len(x.axes) < 3 or x.axes[:2] != (BATCH, CHANNELS) or x.flat or (
+            rank not in (None, len(x.axes))):
         return None
     return replace(x, axes=(BATCH, CHANNELS, *[1 if is_one(size) else None] * (len(x.axes) - 2)),
                    source=None)
+
+
+def rank_of(name: str) -> int | None:
+    """The axes that max_pool2d or AvgPool2d wants: two more than its name says."""
+    return int(name[-2]) + 2 if name[-1:] == "d" and name[-2:-1].isdigit() else None
 
 
 def is_one(size) -> bool:

@@ -15,6 +15,8 @@ that it runs, not by what an editor has saved since. Restart the kernel after ed
 from __future__ import annotations
 
 import ast
+import contextlib
+import dataclasses
 import dis
 import functools
 import hashlib
@@ -32,14 +34,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wlib import surroundings
 from wlib.check import require, require_one_of, short
 
 PACKAGE = Path(__file__).resolve().parent
 UNCOUNTED = frozenset(f"wlib.{name}" for name in (
-    "check", "files", "fingerprint", "entries", "store", "plot", "plot_mda", "plot_free",
-    "plot_d2nwg", "draw",
+    "check", "files", "fingerprint", "identity", "entries", "store", "plot", "plot_mda",
+    "plot_free", "plot_d2nwg", "draw",
     "claims", "ledger", "pages", "pageparts", "pagecheck", "explore", "parameters", "execute",
-    "progress", "runner", "warming", "cli"))
+    "progress", "runner", "warming", "cli", "kernel", "surroundings"))
 # Packages whose version can change a number or a figure on a page.
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "mlxtend", "matplotlib",
             "seaborn", "pandas", "pillow", "torch-pruning", "open_clip_torch", "diffusers")
@@ -208,8 +211,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can change a number."""
-    return dict(_versions())
+    """Versions of Python and of the installed packages that can change a number, and the settings
+    of the environment that can."""
+    return dict(_versions()) | surroundings.counted()
 
 
 def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
@@ -249,7 +253,8 @@ def function_fingerprint(function: Any) -> str:
     constants and modules that it names. Whatever else it names (a tensor, a pool) belongs in its
     arguments: `ValueError`.
     """
-    require(callable(function), "function", function, "a function")
+    require(callable(function) or isinstance(function, types.ModuleType), "function", function,
+            "a function")
     require(getattr(function, "__module__", None) not in UNCOUNTED, "function", function,
             "one of a module whose code is counted")
     return digest(_describe(function, getattr(function, "__name__", "function"), set()))
@@ -268,19 +273,60 @@ def _describe(value: Any, name: str, seen: set[int]) -> Any:
                               (value.func, value.args, value.keywords)]
     if isinstance(value, types.ModuleType):
         return _describe_module(value)
-    if callable(value) and hasattr(value, "__wrapped__"):  # functools.cache, wraps
-        value = inspect.unwrap(value)
-    if isinstance(value, type) or inspect.isroutine(value):
-        if _home(value) == "wlib":
-            return [value.__qualname__, module_fingerprint(value.__module__)]
-        if _home(value) == "installed":
-            return [str(value.__module__), value.__qualname__]
-        if id(value) in seen:
-            return value.__qualname__
-        seen.add(id(value))
-        describe = _describe_class if isinstance(value, type) else _describe_function
-        return describe(value, seen)
-    return _describe_plain(value, name, seen)
+    if isinstance(value, types.MethodType):   # counts with the object that it is a method of
+        return ["method"] + [_describe(part, name, seen) for part in
+                             (value.__func__, value.__self__)]
+    if not is_code(value):
+        return _describe_plain(value, name, seen)
+    home = _home(value)
+    if _found_by_name(value):
+        return [value.__qualname__, module_fingerprint(value.__module__)] if home == "wlib" else [
+            value.__module__, value.__qualname__, _release(value)]
+    if id(value) in seen:
+        return value.__qualname__
+    seen.add(id(value))
+    if isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__"):
+        return _describe_function(value, seen)
+    return _describe_class(value, seen) if home == "own" else _describe_installed(value, seen)
+
+
+def is_own(code: Any) -> bool:
+    """Whether a function or class is the reader's, neither a package's nor of `wlib`."""
+    return _home(code) == "own"
+
+
+def _found_by_name(value: Any) -> bool:
+    """Whether module and name of an object of a package lead to it, so that they stand for it."""
+    if _home(value) == "own":
+        return False
+    found = sys.modules.get(getattr(value, "__module__", None))
+    for part in getattr(value, "__qualname__", "?").split("."):
+        found = getattr(found, part, None)
+    return found is value
+
+
+def _release(value: Any) -> str:
+    """The version of the package that something comes from."""
+    module = sys.modules.get((getattr(value, "__module__", None) or "builtins").split(".")[0])
+    return str(getattr(module, "__version__", ""))
+
+
+def is_code(value: Any) -> bool:
+    """Whether a value is a function, a class or a module, and no method of some object."""
+    kinds = (type, types.ModuleType)
+    function = (inspect.isroutine(value) or isinstance(value, functools._lru_cache_wrapper)
+                or callable(value) and _found_by_name(value))
+    return isinstance(value, kinds) or (
+        function and isinstance(getattr(value, "__self__", None), (type(None), *kinds)))
+
+
+def _describe_installed(value: Any, seen: set[int]) -> Any:
+    """A class or C function of a package: its name, and bases that are the reader's own."""
+    owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
+    owner = owner.__name__ if isinstance(owner, (type, types.ModuleType)) else None
+    bases = value.__mro__[1:] if isinstance(value, type) else ()
+    return [str(getattr(value, "__module__", None)), owner, value.__qualname__, _release(value)] + [
+        _describe(base, base.__name__, seen) for base in bases if _home(base) != "installed"]
 
 
 def _describe_plain(value: Any, name: str, seen: set[int]) -> Any:
@@ -314,46 +360,105 @@ def _describe_module(module: types.ModuleType) -> Any:
 
 
 def _describe_function(function: Any, seen: set[int]) -> Any:
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    require(isinstance(function, types.FunctionType), "function", function, "a Python function")
-    require(function.__name__ != "<lambda>", "function", function, "a function made by def, "
-            "because the source of a lambda cannot be told from its line")
+    layers = []
+    while hasattr(function, "__wrapped__") and not _found_by_name(function):
+        layers.append(function)
+        function = function.__wrapped__
+    if layers and not (isinstance(function, types.FunctionType) and _home(function) == "own"):
+        return [_describe(function, function.__qualname__, seen)] + [
+            _describe_layer(layer, seen) for layer in layers]
+    if _home(function) != "own" or function.__name__ == "<lambda>":
+        return _describe_code(function, seen)
     try:
         source = textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError) as error:
         raise ValueError(f"{function.__qualname__}: its source cannot be read ({error}); define "
                          "it in a notebook cell or in a file") from error
     tree = parse(source)
-    named = set(_globals_of(function.__code__))
-    for decorator in getattr(tree.body[0] if tree else None, "decorator_list", []):
-        named |= {node.id for node in ast.walk(decorator) if isinstance(node, ast.Name)}
-    scope = dict(function.__globals__)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (),
-                          strict=True):
-        named.add(name)
-        scope[name] = cell.cell_contents
-    used = {name: _describe(scope[name], name, seen) for name in sorted(named) if name in scope}
-    defaults = [_describe(function.__defaults__, f"a default of {function.__name__}", seen),
-                _describe(function.__kwdefaults__, f"a default of {function.__name__}", seen)]
+    decorators = getattr(tree.body[0] if tree else None, "decorator_list", [])
+    named = {node.id for part in decorators for node in ast.walk(part)
+             if isinstance(node, ast.Name)}
+    used = _describe_outside(function, named, seen)
     inside = [module_fingerprint(name) for name in reached(source + "\n")]
-    return [function.__qualname__, plain_code(source), used, defaults, inside]
+    unseen = layers[:max(0, len(layers) - len(decorators))]   # put around it without an @
+    return [function.__qualname__, plain_code(source), used, _describe_defaults(function, seen),
+            inside, len(layers)] + [_describe_layer(layer, seen) for layer in unseen]
+
+
+def _describe_code(function: types.FunctionType, seen: set[int]) -> Any:
+    """A function that no name and no source can tell from another: a lambda, one made by a
+    function of a package. Its byte code counts, and what it takes from outside."""
+    def plain(code: types.CodeType) -> Any:
+        return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars,
+                code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags,
+                [plain(constant) if isinstance(constant, types.CodeType)
+                 else _describe_plain(constant, "a constant", seen) for constant in code.co_consts]]
+
+    home = _home(function)
+    inside = module_fingerprint(function.__module__) if home == "wlib" else ""
+    return [home, inside, plain(function.__code__), _describe_outside(function, set(), seen),
+            _describe_defaults(function, seen)]
+
+
+def _describe_layer(layer: Any, seen: set[int]) -> Any:
+    """What a decorator made of a function; a cache in front of it changes no value."""
+    if isinstance(layer, functools._lru_cache_wrapper):
+        return "cache"
+    require(isinstance(layer, types.FunctionType), "function", layer,
+            "one wrapped by a Python function")
+    return _describe_code(layer, seen)
+
+
+def _describe_outside(function: types.FunctionType, named: set[str], seen: set[int]) -> Any:
+    """What a function and its decorators (`named`) read from the module and from functions
+    around; the module of a package or of `wlib` counts as a whole."""
+    scope = {name: value for name, value in function.__globals__.items()
+             if name in named | set(_globals_of(function.__code__))
+             } if _home(function) == "own" else {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):     # an empty cell: not yet assigned
+            scope[name] = cell.cell_contents
+    return {name: _describe(scope[name], name, seen) for name in sorted(scope)}
+
+
+def _describe_defaults(function: types.FunctionType, seen: set[int]) -> Any:
+    return [_describe(part, f"a default of {function.__name__}", seen)
+            for part in (function.__defaults__, function.__kwdefaults__)]
 
 
 def _describe_class(cls: type, seen: set[int]) -> Any:
-    """A notebook's class: its source, found through its methods, its bases and its methods."""
+    """A notebook's class: its source, found through its methods; its bases, methods and values."""
     methods = [inspect.unwrap(getattr(value, "__func__", None) or getattr(value, "fget", value))
                for value in vars(cls).values()]
-    methods = [value for value in methods if isinstance(value, types.FunctionType)]
-    for method in methods:
+    methods = [value for value in methods if isinstance(value, types.FunctionType)
+               and not _in_package(value.__code__.co_filename)]
+    readable = [value for value in methods if linecache.getlines(value.__code__.co_filename)]
+    told = [cls.__qualname__, [_describe(base, base.__name__, seen) for base in cls.__bases__],
+            {name: _describe(value, f"{cls.__name__}.{name}", seen)
+             for name, value in vars(cls).items() if _is_setting(name, value, cls)}]
+    for method in readable:
+        line = method.__code__.co_firstlineno
         tree = parse("".join(linecache.getlines(method.__code__.co_filename)))
-        for node in ast.walk(tree or ast.Module([], [])):
-            if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-                bases = [_describe(base, base.__name__, seen) for base in cls.__bases__]
-                used = [_describe(value, value.__name__, seen) for value in methods
-                        if value.__code__.co_filename == method.__code__.co_filename]
-                return [cls.__qualname__, ast.unparse(_strip(node)), bases, used]
-    raise ValueError(f"{cls.__qualname__}: its source cannot be read; pass what it makes as an "
-                     "argument")
+        found = [node for node in ast.walk(tree or ast.Module([], []))
+                 if isinstance(node, ast.ClassDef) and node.name == cls.__name__
+                 and node.lineno <= line <= node.end_lineno]
+        if found:
+            return told + [ast.unparse(_strip(found[-1])),
+                           [_describe(value, value.__name__, seen) for value in readable]]
+    generated = (dataclasses.is_dataclass(cls) or hasattr(cls, "_fields")) and all(
+        value.__name__.startswith("__") for value in methods)
+    require(not readable and (not methods or generated), cls.__qualname__, "a class whose source "
+            "cannot be read", "one of a file or a notebook's cell, or what it makes as an argument")
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return told + [list(vars(cls).get("__annotations__", ())),      # no methods of its own
+                   [_describe(f.default_factory, f.name, seen) for f in fields
+                    if f.default_factory is not dataclasses.MISSING]]
+
+
+def _is_setting(name: str, value: Any, cls: type) -> bool:
+    """Whether a class's attribute is a value: no method, no member, no bookkeeping of Python's."""
+    return not (name.startswith("_") and name.endswith("_") or name == "_abc_impl"
+                or hasattr(value, "__get__") or isinstance(value, cls))
 
 
 def _globals_of(code: types.CodeType) -> Iterator[str]:
@@ -375,13 +480,15 @@ def _installed_folders() -> tuple[Path, ...]:
 def _home(value: Any) -> str:
     """Where code comes from: "wlib", "installed" (a package or Python's own) or "own"."""
     is_module = isinstance(value, types.ModuleType)
-    name = value.__name__ if is_module else value.__module__ or "builtins"
+    name = value.__name__ if is_module else getattr(value, "__module__", None) or "builtins"
     if name.split(".")[0] == "wlib" and name in _LOADED:
         return "wlib"
     if name == "__main__":
         return "own"
     file = getattr(sys.modules.get(name), "__file__", None)
-    if file is None or any(folder in Path(file).resolve().parents
-                           for folder in _installed_folders()):
-        return "installed"
-    return "own"
+    return "installed" if file is None or _in_package(file) else "own"
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_package(file: str) -> bool:
+    return any(folder in Path(file).resolve().parents for folder in _installed_folders())

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from wlib import store
+from wlib import nets, store
 from wlib.batchnorm import keeps_statistics
 from wlib.check import require, require_one_of
 from wlib.data import ImageSet
@@ -243,7 +243,7 @@ def resolved(engine: str, device: torch.device) -> str:
     require_one_of("engine", engine, ENGINES)
     if engine != "auto":
         return engine
-    return "vmap" if device.type == "cuda" else "loop"
+    return "vmap" if nets.stacked(device) else "loop"
 
 
 def _walk(start: Variables, imagine, loss, rates: dict[str, float], steps: int,

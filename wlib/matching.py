@@ -112,7 +112,7 @@ def matches(pool: Pool, reference: Pool, passes: int = 100) -> list[Tensor]:
     method), and this goes round until no layer gains: a local optimum of the sum of products.
     """
     require(isinstance(reference, Pool) and len(reference) == 1
-            and str(reference.template) == str(pool.template), "reference", reference,
+            and reference.difference(pool) is None, "reference", reference,
             f"one network of the architecture of {pool!r}")
     require(isinstance(passes, int) and passes >= 1, "passes", passes, "a whole number ≥ 1")
     layers = chain(pool)

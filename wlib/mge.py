@@ -11,7 +11,7 @@ Letters: N networks, P weights per network, n the length of a signal.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,54 +19,13 @@ import torch
 from torch import Tensor
 
 from wlib import score, seeds
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
+from wlib.cosine import dct, idct, length
 from wlib.pool import Pool
 
 ORDERS = ("energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D")
 REDRAWS = ("normal", "resample", "sign-flip", "zero-fill")
-WEIGHTS_AT_ONCE = 2**21     # of all children in work: bounds the float64 memory to some 200 MB
-
-
-def dct(signal: Tensor) -> Tensor:
-    """Orthonormal discrete cosine transform (type II) along the last axis, any length.
-
-    c_k = s_k Σ_j w_j cos(π(2j+1)k / 2n) with s_0 = √(1/n), else √(2/n): an orthogonal matrix, so
-    the squared norm stays the same. Computed in float64 by one FFT of the same length (Makhoul
-    1980) and returned in the signal's dtype.
-    """
-    n = _length(signal, "signal")
-    x = signal.double()
-    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)   # evens up, odds down
-    c = (torch.fft.fft(folded) * _turn(n, -1, x.device)).real * math.sqrt(2 / n)
-    c[..., 0] *= math.sqrt(0.5)
-    return c.to(signal.dtype)
-
-
-def idct(coefficients: Tensor) -> Tensor:
-    """Inverse of `dct`: the transpose of its matrix (type III), along the last axis."""
-    n = _length(coefficients, "coefficients")
-    c = coefficients.double() * math.sqrt(n / 2)
-    c[..., 0] *= math.sqrt(2)
-    mirrored = torch.cat([torch.zeros_like(c[..., :1]), c[..., 1:].flip(-1)], dim=-1)
-    half = n // 2 + 1                             # the spectrum of a real signal is known by half
-    spectrum = torch.complex(c, -mirrored)[..., :half] * _turn(n, 1, c.device)[:half]
-    folded = torch.fft.irfft(spectrum, n=n)
-    signal = torch.empty_like(c)
-    signal[..., ::2] = folded[..., :(n + 1) // 2]
-    signal[..., 1::2] = folded[..., (n + 1) // 2:].flip(-1)
-    return signal.to(coefficients.dtype)
-
-
-def _turn(n, sign, device):
-    angle = sign * math.pi / (2 * n) * torch.arange(n, dtype=torch.float64, device=device)
-    return torch.polar(torch.ones_like(angle), angle)
-
-
-def _length(x, name) -> int:
-    require(isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 1 and x.shape[-1] > 0,
-            name, x, "a floating-point tensor (…, n) with n ≥ 1")
-    require(bool(torch.isfinite(x).all()), name, "NaN or infinity", "finite numbers")
-    return x.shape[-1]
+WEIGHTS_AT_ONCE = 2**21     # of all networks in work: float64 memory for these or for one network
 
 
 def important(coefficients: Tensor, energy: float, order: str = "energy",
@@ -77,27 +36,51 @@ def important(coefficients: Tensor, energy: float, order: str = "energy",
     Orders: `energy`, the largest first; `high-freq` and `low-freq`, from one end of the spectrum;
     `random`, drawn once for all rows. Ties keep the lower frequency first.
     """
-    n = _length(coefficients, "coefficients")
+    n = length(coefficients, "coefficients")
     _check_energy(energy)
     require_one_of("order", order, ORDERS[:4])
-    power = coefficients.double().square()
-    if order == "energy":
-        rank = power.sort(dim=-1, descending=True, stable=True).indices
-    else:
-        rank = torch.arange(n, device=power.device)
-        if order == "high-freq":
-            rank = rank.flip(0)
-        elif order == "random":
-            source = seeds.generator(seeds.base(generator))
-            rank = torch.randperm(n, generator=source).to(power.device)
-        rank = rank.expand(power.shape)
-    held = power.gather(-1, rank).cumsum(-1)
-    # A coefficient is kept if those before it do not suffice yet (slack for the sum's rounding).
-    enough = held >= energy * held[..., -1:] * (1 - 1e-12)
-    keep = torch.cat([torch.ones_like(enough[..., :1]), ~enough[..., :-1]], dim=-1)
+    coefficients = coefficients.detach()
     if energy == 1:
-        keep = torch.ones_like(keep)
-    return torch.zeros_like(keep).scatter(-1, rank, keep)
+        return torch.ones_like(coefficients, dtype=torch.bool)
+    if order == "energy":
+        return _largest(coefficients, energy)
+    rank = torch.arange(n, device=coefficients.device)
+    if order == "high-freq":
+        rank = rank.flip(0)
+    elif order == "random":
+        source = seeds.generator(seeds.base(generator))
+        rank = torch.randperm(n, generator=source).to(coefficients.device)
+    count = _enough(coefficients[..., rank].double().square(), energy)
+    keep = torch.empty_like(coefficients, dtype=torch.bool)
+    keep[..., rank] = torch.arange(n, device=coefficients.device) < count
+    return keep
+
+
+def _enough(power: Tensor, energy: float) -> Tensor:
+    """How many of the first numbers of each row hold the share of its sum: (…, 1)."""
+    held = power.cumsum(-1)
+    # A coefficient is kept if those before it do not suffice yet (slack for the sum's rounding).
+    short = held[..., :-1] < energy * held[..., -1:] * (1 - 1e-12)
+    return 1 + short.sum(-1, keepdim=True)
+
+
+def _largest(coefficients: Tensor, energy: float) -> Tensor:
+    """The mask of the largest, found by the least of them: a rank for each takes more memory."""
+    ordered = _descending(coefficients.double().square())
+    count = _enough(ordered, energy)
+    least = ordered.gather(-1, count - 1)
+    del ordered
+    power = coefficients.double().square()
+    above, equal = power > least, power == least
+    return above | equal & (equal.cumsum(-1, dtype=torch.int32) <= count - above.sum(-1, True))
+
+
+def _descending(power: Tensor) -> Tensor:
+    """Each row sorted, the largest first; `power` is lost."""
+    if power.device.type != "cpu":
+        return power.sort(dim=-1, descending=True).values
+    power.numpy().sort(axis=-1)         # in place; torch's would rank them as well
+    return power.flip(-1)
 
 
 class Spectrum(NamedTuple):
@@ -117,16 +100,13 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
     signal: spans count along a row of the `trainable` weights alone.
     """
     pool = trainable(pool)
-    _check_energy(energy)
-    require_one_of("per", per, ("network", "tensor"))
-    require_one_of("order", order, ORDERS)
-    require(isinstance(smallest, int) and smallest >= 1, "smallest", smallest,
-            "a whole number of weights ≥ 1")
+    _check_settings(energy, per, order, smallest)
     base = seeds.base(generator)
-    weights = pool.flat().double()                                          # (N, P)
+    weights = pool.flat()                                                   # (N, P)
     found = []
     for number, span in enumerate(_spans(pool, per, smallest)):
-        c = _forward(weights[:, span], pool, span, order, base)
+        signal = weights[:, span].to(torch.float64, copy=True)
+        c = _forward(signal, pool, span, order, base)
         rule = order if order in ORDERS[:4] else "energy"
         ranking = seeds.generator(base, number, 0, 1)      # apart from shuffles and children
         found.append(Spectrum(span, c, important(c, energy, rule, ranking)))
@@ -151,19 +131,26 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     that ask for no gradient): the signal "network" is all the others in a row. Computed in
     float64 whatever the pool's dtype, and rounded to it once.
     """
-    require(isinstance(children, int) and not isinstance(children, bool) and children >= 1,
-            "children", children, "a whole number ≥ 1")
+    require(whole(children), "children", children, "a whole number ≥ 1")
     require_one_of("redraw", redraw, REDRAWS)
-    base = seeds.base(generator)
     moving = trainable(pool)
-    parts = spectra(moving, energy, per, order, base, smallest)
-    families, at_once = [], max(1, WEIGHTS_AT_ONCE // moving.size)
-    for j in range(len(pool)):
-        parent = moving[j].flat().double()                                  # (1, P)
-        for first in range(0, children, at_once):
-            numbers = range(first, min(first + at_once, children))
-            families.append(_family(parent, parts, j, numbers, redraw, order, base, moving))
-    return with_trainable(pool, torch.cat(families))
+    _check_settings(energy, per, order, smallest)
+    base = seeds.base(generator)
+    # Copies of the parents, over which the children are written.
+    family, buffers = ({k: t.repeat_interleave(children, 0) for k, t in tensors.items()}
+                       for tensors in (pool.parameters, pool.buffers))
+    for networks in _groups(moving, len(pool)):
+        parts = spectra(moving[networks.start:networks.stop], energy, per, order, base, smallest)
+        for own, j in enumerate(networks):
+            redrawn = [_redrawing(c[own], kept[own], redraw) for _, c, kept in parts]
+            for numbers in _groups(moving, children):
+                rows = slice(j * children + numbers.start, j * children + numbers.stop)
+                sources = [seeds.generator(base, j, i) for i in numbers]
+                for (span, *_), draws in zip(parts, redrawn, strict=True):
+                    weights = _inverse(draws(sources), moving, span, order, base)
+                    _write(family, rows, moving, span, weights)
+        del parts, redrawn                  # before those of the next networks are made
+    return Pool(pool.template, family, buffers)
 
 
 def trainable(pool: Pool) -> Pool:
@@ -189,36 +176,58 @@ def with_trainable(pool: Pool, weights: Tensor) -> Pool:
     return Pool(pool.template, whole.parameters | changed.parameters, whole.buffers)
 
 
-def _family(parent, parts, j, numbers, redraw, order, base, pool) -> Tensor:
-    """Children `numbers` of network j, as rows of weights (len(numbers), P)."""
-    sources = [seeds.generator(base, j, i) for i in numbers]
-    weights = parent.repeat(len(sources), 1)
-    for span, c, kept in parts:
-        drawn = draw(c[j], kept[j], redraw, sources)                        # (children, n)
-        weights[:, span] = _inverse(drawn, pool, span, order, base)
-    return weights.to(pool.dtype)
+def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor):
+    """Put these weights (rows, n) of one span into rows of stacked tensors."""
+    for name, part in _inside(span, moving):
+        family[name][rows].view(len(weights), -1).copy_(weights[:, part])
+
+
+def _groups(pool: Pool, count: int) -> Iterator[range]:
+    """0 … count − 1, as many at once as may be in work."""
+    at_once = max(1, WEIGHTS_AT_ONCE // pool.size)
+    return (range(first, min(first + at_once, count)) for first in range(0, count, at_once))
+
+
+def _inside(span: slice, pool: Pool) -> Iterator[tuple[str, slice]]:
+    """The tensors that lie in a span, and where in it."""
+    for name, part in pool.segments().items():
+        if span.start <= part.start and part.stop <= span.stop:
+            yield name, slice(part.start - span.start, part.stop - span.start)
 
 
 def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Generator]) -> Tensor:
     """Copies of one signal's coefficients (n,), a row for each generator, with those outside
     `kept` drawn again by the law (step 3 of `generate`)."""
     require_one_of("law", law, REDRAWS)
-    rest = coefficients[~kept]                                              # (m,)
-    rows = coefficients.repeat(len(sources), 1)
-    m, device = len(rest), rest.device
-    if m == 0:
-        return rows
-    if law == "normal":
-        z = torch.stack([torch.randn(m, generator=g, dtype=torch.float64) for g in sources])
-        fresh = rest.mean() + rest.std(correction=0) * z.to(device)
-    elif law == "resample":
-        fresh = torch.stack([rest[torch.randperm(m, generator=g).to(device)] for g in sources])
-    elif law == "sign-flip":
-        signs = torch.stack([torch.randint(2, (m,), generator=g) * 2 - 1 for g in sources])
-        fresh = rest * signs.to(device)
-    else:
-        fresh = torch.zeros_like(rest).expand(len(sources), -1)
-    rows[:, ~kept] = fresh
+    return _redrawing(coefficients, kept, law)(sources)
+
+
+def _redrawing(coefficients: Tensor, kept: Tensor, law: str
+               ) -> Callable[[list[torch.Generator]], Tensor]:
+    """`draw` of these coefficients by this law: what all copies share is found once."""
+    places = (~kept).nonzero().squeeze(1)                                   # (m,)
+    if law == "zero-fill" or len(places) == 0:
+        return lambda sources: coefficients.repeat(len(sources), 1).index_fill_(1, places, 0)
+    rest = coefficients[places]
+    m, device, dtype = len(rest), rest.device, rest.dtype
+    mean, spread = rest.mean(), rest.std(correction=0)
+    del rest                                            # not while the copies are made
+    z = torch.empty(m if law == "normal" else 0, dtype=torch.float64)
+
+    def fresh(source):
+        if law == "normal":
+            return z.normal_(generator=source).to(device).mul_(spread).add_(mean).to(dtype)
+        if law == "resample":
+            return coefficients[places[torch.randperm(m, generator=source).to(device)]]
+        signs = torch.randint(2, (m,), generator=source) * 2 - 1
+        return coefficients[places] * signs.to(device)
+
+    def rows(sources):
+        copies = coefficients.repeat(len(sources), 1)
+        for row, source in zip(copies, sources, strict=True):
+            row.index_copy_(0, places, fresh(source))
+        return copies
+
     return rows
 
 
@@ -254,7 +263,7 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
     """
     _check_pool(pool)
     _check_pool(seed_pool)
-    require(len(pool) % len(seed_pool) == 0 and pool.size == seed_pool.size, "pool", pool,
+    require(len(pool) % len(seed_pool) == 0 and pool.difference(seed_pool) is None, "pool", pool,
             f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
     for name, value in {"accuracy": accuracy, "gap": gap, "robust": robust, "ks": ks}.items():
         require(isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1,
@@ -332,12 +341,12 @@ def require_disjoint(name: str, images, others) -> None:
 # ---- the transform that an order asks for ---------------------------------------------------
 def _forward(x: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tensor:
     if order == "raw":
-        return x.clone()
+        return x
     if order == "shuffled":
-        return dct(x[:, _shuffle(x, span, base)])
+        return dct(x[:, _shuffle(x, span, base)], overwrite=True)
     if order == "2-D":
         return _each_matrix(x, pool, span, dct)
-    return dct(x)
+    return dct(x, overwrite=True)
 
 
 def _inverse(c: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tensor:
@@ -345,11 +354,11 @@ def _inverse(c: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tenso
         return c
     if order == "shuffled":
         x = torch.empty_like(c)
-        x[:, _shuffle(c, span, base)] = idct(c)
+        x[:, _shuffle(c, span, base)] = idct(c, overwrite=True)
         return x
     if order == "2-D":
         return _each_matrix(c, pool, span, idct)
-    return idct(c)
+    return idct(c, overwrite=True)
 
 
 def _shuffle(x, span, base):
@@ -361,13 +370,11 @@ def _shuffle(x, span, base):
 def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform) -> Tensor:
     """Transform both axes of each tensor (outputs × all the rest) that lies in the span."""
     result = rows.clone()
-    for name, part in pool.segments().items():
-        if span.start <= part.start and part.stop <= span.stop:
-            part = slice(part.start - span.start, part.stop - span.start)
-            outputs = pool.parameters[name].shape[1] if pool.parameters[name].ndim > 2 else 1
-            matrix = rows[:, part].reshape(len(rows), outputs, -1)
-            matrix = transform(transform(matrix).transpose(1, 2)).transpose(1, 2)
-            result[:, part] = matrix.reshape(len(rows), -1)
+    for name, part in _inside(span, pool):
+        outputs = pool.parameters[name].shape[1] if pool.parameters[name].ndim > 2 else 1
+        matrix = rows[:, part].reshape(len(rows), outputs, -1)
+        matrix = transform(transform(matrix).transpose(1, 2)).transpose(1, 2)
+        result[:, part] = matrix.reshape(len(rows), -1)
     return result
 
 
@@ -379,6 +386,13 @@ def _spans(pool: Pool, per: str, smallest: int) -> list[slice]:
 
 def _check_pool(pool):
     require(isinstance(pool, Pool), "pool", pool, "a Pool (Pool.stack([network]) makes one)")
+
+
+def _check_settings(energy, per, order, smallest):
+    _check_energy(energy)
+    require_one_of("per", per, ("network", "tensor"))
+    require_one_of("order", order, ORDERS)
+    require(whole(smallest), "smallest", smallest, "a whole number of weights ≥ 1")
 
 
 def _check_energy(energy):

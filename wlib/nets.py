@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
@@ -71,6 +72,7 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
                 argument, widths, "a tuple of widths")
         for width in widths:
             _require_count(argument, width)
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in (known | settings).items()}
     net = Network(maker(classes, channels, size, **settings))
     net.spec = {"name": name, "classes": classes, "channels": channels, "size": size, **settings}
     return net
@@ -116,6 +118,11 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     require(resolved.type != "cuda" or torch.cuda.is_available(), "device", str(device),
             "a device of this machine (CUDA is not available here)")
     return resolved
+
+
+def stacked(device: torch.device) -> bool:
+    """Whether engine "auto" runs networks stacked there: on CUDA, and where that is rehearsed."""
+    return device.type == "cuda" or os.environ.get("WLIB_STACKED") == "1"
 
 
 def _mlp(classes, channels, size, *, hidden=(64, 32)):

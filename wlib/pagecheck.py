@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import re
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+from wlib.fingerprint import PACKAGE
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -31,6 +34,12 @@ FETCHED_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modul
 AGENT = "Mozilla/5.0 (compatible; wlib check --links)"
 NO_HOST = "there is no such host"
 GONE = {"status 404", "status 410", NO_HOST}
+# Paths of one machine: folders that users have, of this installation, and of what Python warns of.
+MACHINE = re.compile("|".join((
+    r"(?<![\w<.:/-])/(?:home|root|Users|tmp|var|private|opt|mnt|usr)/[^\s'\"<>)]+",
+    *(re.escape(place) + r"/[^\s'\"<>)]*" for place in (sys.prefix, str(PACKAGE.parent))),
+    r"[^\s'\"<>(]*(?:site-packages/|ipykernel_\d)[^\s'\"<>)]*")))
+EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w/+=\s]*")
 IMAGE_NAME = re.compile(r"\.(svg|png|jpe?g|gif|webp)$", re.IGNORECASE)
 
 
@@ -55,7 +64,8 @@ def source_problems(root: Path, pages: list[str]) -> list[str]:
 
 
 def notebook_problems(name: str, notebook: dict[str, Any]) -> list[str]:
-    """A notebook that did not run, ran only in part, kept an error or shows nothing."""
+    """A notebook that did not run, ran only in part, kept an error, shows nothing or a machine's
+    paths."""
     cells = [cell for cell in notebook["cells"]
              if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
@@ -63,8 +73,19 @@ def notebook_problems(name: str, notebook: dict[str, Any]) -> list[str]:
              if cell.get("execution_count") is None]
     if not outputs:
         return [f"{name}: a notebook page without outputs"]
-    return wrong + [f"{name}: an output is the error {output.get('ename')}" for output in outputs
-                    if output.get("output_type") == "error"]
+    wrong += [f"{name}: an output is the error {output.get('ename')}" for output in outputs
+              if output.get("output_type") == "error"]
+    return wrong + [f"{name}: code cell {number} shows a path of this machine: {path}"
+                    for number, cell in enumerate(cells, 1) for path in machine_paths(cell)]
+
+
+def machine_paths(cell: dict[str, Any]) -> list[str]:
+    """Paths that mean something on one machine alone, in what a cell has printed or shown."""
+    texts = [text for output in cell.get("outputs", []) for kind, text in
+             [("text/plain", output.get("text", "")), *output.get("data", {}).items()]
+             if kind.startswith("text/")]
+    shown = EMBEDDED.sub("", "\n".join("".join(text) for text in texts))
+    return list(dict.fromkeys(MACHINE.findall(shown)))
 
 
 class Facts(NamedTuple):

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
 
 from wlib import pagecheck, pageparts
 from wlib.check import require_one_of
+from wlib.files import locked
 from wlib.pagecheck import PageError
 
 CHECKED = "checked.json"  # what the checks found out about pages, by the hash of their content
@@ -50,7 +50,9 @@ def build(profile: str, open: bool = False, root: str | os.PathLike[str] = ".") 
     require_one_of("profile", profile, [path.stem for path in (root / "profiles").glob("*.yml")])
     folder = root / "_build" / profile
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "pages.lock"):
+    with locked(folder / "pages.lock", lambda error: print(
+            f"{folder}: {error.strerror}: this file system has no locks; build one book at a time",
+            file=sys.stderr)):
         files = staged(profile, root)
         made_of = digest(files)
         html = folder / "html"

@@ -1,12 +1,11 @@
 """`Pool`: N networks of one architecture as stacked tensors.
 
-Letters: N networks, P weights per network, B images, K classes. A pool is immutable in spirit:
+Letters: N networks, P weights per network, B inputs, K classes. A pool is immutable in spirit:
 every method returns a new pool and shares what it can.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from wlib import nets, store
-from wlib.check import require, require_one_of, short
+from wlib import identity, nets, templates
+from wlib.batches import Inputs
+from wlib.check import finite, require, require_one_of, short
 
 ENGINES = ("auto", "loop", "vmap")
 IMAGES_AT_ONCE = 250      # keeps a layer's features in a CPU's cache; measured by `wlib bench`
 VMAP_CELLS = 2**27        # input values × networks held at once by the vmap engine
+# What a network's own code, torch and vmap say of inputs that do not fit, or that vmap cannot take.
+TROUBLE = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
 
 
 class Pool:
@@ -47,28 +49,30 @@ class Pool:
         require(len(set(sizes.values())) == 1, "parameters", sizes, "as many networks each")
         require(len(self) > 0, "pool", "no networks", "at least one")
         for name, tensor in self.parameters.items():
-            if not torch.isfinite(tensor).all():
-                bad = int((~torch.isfinite(tensor.flatten(1))).any(1).nonzero()[0])
+            if not finite(tensor):
+                bad = int((~torch.isfinite(_rows(tensor))).any(1).nonzero()[0])
                 raise ValueError(f"{name}: got NaN or infinity in network {bad}, "
                                  "want finite weights")
 
     # ---- making pools -------------------------------------------------------------------------
     @classmethod
     def stack(cls, networks: Sequence[nn.Module]) -> Pool:
-        """A pool of these networks (copied): one architecture, weights of one floating dtype."""
+        """A pool of these networks (copied): one architecture, weights of one floating dtype.
+
+        A weight or buffer that several layers share is one tensor here, and stays shared.
+        """
+        require(not isinstance(networks, nn.Module), "networks", type(networks).__name__,
+                "a list of networks: [network] for a pool of one")
         networks = list(networks)
         require(len(networks) > 0, "networks", networks, "at least one nn.Module")
         for i, net in enumerate(networks):
-            require(isinstance(net, nn.Module), f"networks[{i}]", net, "an nn.Module")
-            shared = len(list(net.named_parameters(remove_duplicate=False))) \
-                - len(list(net.parameters()))
-            require(shared == 0, f"networks[{i}]", f"{shared} tensors used twice",
-                    "a network whose layers share no weights")
-            require(_structure(net) == _structure(networks[0]), f"networks[{i}]",
-                    type(net).__name__, "the same layers and shapes as networks[0] "
-                    f"({type(networks[0]).__name__}): a pool holds one architecture")
-        template = blank(networks[0])
-        return cls(template,
+            templates.require_plain(net, f"networks[{i}]")
+            differ = None if net is networks[0] else _difference(net, networks[0],
+                                                                 f"networks[{i}]")
+            require(differ is None, f"networks[{i}]", type(net).__name__, "the architecture of "
+                    f"networks[0] ({type(networks[0]).__name__}), from which it differs in "
+                    f"{differ}: a pool holds one architecture with many weights")
+        return cls(templates.blank(networks[0]),
                    _stack([dict(net.named_parameters()) for net in networks]),
                    _stack([dict(net.named_buffers()) for net in networks]))
 
@@ -80,9 +84,9 @@ class Pool:
         first = pools[0]
         for i, pool in enumerate(pools):
             require(isinstance(pool, Pool), f"pools[{i}]", pool, "a Pool")
-            require(pool._shapes() == first._shapes()
-                    and str(pool.template) == str(first.template), f"pools[{i}]", pool,
-                    f"the architecture of pools[0], {first!r}")
+            differ = pool.difference(first)
+            require(differ is None, f"pools[{i}]", pool, f"the architecture of pools[0], {first!r},"
+                    f" from which it differs in {differ}")
         return cls(first.template,
                    {k: torch.cat([p.parameters[k] for p in pools]) for k in first.parameters},
                    {k: torch.cat([p.buffers[k] for p in pools]) for k in first.buffers})
@@ -131,7 +135,7 @@ class Pool:
     # ---- weights as one vector ----------------------------------------------------------------
     def flat(self) -> Tensor:
         """All weights as rows (N, P), in the order of `named_parameters`; buffers stay out."""
-        return torch.cat([t.flatten(1) for t in self.parameters.values()], dim=1)
+        return torch.cat([_rows(t) for t in self.parameters.values()], dim=1)
 
     def with_flat(self, weights: Tensor) -> Pool:
         """A pool with these weights (M, P).
@@ -148,7 +152,7 @@ class Pool:
         parameters, start = {}, 0
         for name, tensor in self.parameters.items():
             stop = start + tensor[0].numel()
-            part = weights[:, start:stop].reshape(-1, *tensor.shape[1:])
+            part = weights[:, start:stop].reshape(len(weights), *tensor.shape[1:])
             parameters[name] = part.to(device=tensor.device, dtype=tensor.dtype)
             start = stop
         times = len(weights) // len(self)
@@ -181,64 +185,86 @@ class Pool:
         """Network i as an ordinary `nn.Module` in evaluation mode, with weights of its own."""
         require(isinstance(i, int) and -len(self) <= i < len(self), "i", i,
                 f"a whole number below {len(self)}")
-        net = copy.deepcopy(self.template).to_empty(device=self.device)
-        with torch.no_grad():
-            for name, tensor in net.named_parameters():
-                tensor.copy_(self.parameters[name][i])
-            for name, tensor in net.named_buffers():
-                tensor.copy_(self.buffers[name][i])
-        return net.eval()
+        return templates.filled(self.template, self.state(i))
 
     def state(self, i: int) -> dict[str, Tensor]:
         """Weights and buffers of network i, for `torch.func.functional_call`; nothing is copied."""
         return {k: t[i] for k, t in (self.parameters | self.buffers).items()}
 
-    def logits(self, images, engine: str = "auto", batch: int = IMAGES_AT_ONCE) -> Tensor:
-        """What every network says of every image: (N, B, K). Working memory is bounded.
+    def logits(self, inputs, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
+               own: bool = False) -> Tensor:
+        """What every network says of every input: (N, B, K), or (N, B, …) as its outputs are.
 
-        `images` is an `ImageSet` or floats (B, C, H, W), or floats (N, B, C, H, W) where each
-        network has images of its own.
+        `inputs` is an `ImageSet`, a tensor (B, …) of floats or integers, or a tuple or dict of
+        tensors for networks that take several. With `own=True` each network has inputs of its
+        own: (N, B, …). Working memory is bounded.
         """
         rows: list[list[Tensor]] = []
-        for _, part, values in self.outputs(images, engine, batch):
+        for _, part, values in self.outputs(inputs, engine, batch, own):
             if part.start == 0:
                 rows.append([])
             rows[-1].append(values)                                       # (n, b, K)
         return torch.cat([torch.cat(row, dim=1) for row in rows])         # (N, B, K)
 
     @torch.no_grad()
-    def outputs(self, images, engine: str = "auto", batch: int = IMAGES_AT_ONCE
-                ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Logits piece by piece: (networks, images, logits (n, b, K)), all images of some
-        networks before the next networks."""
-        images = self._images(images)
+    def outputs(self, inputs, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
+                own: bool = False) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Logits piece by piece: (networks, rows, logits (n, b, K)), all inputs of some networks
+        before the next networks."""
         require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
-        own = images.ndim == 5                       # each network has its own images
-        count = images.shape[-4]
-        group = 1                                    # networks at once
-        if self.engine(engine) == "vmap":
-            group = max(1, VMAP_CELLS // (batch * images.shape[-3:].numel() * 32))
+        given = Inputs.of(inputs, self.device, self.dtype, len(self) if own else None)
+        stacked = self.engine(engine) == "vmap"
+        group = max(1, VMAP_CELLS // (batch * given.cells * 32)) if stacked else 1
         for first in range(0, len(self), group):
             networks = slice(first, min(first + group, len(self)))
             state = {k: t[networks] for k, t in (self.parameters | self.buffers).items()}
-            for start in range(0, count, batch):
-                part = slice(start, min(start + batch, count))
-                piece = images[networks, part] if own else images[part]
-                yield networks, part, self._forward(state, piece, group == 1, own)
+            for start in range(0, len(given), batch):
+                part = slice(start, min(start + batch, len(given)))
+                piece, values = given.piece(networks, part), None
+                if stacked and networks.stop - first > 1:
+                    values = self._stacked(state, piece, engine)
+                    stacked = values is not None
+                yield networks, part, self._in_turn(state, piece) if values is None else values
 
-    def _forward(self, state, images, single, own):
+    def _stacked(self, state, piece: Inputs, engine: str) -> Tensor | None:
+        """Outputs (n, b, …) of all networks at once; None where "auto" must do without."""
         try:
-            if single:
-                one = {k: t[0] for k, t in state.items()}
-                images = images[0] if own else images
-                return functional_call(self.template, one, (images,))[None]   # (1, b, K)
-            return vmap(lambda s, x: functional_call(self.template, s, (x,)),
-                        in_dims=(0, 0 if own else None))(state, images)       # (n, b, K)
+            values = vmap(self._outputs, in_dims=(0, 0 if piece.own else None))(
+                state, (piece.positional, piece.named))
+            fits = isinstance(values, Tensor) and values.shape[1:2] == (len(piece),)
+            return values if fits else None      # the loop refuses it
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as problem:    # torch's word for shapes that do not fit
-            raise ValueError(f"images: got {short(images)}, want what {self!r} takes ({problem})"
-                             ) from problem
+        except TROUBLE as problem:
+            if engine == "auto":
+                return None
+            self._in_turn(state, piece)      # tells first if it is the inputs that do not fit
+            raise ValueError("engine: got 'vmap', want 'auto' or 'loop': these networks run one by "
+                             f"one, but not stacked ({problem})") from problem
+
+    def _in_turn(self, state, piece: Inputs) -> Tensor:
+        """Outputs (n, b, …), one network after another."""
+        rows = []
+        for i in range(len(next(iter(state.values())))):
+            given = piece.of_network(i)
+            try:
+                rows.append(self._outputs({k: t[i] for k, t in state.items()},
+                                          (given.positional, given.named)))
+            except torch.OutOfMemoryError:
+                raise
+            except TROUBLE as problem:
+                hint = "; own=True says that each network has a batch of its own" \
+                    if not piece.own and len(piece) == len(self) > 1 else ""
+                raise ValueError(f"inputs: got {given!r}, want what {self!r} takes ({problem})"
+                                 f"{hint}") from problem
+            told = rows[-1] if isinstance(rows[-1], Tensor) else type(rows[-1]).__name__
+            require(isinstance(told, Tensor) and told.shape[:1] == (len(piece),), "outputs", told,
+                    f"one tensor with a row for each of {len(piece)} inputs; a module around a "
+                    "network that gives several, or puts the batch second, can choose")
+        return torch.stack(rows)
+
+    def _outputs(self, state, given):
+        return functional_call(self.template, state, *given)
 
     def engine(self, engine: str = "auto") -> str:
         """The engine that 'auto' stands for: vmap on CUDA and for linear networks, else loop.
@@ -249,20 +275,12 @@ class Pool:
         require_one_of("engine", engine, ENGINES)
         if engine != "auto":
             return engine
-        return "vmap" if len(self) > 1 and (self.device.type == "cuda" or self._linear()) \
+        return "vmap" if len(self) > 1 and (nets.stacked(self.device) or self._linear()) \
             else "loop"
 
     def _linear(self) -> bool:
         return all(isinstance(m, nn.Linear) for m in self.template.modules()
                    if any(True for _ in m.parameters(recurse=False)))
-
-    def _images(self, images) -> Tensor:
-        floats = images.floats(self.device) if hasattr(images, "floats") else images
-        require(isinstance(floats, Tensor) and floats.is_floating_point()
-                and (floats.ndim == 4 or floats.ndim == 5 and len(floats) == len(self))
-                and floats.shape[-4] > 0, "images", images,
-                "an ImageSet, floats (B, C, H, W) or, one set a network, (N, B, C, H, W)")
-        return floats.to(device=self.device, dtype=self.dtype)
 
     # ---- keeping ------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike) -> None:
@@ -293,12 +311,12 @@ class Pool:
             raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
         require(header.get("format") == "wlib pool 1", "path", str(path),
                 "a file that Pool.save wrote")
-        require(template is None or isinstance(template, nn.Module), "template", template,
-                "an nn.Module")
         spec = json.loads(header["spec"])
         require(spec is not None or template is not None, "template", None,
                 "a network of the saved architecture: the file holds none that nets.build knows")
-        template = blank(template if template is not None else nets.build(**spec))
+        template = nets.build(**spec) if template is None else template
+        templates.require_plain(template, "template")
+        template = templates.blank(template)
 
         def group(kind, named):
             shapes = {k: tuple(t.shape) for k, t in named}
@@ -313,7 +331,15 @@ class Pool:
 
     def digest(self) -> str:
         """A hash of architecture, weights and buffers."""
-        return store.architecture(self.template) + store.digest(self.parameters | self.buffers)
+        return identity.architecture(self.template) + identity.digest(
+            self.parameters | self.buffers)
+
+    def difference(self, other: Pool) -> str | None:
+        """What but weights differs between the networks of two pools, by its name, or None."""
+        if self._shapes() != other._shapes():
+            return "the shapes of its weights"
+        return None if self.template is other.template else _difference(
+            self.template, other.template, "pool")
 
     def _shapes(self):
         return {k: (tuple(t.shape[1:]), t.dtype) for k, t in
@@ -324,15 +350,15 @@ class Pool:
                 f"({self.size:,} weights, {self.device})")
 
 
-def blank(net: nn.Module) -> nn.Module:
-    """The network's structure without its weights, in evaluation mode."""
-    return copy.deepcopy(net).to("meta").eval()
-
-
-def _structure(net: nn.Module):
-    return (str(net), [(k, tuple(t.shape), t.dtype) for k, t in
-                       [*net.named_parameters(), *net.named_buffers()]])
+def _difference(a: nn.Module, b: nn.Module, name: str) -> str | None:
+    found = identity.difference(a, b, name)
+    return "its class" if found == "" else found
 
 
 def _stack(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {k: torch.stack([s[k].detach() for s in states]) for k in states[0]}
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """(N, …) as (N, n), a single number of each network included."""
+    return tensor.reshape(len(tensor), tensor[0].numel())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -28,6 +30,50 @@ def killed(status: int) -> str:
     if status == -signal.SIGKILL:
         return "was killed (signal 9): most often the machine ran out of memory"
     return f"was ended by {signal.Signals(-status).name}"
+
+
+def open_streams() -> None:
+    """Give a process that was started without standard streams some that lead nowhere.
+
+    Otherwise the next files that it opens take their numbers, and what is printed goes there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+
+
+class Heard:
+    """A stream that goes on in silence when its reader is gone: it must cost no notebook's run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write, as long as anybody reads."""
+        self._or_nowhere(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        """Flush, as long as anybody reads."""
+        self._or_nowhere(self._stream.flush)
+
+    def _or_nowhere(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except OSError:
+            silence(self._stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is written to a stream from now on go nowhere, if it has a number."""
+    with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @dataclass
@@ -63,9 +109,10 @@ class Display:
     """Progress of several notebooks at once, on one stream."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = sys.stderr if stream is None else stream
+        self.stream = Heard(sys.stderr if stream is None else stream)
         self.bars = self.stream.isatty()
         self.tracks: dict[str, Track] = {}
+        self.told: set[str] = set()
 
     def start(self, name: str, earlier: Sequence[float]) -> None:
         """A notebook begins."""
@@ -115,6 +162,12 @@ class Display:
             tqdm.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
+
+    def once(self, text: str) -> None:
+        """A line, unless it has been shown before."""
+        if text not in self.told:
+            self.told.add(text)
+            self.line(text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -26,6 +26,7 @@ from torchvision import datasets
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.datasets.utils import calculate_md5
 
+from wlib import surroundings
 from wlib.check import require
 
 OFFLINE = ("mnist5k", "digits", "glyphs")
@@ -54,11 +55,15 @@ class Real(NamedTuple):
 def root_of(root: str | Path | None) -> Path:
     """The data root: `root`, else the variable WLIB_DATA, else the user's data folder."""
     if root is None:
-        root = os.environ.get("WLIB_DATA")
+        root = surroundings.folder("WLIB_DATA")
     if root is None:
         from platformdirs import user_data_dir
 
-        root = user_data_dir("weights-as-data", appauthor=False)
+        try:
+            root = user_data_dir("weights-as-data", appauthor=False)
+        except RuntimeError as error:  # a user without a home folder
+            raise OSError(f"no folder of data sets ({error}); name one with the variable WLIB_DATA"
+                          ) from error
     require(isinstance(root, (str, Path)), "root", root, "the path of a folder")
     return Path(root).expanduser()
 

@@ -113,7 +113,7 @@ def engine_for(device: torch.device) -> str:
     A CPU gains nothing from fewer and larger operations here, and the loop keeps the layout of
     memory in which it pools and normalizes fast. `wlib bench` measures both.
     """
-    return "vmap" if device.type == "cuda" else "loop"
+    return "vmap" if nets.stacked(device) else "loop"
 
 
 # ---- meta-training ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from wlib.features import (
     name_of,
     one_batch,
     places,
+    rank_of,
     softmax,
 )
 from wlib.tracing import MIXES
@@ -313,6 +314,7 @@ def per_channel(walk, node, features) -> Feature | None:
     if isinstance(module, NORMS) and x.at(1) == CHANNELS and {v.path for v in vectors} <= {
             f"{name}.{row}" for row in ("weight", "bias", "running_mean", "running_var")}:
         walk.check_layer(node, name, module)     # as the module does it, and then more
+        walk.asked -= {v.path for v in vectors}
         return walk.norm(node, name, module, x)
     return rows(walk, x, vectors)
 
@@ -367,7 +369,7 @@ def _pool(walk, node, features):
         return replace(x, axes=tuple(a if a in (BATCH, CHANNELS) else None for a in x.axes),
                        source=None) if fits and not x.flat else None
     size = given(node, 1, "output_size") if name.startswith("adaptive") else None
-    return places(x, size)
+    return places(x, size, rank_of(name))
 
 
 def _flat(walk, node, features):

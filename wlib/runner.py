@@ -1,7 +1,7 @@
 """The strict runner: plan, check, run notebooks one process each, and keep only whole outcomes.
 
-`plan` checks names and types before anything runs; `run` executes what has changed since it last
-ran; `record` copies results of a built run into the repository. What a run writes goes to a
+`plan` checks names, types and kinds before anything runs; `run` executes what has changed since it
+last ran; `record` copies results of a built run into the repository. What a run writes goes to a
 folder of its own and is moved into place when everything about it is right:
 
     _build/P/executed/NN.ipynb   the notebook with its outputs
@@ -30,17 +30,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from wlib import claims, fingerprint, ledger, parameters
+from wlib import claims, fingerprint, kinds, ledger, parameters, surroundings
 from wlib.check import require, require_one_of
-from wlib.files import write_atomic
+from wlib.files import locked, write_atomic
 from wlib.progress import Display, duration, killed
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-           "VECLIB_MAXIMUM_THREADS")
+READ = ("notebooks/*.ipynb", "profiles/*.yml", "book/claims.yml", "wlib/*.py")  # by a run
 GRACE = 3.0  # seconds that a process gets to end its kernel by itself
 
 
@@ -146,10 +145,13 @@ def read_profile(profile: str, root: Path, names: Sequence[str]) -> dict[str, di
 def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple[str, str]],
           root: Path) -> Plan:
     known, name = parameters.defaults(path), path.stem
-    injected = parameters.check(block, known, f"profiles/{profile}.yml: {name}")
+    rules, where = kinds.rules(root, name), f"profiles/{profile}.yml: {name}"
+    injected = parameters.check(block, known, where)
+    kinds.check(injected, rules, where)
     for key, text in given:
         require_one_of(f"{name}: parameter", key, known)
         injected[key] = parameters.parse(text, known[key], f"{name}: {key}")
+        kinds.check({key: injected[key]}, rules, name)
     values = known | injected
     again = shlex.join(["wlib", "run", name, "--profile", profile,
                         *(part for pair in given for part in ("-p", *pair))])
@@ -222,6 +224,11 @@ class Job:
     def work(self) -> Path:
         return self.folder.path / "work" / self.run
 
+    @property
+    def notes(self) -> Path:
+        """What the kernel has to say to who runs it, and not to who reads the page."""
+        return self.work / "notes.txt"
+
     def start(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Start the process; `report(name, event)` is called from a thread for each event."""
         self.work.mkdir(parents=True)
@@ -237,18 +244,18 @@ class Job:
         threading.Thread(target=self._listen, args=(report,), daemon=True).start()
 
     def environment(self) -> dict[str, str]:
-        """The kernel's environment: one thread, no settings of the user's own, where to report."""
+        """The kernel's environment: no settings of the user's own, and where to report."""
         paths = [str(fingerprint.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
-        own = {name: "1" for name in THREADS} | {
+        return surroundings.variables() | {
             # The notebook must use the very library that was fingerprinted.
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            "IPYTHONDIR": str(self.work / "ipython"), "JUPYTER_RUNTIME_DIR": str(self.work),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "MPLCONFIGDIR": str(self.folder.path.parent / "matplotlib"),  # keeps the list of fonts
+            "IPYTHONDIR": str(self.work / "ipython"), "JUPYTER_CONFIG_DIR": str(self.work),
+            "JUPYTER_DATA_DIR": str(self.work), "JUPYTER_RUNTIME_DIR": str(self.work),
             "WLIB_RESULTS": str(self.work / "results.json"), "WLIB_RUN": self.run,
-            "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile}
-        # MPLBACKEND would keep figures out of the notebook.
-        return {key: value for key, value in os.environ.items() if key != "MPLBACKEND"
-                } | own | dict(self.variables)
+            "WLIB_NOTEBOOK": self.plan.name, "WLIB_PROFILE": self.plan.profile,
+            "WLIB_NOTES": str(self.notes),
+            } | dict(self.variables)
 
     def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         with self.process.stdout as lines:
@@ -301,11 +308,12 @@ class Job:
 # ---------------------------------------------------------------- running
 def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
         cell_limit: float | None = None, limit: float | None = None,
-        display: Display | None = None) -> list[Outcome]:
+        display: Display | None = None, make: Callable[..., Job] = Job) -> list[Outcome]:
     """Run what has changed, `jobs` at once; outcomes in the order of the plans.
 
     A notebook that fails does not stop the others. Ctrl-C and SIGTERM end every kernel and leave
     nothing half-written: KeyboardInterrupt, and the same call goes on where this one stopped.
+    `make` makes the job of a plan.
     """
     require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
     for name, value in (("cell-timeout", cell_limit), ("timeout", limit)):
@@ -319,7 +327,7 @@ def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
         entries = folder.runs()
         outcomes = {one.name: Outcome(one.name, "unchanged", entries[one.name]["seconds"])
                     for one in plans if not force and unchanged(one, folder)}
-        todo = [Job(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
+        todo = [make(one, folder, limits, entries.get(one.name, {}).get("cells", ()))
                 for one in plans if one.name not in outcomes]
         if jobs > 1:  # the longest first, so that none is left alone at the end
             todo.sort(key=lambda job: -entries.get(job.plan.name, {}).get("seconds", 1e9))
@@ -399,10 +407,13 @@ def _conclude(job: Job, display: Display) -> Outcome:
             outcome = failed(job, seconds)
         if outcome.status == "failed":
             _keep_failed(job, outcome)
+        notes = job.notes.read_text(encoding="utf-8") if job.notes.exists() else ""
         job.clear()
     took = duration(seconds)
     text = f"done in {took}" if outcome.status == "done" else f"FAILED after {took}"
     display.end(job.plan.title, text)
+    for note in notes.splitlines():
+        display.once(note)
     if outcome.details:
         display.line(outcome.details)
     return outcome
@@ -491,16 +502,19 @@ def summary(outcomes: Sequence[Outcome], profile: str) -> str:
 def only_run(folder: Folder, display: Display) -> Iterator[None]:
     """Hold the profile's lock: two runs of one profile would undo each other's work."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.path / "run.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        display.line(f"waiting for another run of profile {folder.profile} to end")
-        lock.acquire()
-    try:
+    path = folder.path / "run.lock"
+
+    def without(error: OSError) -> None:
+        display.line(f"{folder.path}: {error.strerror}: this file system has no locks; start no "
+                     f"other run of profile {folder.profile} before this one has ended")
+
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(path, without, timeout=0))
+        except Timeout:
+            display.line(f"waiting for another run of profile {folder.profile} to end")
+            held.enter_context(locked(path, without))
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -525,12 +539,16 @@ def unstoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handling(handler: Callable[..., None]) -> Iterator[None]:
-    """A handler for the signals that end a run; only the main thread can set one."""
+    """A handler for the signals that end a run; only the main thread can set one.
+
+    A closed terminal that is ignored from the start, as under nohup, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, handler)
-              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+              if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     finally:
@@ -546,15 +564,29 @@ def utc_now() -> str:
 def commit_of(root: Path) -> tuple[str | None, bool | None]:
     """The commit, and whether files other than recorded results differ from it; None outside git.
     """
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True,
-                              text=True, check=True).stdout.strip()
+    return state_of(root)[:2]
 
+
+def state_of(root: Path) -> tuple[str | None, bool | None, str]:
+    """`commit_of`, and why there is no commit that says what the book in `root` is.
+
+    The repository must be the book's own, and have the files that a run reads: one around it that
+    ignores the book says nothing of it.
+    """
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ".",
-                                                  ":!results"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
+        top = surroundings.git(root, "rev-parse", "--show-toplevel")
+        if not os.path.samefile(top, root):
+            return None, None, f"the repository around it is that of {top}"
+        commit = surroundings.git(root, "rev-parse", "--verify", "HEAD")
+        ignored = surroundings.git(root, "ls-files", "--others", "--ignored", "--exclude-standard",
+                                   "--", *(f":(glob){one}" for one in READ))
+        changed = surroundings.git(root, "status", "--porcelain", "--untracked-files=normal",
+                                   "--ignore-submodules=none", "--", ".", ":!results")
+    except OSError as error:
+        return None, None, str(error)
+    if ignored:
+        return None, None, f"git ignores {', '.join(ignored.splitlines()[:3])}"
+    return commit, bool(changed), ""
 
 
 # ---------------------------------------------------------------- built and recorded runs
@@ -591,9 +623,10 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
             f"one of {', '.join(claims.RECORDED)}: only their numbers mean something")
     require(brought is None or (brought / "results").is_dir(), "--from", str(brought),
             "the folder gpu-results that benchmarks/gpu.sh packs")
-    commit, dirty = commit_of(root)
+    commit, dirty, why = state_of(root)
     require(commit is not None and not dirty, "working tree", "uncommitted changes" if commit else
-            "no commit", "a clean one, so that the commit says what was run")
+            "no commit", "a clean one, so that the commit says what was run"
+            + f" (why there is none: {why})" * bool(why))
     texts, wrong = {}, {}
     if brought is not None:
         texts, wrong = _tables_of(brought, commit, root)
@@ -644,7 +677,8 @@ def clean(profile: str | None = None, root: Path | None = None) -> Path:
     """Remove what was built, of one profile or of all; the store is left alone."""
     root = claims.project_root() if root is None else root
     if profile is not None:
-        known = [path.stem for path in (root / "profiles").glob("*.yml")] + ["interactive"]
+        known = [path.stem for path in (root / "profiles").glob("*.yml")]
+        known += ["interactive", "rehearse"]
         require_one_of("profile", profile, known)
     target = root / "_build" / (profile or "")
     shutil.rmtree(target, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Judge a whole pool in one call: what its networks get right, and how sure we are of that.
 
-Letters: N networks, B images, K classes, C channels, H×W pixels. `data` is an `ImageSet`.
+Letters: N networks, B inputs, K classes, C channels, H×W pixels, T places of a sequence.
 """
 
 from __future__ import annotations
@@ -12,54 +12,62 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wlib.batches import Inputs
 from wlib.check import require, short
 from wlib.pool import Pool
 from wlib.seeds import generator
 
 
 def predictions(pool: Pool, data, engine: str = "auto") -> Tensor:
-    """The class each network names for each image, (N, B) int64."""
-    _check(pool, data)
-    named = torch.empty(len(pool), len(data), dtype=torch.int64, device=pool.device)
-    for networks, images, logits in pool.outputs(data, engine):
-        named[networks, images] = logits.argmax(-1)
+    """The class each network names for each input, (N, B) int64; (N, B, T) for outputs (B, T, K).
+
+    Here and below `data` is an `ImageSet`, or a pair (inputs, labels): what `Pool.logits` takes,
+    and the right classes, int64 (B,) or (B, T).
+    """
+    inputs, labels = _check(pool, data)
+    named = torch.empty(len(pool), *labels.shape, dtype=torch.int64, device=pool.device)
+    for networks, rows, logits in pool.outputs(inputs, engine):
+        _check_labels(labels[rows], logits)
+        named[networks, rows] = logits.argmax(-1)
     return named
 
 
 def errors(pool: Pool, data, engine: str = "auto") -> Tensor:
-    """Which images each network gets wrong, (N, B) bool: its error set."""
-    return predictions(pool, data, engine) != data.labels.to(pool.device)
+    """Which inputs each network gets wrong, bool of `predictions`' shape: its error set."""
+    return predictions(pool, data, engine) != _check(pool, data)[1]
 
 
 def accuracy(pool: Pool, data, engine: str = "auto") -> Tensor:
-    """Share of images that each network gets right, (N,) in [0, 1]."""
-    return 1 - errors(pool, data, engine).double().mean(1)
+    """Share of labels that each network gets right, (N,) in [0, 1]."""
+    return 1 - errors(pool, data, engine).double().flatten(1).mean(1)
 
 
 def loss(pool: Pool, data, engine: str = "auto") -> Tensor:
     """Mean cross-entropy of each network, (N,) in nats."""
-    _check(pool, data)
+    inputs, labels = _check(pool, data)
     total = torch.zeros(len(pool), dtype=torch.float64, device=pool.device)
-    labels = data.labels.to(pool.device)
-    for networks, images, logits in pool.outputs(data, engine):
-        _check_classes(data.labels, logits)
-        targets = labels[images].expand(logits.shape[:2])                       # (n, b)
-        nats = F.cross_entropy(logits.double().transpose(1, 2), targets, reduction="none")
-        total[networks] += nats.sum(1)
-    return total / len(data)
+    for networks, rows, logits in pool.outputs(inputs, engine):
+        _check_labels(labels[rows], logits)
+        _check_classes(labels, logits)
+        targets = labels[rows].expand(logits.shape[:-1])                        # (n, b)
+        nats = F.cross_entropy(logits.double().movedim(-1, 1), targets, reduction="none")
+        total[networks] += nats.flatten(1).sum(1)
+    return total / labels.numel()
 
 
 def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tensor:
     """Expected calibration error of each network, (N,): mean |confidence − accuracy| over bins of
-    equal width, weighted by the images in each."""
-    _check(pool, data)
+    equal width, weighted by the inputs in each."""
+    inputs, labels = _check(pool, data)
     require(isinstance(bins, int) and bins >= 1, "bins", bins, "a whole number ≥ 1")
-    confidence, named = pool.logits(data, engine).double().softmax(-1).max(-1)  # (N, B) each
-    right = (named == data.labels.to(pool.device)).double()
+    logits = pool.logits(inputs, engine).double()
+    _check_labels(labels, logits)
+    confidence, named = logits.softmax(-1).flatten(1, -2).max(-1)               # (N, B) each
+    right = (named == labels.flatten()).double()
     which = (confidence * bins).long().clamp(max=bins - 1)
     gap = torch.zeros(len(pool), bins, dtype=torch.float64, device=pool.device)
     gap.scatter_add_(1, which, confidence - right)
-    return gap.abs().sum(1) / len(data)
+    return gap.abs().sum(1) / labels.numel()
 
 
 # ---- comparing networks ---------------------------------------------------------------------
@@ -127,7 +135,7 @@ def noise_accuracy(pool: Pool, data, sd: float = 0.1, seed: int = 0, engine: str
 
     Every network sees the same noise.
     """
-    _check(pool, data)
+    _check_images(pool, data)
     require(isinstance(sd, (int, float)) and sd >= 0, "sd", sd,
             "a standard deviation of at least 0")
     images = data.floats()
@@ -138,7 +146,7 @@ def noise_accuracy(pool: Pool, data, sd: float = 0.1, seed: int = 0, engine: str
 def fgsm(pool: Pool, data, eps: float) -> Tensor:
     """Images (N, B, C, H, W) moved by eps along the sign of each network's own loss gradient
     (fast gradient sign method, Goodfellow et al. 2015), clamped to [0, 1]."""
-    _check(pool, data)
+    _check_images(pool, data)
     require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
             "a distance of at least 0 in the maximum norm")
     start = data.floats(pool.device).to(pool.dtype)
@@ -150,7 +158,7 @@ def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None
         ) -> Tensor:
     """Images (N, B, C, H, W) after `steps` steps of projected gradient ascent on each network's
     own loss from a random start in the eps-ball (Madry et al. 2018); step size 2.5·eps/steps."""
-    _check(pool, data)
+    _check_images(pool, data)
     require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
             "a distance of at least 0 in the maximum norm")
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number ≥ 1")
@@ -192,15 +200,34 @@ def _gradient(pool, i, images, labels):
 def _accuracy_on(pool, images, labels, engine):
     right = torch.zeros(len(pool), dtype=torch.float64, device=pool.device)
     labels = labels.to(pool.device)
-    for networks, part, logits in pool.outputs(images, engine):
+    for networks, part, logits in pool.outputs(images, engine, own=images.ndim == 5):
         right[networks] += (logits.argmax(-1) == labels[part]).sum(1)
     return right / len(labels)
 
 
-def _check(pool, data):
+def _check(pool, data) -> tuple:
+    """What the networks are given, and the labels on their device."""
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+    if hasattr(data, "floats") and hasattr(data, "labels") and len(data) > 0:
+        return data, data.labels.to(pool.device)
+    good = isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor) \
+        and data[1].dtype == torch.int64 and data[1].numel() > 0
+    require(good, "data", data, "an ImageSet with images, or (inputs, labels) with int64 labels")
+    count = len(Inputs.of(data[0], pool.device, pool.dtype))
+    require(len(data[1]) == count, "data", f"{len(data[1])} labels", f"one for each of {count}")
+    return data[0], data[1].to(pool.device)
+
+
+def _check_images(pool, data):
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require(hasattr(data, "floats") and hasattr(data, "labels") and len(data) > 0, "data", data,
             "an ImageSet with images")
+
+
+def _check_labels(labels, logits):
+    """Labels (b, …) must be one for each row of outputs (n, b, …, K)."""
+    require(logits.shape[1:-1] == labels.shape, "data", f"labels {tuple(labels.shape)}",
+            f"{tuple(logits.shape[1:-1])}, the networks' outputs without the last axis, K classes")
 
 
 def _check_classes(labels, logits):

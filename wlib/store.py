@@ -7,9 +7,10 @@ and of every `wlib` module it reaches, of the arguments, and of the packages' ve
 changed line gives a new key and a changed comment does not. Two processes that want one thing make
 it once: the first takes a lock, the second waits and reads. An entry is written under a temporary
 name and renamed; its checksum is tested on every reading, and a damaged one is made again. The
-lock belongs to the operating system, which takes it back from a process that died. Where nothing
-can be written (a full disc, a folder that is read-only), the value is returned all the same, and a
-warning says once that it will have to be made again.
+lock belongs to the operating system, which takes it back from a process that died; where a file
+system has none, a warning says so once, and the work is perhaps done twice. Where nothing can be
+written (a full disc, a folder that is read-only, a user without a home folder), the value is
+returned all the same, and a warning says once that it will have to be made again.
 
 Results may be tensors, numbers, strings, lists, tuples and dicts of them, and pandas DataFrames.
 Nothing is pickled: tensors lie in a safetensors file whose header holds the rest as JSON.
@@ -31,15 +32,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from wlib import fingerprint
 from wlib.check import require, short
 from wlib.entries import FORMAT, root
+from wlib.files import StoreWarning, has_no_locks, locked
+from wlib.identity import architecture, describe, digest
+
+__all__ = ["architecture", "cached", "describe", "digest", "root"]
 
 
 def cached(function: Callable, *args, **kwargs) -> Any:
@@ -48,7 +51,10 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     The function must give the same result for the same arguments. A function of a notebook may
     use that notebook's other functions and plain constants; whatever else it needs is passed.
     """
-    require(callable(function), "function", function, "a function")
+    require(callable(function) and hasattr(function, "__qualname__"), "function", function,
+            "a function")
+    require(function.__name__ != "<lambda>", "function", function,
+            "one made by def, whose name says what is kept")
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"
@@ -56,7 +62,12 @@ def cached(function: Callable, *args, **kwargs) -> Any:
               "arguments": {k: describe(v, k) for k, v in bound.arguments.items()},
               "versions": fingerprint.versions()}
     key = _sha(json.dumps(recipe, sort_keys=True).encode())
-    path = root() / name.replace("<", "").replace(">", "") / f"{key}.safetensors"
+    try:
+        path = root() / name.replace("<", "").replace(">", "") / f"{key}.safetensors"
+    except OSError as error:                   # a user without a home folder
+        _warn(error)
+        tensors: dict[str, Tensor] = {}
+        return _decode(_encode(function(*args, **kwargs), tensors), tensors)
     hit, value = _read(path, key)
     if hit:
         return value
@@ -65,7 +76,7 @@ def cached(function: Callable, *args, **kwargs) -> Any:
         if hit:
             return value
         start = time.perf_counter()
-        tensors: dict[str, Tensor] = {}
+        tensors = {}
         tree = json.dumps(_encode(function(*args, **kwargs), tensors))
         made = {"recipe": recipe, "seconds": round(time.perf_counter() - start, 3)}
         _write(path, key, tree, tensors, made | _circumstances(function))
@@ -79,71 +90,17 @@ def _circumstances(function: Callable) -> dict[str, Any]:
             "profile": os.environ.get("WLIB_PROFILE")}
 
 
-def digest(tensors: dict[str, Tensor]) -> str:
-    """One hash of named tensors: names, dtypes, shapes and bytes."""
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return sha.hexdigest()
-
-
-def describe(value: Any, argument: str = "argument") -> Any:
-    """What stands for an argument in a key: itself if it is plain, else a hash of its contents."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [describe(v, argument) for v in value]
-    if isinstance(value, dict):
-        return {str(k): describe(v, argument) for k, v in value.items()}
-    if isinstance(value, Tensor):
-        return {"tensor": digest({"": value})}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, nn.Module):
-        # What stays as it is when the others are trained is part of what a module is.
-        frozen = [name for name, p in value.named_parameters() if not p.requires_grad]
-        return {"module": architecture(value),
-                "state": digest(dict([*value.named_parameters(), *value.named_buffers()]))} \
-            | ({"frozen": frozen} if frozen else {})
-    if inspect.isfunction(value) or inspect.isclass(value):
-        return {"function": fingerprint.function_fingerprint(value)}
-    if hasattr(value, "digest"):
-        return {type(value).__qualname__: value.digest()}
-    raise ValueError(f"{argument}: got {short(value)}, want plain values, tensors, networks, pools "
-                     "or image sets, so that the store can tell one call from another")
-
-
-def architecture(net: nn.Module) -> str:
-    """One hash of what a network is apart from its weights: layers, their settings and code.
-
-    Settings count because two networks of equal shapes may differ in a stride or in a number that
-    the reader's own module keeps as an attribute.
-    """
-    plain = (bool, int, float, str, tuple, type(None))
-    settings = [{k: repr(v) for k, v in vars(module).items() if isinstance(v, plain)}
-                for module in net.modules()]
-    kinds = sorted({fingerprint.function_fingerprint(type(m)) for m in net.modules()})
-    return _sha(json.dumps([repr(net), settings, kinds], sort_keys=True).encode())
-
-
 # ---- one entry ----------------------------------------------------------------------------------
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of an entry; where there can be none, warn and go on without."""
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        _warn(error)
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path.with_suffix(".lock"), _warn))
+        except OSError as error:
+            _warn(error)
         yield
-    finally:
-        lock.release()
 
 
 def _write(path: Path, key: str, tree: str, tensors: dict[str, Tensor], made: dict) -> None:
@@ -163,16 +120,24 @@ def _write(path: Path, key: str, tree: str, tensors: dict[str, Tensor], made: di
             temporary.unlink(missing_ok=True)
 
 
-_warned: set[Path] = set()
+_warned: set[tuple[str, bool]] = set()
 
 
 def _warn(error: Exception) -> None:
-    """Say once that this store keeps nothing."""
-    if root() not in _warned:
-        _warned.add(root())
-        warnings.warn(f"the store in {root()} cannot keep results ({error}): they are right, but "
-                      "have to be made again next time; free some space (wlib store prune) or name "
-                      "another folder with the variable WLIB_STORE", RuntimeWarning, stacklevel=4)
+    """Say once that this store keeps nothing, or that it has no locks."""
+    try:
+        where, lockless = f"the store in {root()}", has_no_locks(error)
+    except OSError:
+        where, lockless = "the store", False
+    if (where, lockless) in _warned:
+        return
+    _warned.add((where, lockless))
+    text = (f"{where} has no locks ({error}): results are kept, but two processes that want one "
+            "thing may both make it" if lockless else
+            f"{where} cannot keep results ({error}): they are right, but have to be made again "
+            "next time; free some space (wlib store prune) or name another folder with the "
+            "variable WLIB_STORE")
+    warnings.warn(text, StoreWarning, stacklevel=4)
 
 
 def _read(path: Path, key: str) -> tuple[bool, Any]:

@@ -94,7 +94,7 @@ def hull(net: nn.Module) -> nn.Module:
     memo = {id(t): t for m in modules for own in tensors_of(m) for t in own.values()
             if isinstance(t, Tensor)}
     if any(getattr(type(m), name, None) is not getattr(nn.Module, name, None)
-           for m in modules for name in COPYING):
+           for m in modules for name in COPYING if not type(m).__module__.startswith("torch.nn.")):
         return copy.deepcopy(net, memo)          # a module that is copied in a way of its own
     twins = {id(m): type(m).__new__(type(m)) for m in modules}
     memo |= twins

@@ -49,7 +49,7 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     draws = any(isinstance(m, DRAWS) for m in start.template.modules())
     require(not (engine == "vmap" and draws), "engine", "vmap",
             "'loop' for networks with dropout: both engines could not draw the same")
-    engine = "loop" if engine == "auto" and draws else start.engine(engine)
+    together = start.engine(engine) == "vmap" and not draws
     if epochs == 0:
         return start
 
@@ -59,8 +59,17 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     x, y = data.floats(start.device), data.labels.to(start.device)
     join = _needs_two(start, data, batch)
     orders = [_batches(len(data), seed, epochs, batch, join) for seed in seeds]
-    train = _train_together if engine == "vmap" else _train_in_turn
-    return train(start, x.to(start.dtype), y, orders, seeds, optimize)
+    given = (start, x.to(start.dtype), y, orders, seeds, optimize)
+    if together:
+        try:
+            return _train_together(*given)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:     # dropout as a function, a look at the data
+            if engine == "vmap":
+                raise ValueError("engine: got 'vmap', want 'auto' or 'loop': these networks cannot "
+                                 f"be trained stacked ({problem})") from problem
+    return _train_in_turn(*given)
 
 
 def stored_fit(spec, data, *, seeds: Sequence[int] = (0,), device: str = "auto", **settings

@@ -31,6 +31,7 @@ from wlib.features import (
     name_of,
     opaque_places,
     places,
+    rank_of,
     softmax,
 )
 from wlib.merge import Merge
@@ -70,6 +71,7 @@ class Walk:
         self.pinned: set[int] = set()
         self.found: dict[str, dict] = {}             # layers, with wires not yet final
         self.vectors: dict[str, tuple] = {}          # path: axis, wires, pieces
+        self.asked: set[str] = set()                 # tensors that code takes by itself
         self.norm_of: dict[str, str] = {}
         self.whole: dict[tuple[str, str], None] = {}          # what pinned channels, and why
         self.tangled = ""
@@ -78,6 +80,7 @@ class Walk:
         for node in self.graph.nodes:
             if node.op != "output":
                 self.values[node] = self.step(node)
+        self.keep_layers_in_use()
         self.result = self.outputs()
 
     def outputs(self) -> Feature:
@@ -99,6 +102,15 @@ class Walk:
         if self.whole and written <= pinned | logits:
             self.raise_for(*next(iter(self.whole)))
         return result
+
+    def keep_layers_in_use(self) -> None:
+        """A layer stays whole if other code takes its weights too."""
+        for path in self.asked:
+            layer = self.found.get(path.rpartition(".")[0])
+            if layer is not None:
+                self.vectors.pop(path, None)
+                self.pinned.update(layer["writes"], layer["reads"] or ())
+                self.tangled = self.tangled or f"{path}: it is used by itself"
 
     # ---- wires ------------------------------------------------------------------------------
     def new(self, count: int) -> list[int]:
@@ -129,7 +141,7 @@ class Walk:
         if node.op == "placeholder":
             return Feature(batch=Batch())
         if node.op == "get_attr":
-            return self.constant(node.target)
+            return self.constant(node.target, len(node.users))
         values = [self.values[n] for n in node.all_input_nodes]
         features = [v for v in values if isinstance(v, Feature)]
         if any(f.last for f in features):
@@ -166,9 +178,10 @@ class Walk:
         self.pin(node, [v.of for v in values if isinstance(v, (Number, Shape)) and v.of],
                  "it computes with the number of channels")
 
-    def constant(self, path: str) -> object:
+    def constant(self, path: str, uses: int = 1) -> object:
         """A parameter or buffer: cut along, if channels meet its one long axis."""
         self.reached.add(path.rpartition(".")[0])
+        self.asked.add(path)
         tensor = _attribute(self.net, path)
         if not isinstance(tensor, Tensor):
             return Feature(batch=None)               # made while tracing; nothing to cut
@@ -178,7 +191,7 @@ class Walk:
         if len(self.owners.get(id(tensor), ())) > 1:
             return Feature(axes=tuple(tensor.shape))             # held twice: it is not cut
         if len(long) != 1:
-            return Feature(axes=tuple(tensor.shape), path=path)
+            return Feature(axes=tuple(tensor.shape), path=path if uses == 1 else None)
         if path not in self.vectors:
             wires = self.new(tensor.shape[long[0]])
             self.vectors[path] = (long[0], wires, (len(wires),))
@@ -312,8 +325,9 @@ class Walk:
         if issubclass(kind, POINTS):
             return replace(x, source=None)
         if issubclass(kind, PLACES):
-            size = getattr(module, "output_size", None)
-            return None if getattr(module, "return_indices", False) else places(x, size)
+            if getattr(module, "return_indices", False):
+                return None
+            return places(x, getattr(module, "output_size", None), rank_of(kind.__name__))
         if issubclass(kind, nn.Flatten):
             return flattened(x, module.start_dim, module.end_dim)
         if issubclass(kind, nn.PReLU):
@@ -355,6 +369,7 @@ class Walk:
                 for i, setting in enumerate(settings)):
             return None
         self.check_layer(node, name, module)
+        self.asked -= {f"{name}.weight", f"{name}.bias"}
         return (self.linear if kind is nn.Linear else self.convolution)(
             node, name, module, features[0])
 
@@ -389,7 +404,9 @@ class Walk:
     def norm(self, node, name, module, x) -> Feature:
         if x.wires is None:
             return replace(x, path=None)             # of the image: never cut
-        wires, taps = self.read(node, x, module.num_features, axis=1)
+        single = isinstance(module, nn.modules.instancenorm._InstanceNorm)      # (C, places) is one
+        wires, taps = self.read(node, x, module.num_features, axis=1,
+                                of=rank_of(_kind(module)) if single else None)
         if wires is None:
             return Feature(batch=x.batch)
         self.found[name] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces, taps=taps)
@@ -436,6 +453,11 @@ class Walk:
     def raise_for(self, what: str, why: str):
         what, why = mixing(self.net) or (what, why)  # says more than the reshaping around it
         raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
+
+
+def _kind(module: nn.Module) -> str:
+    """The name of the class of PyTorch behind a module."""
+    return next(k.__name__ for k in type(module).__mro__ if k.__module__.startswith("torch.nn."))
 
 
 def _owners(net: nn.Module) -> dict[int, list[str]]:

@@ -48,7 +48,8 @@ def run(plans: Sequence[Plan], limits: tuple[float, float], jobs: int,
     """Run all on this machine, `jobs` at once; Ctrl-C ends them, what is in the store stays."""
     require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
     with tempfile.TemporaryDirectory(prefix="wlib-warm-") as folder, runner.interruptible():
-        todo = [Job(one, Folder(Path(folder, str(number)), one.profile), limits)
+        fonts = {"MPLCONFIGDIR": str(Path(folder, "matplotlib"))}  # listed once, not once a seed
+        todo = [Job(one, Folder(Path(folder, str(number)), one.profile), limits, variables=fonts)
                 for number, one in enumerate(plans)]
         with contextlib.closing(runner.run_jobs(todo, jobs, display or Display())) as ended:
             outcomes = {outcome.name: outcome for outcome in ended}

@@ -163,7 +163,7 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
     for s in sets:
         _require_outputs(begin, s.train)
     if engine == "auto":      # in turn on a CPU: as fast, and each network is kept on its own
-        engine = "vmap" if nets.resolve_device(device).type == "cuda" else "loop"
+        engine = "vmap" if nets.stacked(nets.resolve_device(device)) else "loop"
     kind = begin.to(device).engine(engine)
     size = BLOCK if kind == "vmap" else 1
     blocks = [slice(i, i + size) for i in range(0, len(jobs), size)]

@@ -1,0 +1,70 @@
+"""A network's structure apart from its weights: taken out, filled again, or refused.
+
+Copies keep what a network shares within itself: a tied weight is one tensor in all of them, and
+so is one that an attribute or a list holds beside its layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from wlib.check import require
+from wlib.identity import LAZY
+
+# Old ways to compute a weight anew at every call; it is no parameter then, and cannot be copied.
+COMPUTED = {
+    WeightNorm: "torch.nn.utils.remove_weight_norm(layer) on it first, or "
+                "torch.nn.utils.parametrizations.weight_norm in its place",
+    SpectralNorm: "torch.nn.utils.remove_spectral_norm(layer) on it first, or "
+                  "torch.nn.utils.parametrizations.spectral_norm in its place",
+    BasePruningMethod: "torch.nn.utils.prune.remove(layer, name) on it first: it keeps the zeros"}
+
+
+def tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers by their first names; one that has several names comes once."""
+    return dict(net.named_parameters()) | dict(net.named_buffers())
+
+
+def blank(net: nn.Module) -> nn.Module:
+    """The network's structure without its weights, in evaluation mode."""
+    return _copied(net, {k: torch.empty_like(t, device="meta") for k, t in tensors(net).items()})
+
+
+def filled(template: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A network of this structure with copies of these weights and buffers, in evaluation mode."""
+    return _copied(template, {k: state[k].detach().clone() for k in tensors(template)})
+
+
+def _copied(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy with other tensors in the place of each, wherever the network holds it."""
+    def like(old: Tensor, new: Tensor) -> Tensor:
+        return nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+
+    return copy.deepcopy(net, {id(t): like(t, state[k]) for k, t in tensors(net).items()}).eval()
+
+
+def require_plain(net: nn.Module, name: str) -> None:
+    """Refuse a network whose weights cannot be taken out, and say what makes it one that can."""
+    require(isinstance(net, nn.Module), name, net, "an nn.Module")
+    for path, module in net.named_modules():
+        where = f"{name}.{path}".rstrip(".")
+        require(not isinstance(module, torch.jit.ScriptModule), where, "a scripted module",
+                "the eager module that it was made from")
+        require(not hasattr(module, "_orig_mod"), where, "a compiled module",
+                "the module that it was made from: compiled._orig_mod")
+        for hook in module._forward_pre_hooks.values():
+            for kind, remedy in COMPUTED.items():
+                require(not isinstance(hook, kind), where,
+                        f"a layer whose weight {kind.__name__} computes at every call", remedy)
+        for attribute, value in vars(module).items():
+            require(not isinstance(value, Tensor) or value.grad_fn is None, f"{where}.{attribute}",
+                    value, "no attribute that autograd has computed: detach() it")
+    for path, tensor in tensors(net).items():
+        require(not nn.parameter.is_lazy(tensor), f"{name}.{path}", type(tensor).__name__, LAZY)
