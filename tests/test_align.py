@@ -286,7 +286,7 @@ def test_tasks_that_do_not_suit_the_learner(learner, tasks):
                        ((part.images, logits), "images"), ((part, 3), "logits")):
         with pytest.raises(ValueError, match=rf"^tasks\[1\].*{named}"):
             align.align(learner, [tasks[0], bad], steps=1, at_once=1)
-    with pytest.raises(ValueError, match="^images: .*takes"):
+    with pytest.raises(ValueError, match="^inputs: .*takes"):
         align.cosines(learner, [(images(6, size=16, channels=3), torch.zeros(6, 3))])
     with pytest.raises(ValueError, match="^part"):
         align.cosines(learner, tasks, part="head")

@@ -192,7 +192,7 @@ class _Describer:
                 for key, part in value.items():
                     yield inside + key, self._own(part, inside + key, f"{name}.{inside}{key}")
                 yield where, list(value)
-            elif _is_hooks(attribute, value):       # told by their order: a handle is a running number
+            elif _is_hooks(attribute, value):     # by their order: a handle is a running number
                 if value:
                     yield where, [[handles.index(handle), self.value(hook, argument)]
                                   for handle, hook in value.items()]
