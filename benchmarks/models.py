@@ -39,8 +39,8 @@ COMMAND = "python benchmarks/models.py"
 CLASSES = 7                 # a number of channels that no inner layer has
 RIGHT = 1e-3                # a right cut differs by rounding, about 1e-6; a wrong one by 0.1 or so
 Cut = tuple[nn.Module, Callable[[], nn.Module]]
-ROUNDS = 3                  # the two cutters take turns; of the seconds the least counts
-LIMIT = 60                  # seconds of the processor for a cut
+ROUNDS = 2                  # the two cutters take turns; of the seconds the less counts
+LIMIT = 30                  # seconds of the processor for a cut
 
 # The smallest network of each family that takes a small image.
 NETWORKS = {"torchvision": (
@@ -240,7 +240,7 @@ def padded(net: nn.Module, x: Tensor) -> str:
     try:
         wide = lego.assemble(parts, execution="dense")
     except ValueError as error:
-        return str(error).partition(": got ")[2].partition(", want")[0]
+        return str(error).partition(": got ")[2].partition(", want")[0].strip("'")
     return f"{apart(wide(x), torch.cat([part(x) for part in parts], dim=1)):.0e}"
 
 

@@ -85,6 +85,7 @@ def _named(name: str, module: nn.Module) -> str:
 
 
 COPYING = ("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+PLAIN = {bool, int, float, str, type(None)}      # most settings; they need no copy
 OF_A_MODULE = set(vars(nn.Module()))             # its own books: hooks, parameters, modules
 
 
@@ -93,8 +94,9 @@ def hull(net: nn.Module) -> nn.Module:
     modules = list(net.modules())
     memo = {id(t): t for m in modules for own in tensors_of(m) for t in own.values()
             if isinstance(t, Tensor)}
-    if any(getattr(type(m), name, None) is not getattr(nn.Module, name, None)
-           for m in modules for name in COPYING if not type(m).__module__.startswith("torch.nn.")):
+    kinds = {k for m in modules for k in type(m).__mro__[:-1]}
+    if any(name in vars(k) for k in kinds if not k.__module__.startswith("torch.nn.")
+           for name in COPYING):
         return copy.deepcopy(net, memo)          # a module that is copied in a way of its own
     twins = {id(m): type(m).__new__(type(m)) for m in modules}
     memo |= twins
@@ -102,7 +104,7 @@ def hull(net: nn.Module) -> nn.Module:
         own = vars(twins[id(module)])
         for name, value in vars(module).items():
             if name not in OF_A_MODULE:
-                own[name] = copy.deepcopy(value, memo)
+                own[name] = value if type(value) in PLAIN else copy.deepcopy(value, memo)
             elif name == "_modules":
                 own[name] = {key: twins.get(id(child)) for key, child in value.items()}
             else:
@@ -149,12 +151,27 @@ class Tracer(fx.Tracer):
     def __init__(self, decide: bool = False):
         super().__init__()
         self.failed, self.reached, self.decide, self.decided = "", {""}, decide, False
+        self.paths: dict[int, str] | None = None     # of the parameters and buffers, by their id
         self.entered: dict[str, fx.Node] = {}        # what a module was called with
 
     def is_leaf_module(self, module, name):
         return (base(module) is not None and not isinstance(module, nn.Sequential)
                 or isinstance(module, (Merge, *MIXES)) or parametrize.is_parametrized(module)
                 or type(module).__module__.startswith("torchvision.transforms"))
+
+    def getattr(self, attr, value, proxies):
+        """As in torch.fx, which looks through all tensors of the network for each that is read."""
+        if not isinstance(value, Tensor):
+            return value
+        if self.paths is None:
+            self.paths = {id(t): path for path, t in [*self.root.named_buffers(),
+                                                      *self.root.named_parameters()]}
+        path = self.paths.get(id(value))
+        if path is None:
+            return value
+        if path not in proxies:
+            proxies[path] = self.create_proxy("get_attr", path, (), {})
+        return proxies[path]
 
     def create_args_for_root(self, root_fn, is_module, concrete_args=None):
         image = self.create_proxy("placeholder", "image", (), {})
