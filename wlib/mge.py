@@ -102,11 +102,9 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
     pool = trainable(pool)
     _check_settings(energy, per, order, smallest)
     base = seeds.base(generator)
-    weights = pool.flat()                                                   # (N, P)
     found = []
     for number, span in enumerate(_spans(pool, per, smallest)):
-        signal = weights[:, span].to(torch.float64, copy=True)
-        c = _forward(signal, pool, span, order, base)
+        c = _forward(_read(pool, span), pool, span, order, base)            # (N, n)
         rule = order if order in ORDERS[:4] else "energy"
         ranking = seeds.generator(base, number, 0, 1)      # apart from shuffles and children
         found.append(Spectrum(span, c, important(c, energy, rule, ranking)))
@@ -136,9 +134,9 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     moving = trainable(pool)
     _check_settings(energy, per, order, smallest)
     base = seeds.base(generator)
-    # Copies of the parents, over which the children are written.
-    family, buffers = ({k: t.repeat_interleave(children, 0) for k, t in tensors.items()}
-                       for tensors in (pool.parameters, pool.buffers))
+    changed = {name for span in _spans(moving, per, smallest) for name, _ in _inside(span, moving)}
+    family = {name: t.new_empty((len(t) * children, *t.shape[1:])) if name in changed
+              else t.repeat_interleave(children, 0) for name, t in pool.parameters.items()}
     for networks in _groups(moving, len(pool)):
         parts = spectra(moving[networks.start:networks.stop], energy, per, order, base, smallest)
         for own, j in enumerate(networks):
@@ -147,9 +145,11 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
                 rows = slice(j * children + numbers.start, j * children + numbers.stop)
                 sources = [seeds.generator(base, j, i) for i in numbers]
                 for (span, *_), draws in zip(parts, redrawn, strict=True):
-                    weights = _inverse(draws(sources), moving, span, order, base)
-                    _write(family, rows, moving, span, weights)
-        del parts, redrawn                  # before those of the next networks are made
+                    # In one line, for what has a name still takes memory in the next round.
+                    _write(family, rows, moving, span,
+                           _inverse(draws(sources), moving, span, order, base))
+        del parts, redrawn
+    buffers = {name: t.repeat_interleave(children, 0) for name, t in pool.buffers.items()}
     return Pool(pool.template, family, buffers)
 
 
@@ -176,10 +176,16 @@ def with_trainable(pool: Pool, weights: Tensor) -> Pool:
     return Pool(pool.template, whole.parameters | changed.parameters, whole.buffers)
 
 
+def _read(pool: Pool, span: slice) -> Tensor:
+    """The weights (N, n) of a span, copied to doubles."""
+    return torch.cat([pool.parameters[name].reshape(len(pool), part.stop - part.start)
+                      for name, part in _inside(span, pool)], dim=1).double()
+
+
 def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor):
     """Put these weights (rows, n) of one span into rows of stacked tensors."""
     for name, part in _inside(span, moving):
-        family[name][rows].view(len(weights), -1).copy_(weights[:, part])
+        family[name][rows].view(len(weights), part.stop - part.start).copy_(weights[:, part])
 
 
 def _groups(pool: Pool, count: int) -> Iterator[range]:
@@ -212,11 +218,11 @@ def _redrawing(coefficients: Tensor, kept: Tensor, law: str
     m, device, dtype = len(rest), rest.device, rest.dtype
     mean, spread = rest.mean(), rest.std(correction=0)
     del rest                                            # not while the copies are made
-    z = torch.empty(m if law == "normal" else 0, dtype=torch.float64)
 
     def fresh(source):
         if law == "normal":
-            return z.normal_(generator=source).to(device).mul_(spread).add_(mean).to(dtype)
+            z = torch.randn(m, generator=source, dtype=torch.float64).to(device)
+            return z.mul_(spread).add_(mean).to(dtype)
         if law == "resample":
             return coefficients[places[torch.randperm(m, generator=source).to(device)]]
         signs = torch.randint(2, (m,), generator=source) * 2 - 1
