@@ -252,7 +252,7 @@ def summary(rows: list[dict]) -> list[dict]:
     """How many networks come out how, for either cutter."""
     sets = {"torchvision": [r for r in rows if r["library"] == "torchvision"],
             "timm": [r for r in rows if r["library"] == "timm"],
-            "of these, one of each family": [r for r in rows if f"{r['library']}.{r['network']}"
+            "both, one of each family": [r for r in rows if f"{r['library']}.{r['network']}"
                                              in FAMILIES]}
     return [{"networks of": name, "networks": len(chosen), "cut by": who}
             | {outcome: sum(r[who].outcome == outcome for r in chosen)
@@ -308,7 +308,7 @@ def main(names: list[str]) -> None:
         "Not cut rightly by Torch-Pruning": failures(rows)}.items() if made]
     print("\n\n".join(as_text(table["rows"]) for table in tables))
     if not names:
-        record("models", tables, threads=1)
+        record("models", tables, threads=1, packages=["timm"])
 
 
 if __name__ == "__main__":

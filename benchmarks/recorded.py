@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | No
     made = {"date": runner.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
     if threads is not None:
         made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
-    made["versions"] = fingerprint.versions()
+    made["versions"] = fingerprint.versions() | {name: metadata.version(name) for name in packages}
     if script is not None:
         made["script"] = script.relative_to(ROOT).as_posix()
         made["fingerprint"] = fingerprint.script_fingerprint(script)
