@@ -39,6 +39,7 @@ COMMAND = "python benchmarks/models.py"
 CLASSES = 7                 # a number of channels that no inner layer has
 RIGHT = 1e-3                # a right cut differs by rounding, about 1e-6; a wrong one by 0.1 or so
 Cut = tuple[nn.Module, Callable[[], nn.Module]]
+WHOLE = 0.9                 # of the weights: who keeps more has hardly cut
 ROUNDS = 2                  # the two cutters take turns; of the seconds the less counts
 LIMIT = 30                  # seconds of the processor for a cut
 
@@ -166,7 +167,7 @@ CUTTERS = {"wlib": ours, "Torch-Pruning": theirs}
 class Judged(NamedTuple):
     """What came out, its difference or the reason, and the share of the weights that stay."""
 
-    outcome: str                                    # right, wrong, refused or crash
+    outcome: str                                    # right, whole, wrong, refused or crash
     words: str
     kept: float | None = None
 
@@ -207,6 +208,8 @@ def judged(cut: Callable[..., Cut], net: nn.Module, x: Tensor) -> Judged:
     if got.shape != wanted.shape or kept < 1 and apart(wanted, full) < RIGHT:
         return Judged("wrong", "outputs of another shape, or nothing that a cut would show", kept)
     gap = apart(got, wanted)
+    if gap < RIGHT and kept > WHOLE:
+        return Judged("whole", f"{kept:.0%} of the weights stay", kept)
     return Judged("right" if gap < RIGHT else "wrong", f"{gap:.0e}", kept)
 
 
@@ -253,7 +256,7 @@ def summary(rows: list[dict]) -> list[dict]:
                                              in FAMILIES]}
     return [{"networks of": name, "networks": len(chosen), "cut by": who}
             | {outcome: sum(r[who].outcome == outcome for r in chosen)
-               for outcome in ("right", "wrong", "refused", "crash")}
+               for outcome in ("right", "whole", "wrong", "refused", "crash")}
             for name, chosen in sets.items() for who in CUTTERS]
 
 
