@@ -476,8 +476,10 @@ def _globals_of(code: types.CodeType) -> Iterator[str]:
 
 @functools.cache
 def _installed_folders() -> tuple[Path, ...]:
+    """Python's own, and those where pip has put packages: also by --user or --target."""
     keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys})
+    found = [Path(folder).resolve() for folder in sys.path if any(Path(folder).glob("*.dist-info"))]
+    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys} | set(found))
 
 
 HEAP_TYPE = 1 << 9      # of a class's __flags__: made by Python code or at run time, not built in
