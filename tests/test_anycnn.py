@@ -333,8 +333,9 @@ def test_what_is_not_finite_is_refused():
     for call in (mda.contributions, lego.scaling, lambda *a: mda.select(*a, 1, correct=False)):
         with pytest.raises(ValueError, match="not finite"):
             call(net, x, y)
-    with pytest.raises(ValueError, match="not finite"):
-        mda.disassemble(net, {}, [0, 1], images=x)
+    for given in ({"images": x}, {}, {"check": False}):
+        with pytest.raises(ValueError, match="b.one.weight: got 'NaN or infinity'"):
+            mda.disassemble(net, {}, [0, 1], **given)
 
 
 # ---- joined -------------------------------------------------------------------------------------

@@ -387,3 +387,32 @@ def test_weights_that_are_no_numbers_are_refused(pool, data):
         return pool.with_flat(pool.flat() * float("nan"))
     with pytest.raises(ValueError, match="NaN or infinity"):
         evolve.evolve(pool, evolve.Fitness(data), mutate=broken, **SMALL)
+
+
+TYPED = """
+class Typed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 3)
+    def forward(self, x):
+        return self.last(x.flatten(1))
+"""
+
+
+def test_networks_of_a_class_typed_at_a_prompt_evolve_and_go_on():
+    """It has no source: told by itself in this process, and another class of its name is another.
+    """
+    def typed():
+        scope = {"nn": nn}
+        exec(TYPED, scope)
+        return Pool.stack([scope["Typed"]()])
+
+    fitness, pool = evolve.Fitness(images(20)), typed()
+    given = {"mutate": evolve.Redraw(0.9), "parents": 2, "offspring": 2}
+    _, history = evolve.evolve(pool, fitness, generations=1, **given)
+    last, _ = evolve.evolve(pool, fitness, generations=2, history=history, **given)
+    whole, _ = evolve.evolve(pool, fitness, generations=2, **given)
+    assert torch.equal(last.flat(), whole.flat())
+    other = typed().with_flat(pool.flat())
+    with pytest.raises(ValueError, match="another pool"):
+        evolve.evolve(other, fitness, generations=2, history=history, **given)

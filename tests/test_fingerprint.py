@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import enum
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -399,3 +400,41 @@ def test_fingerprints_are_the_same_in_every_process():
 def test_functions_of_wlib_and_of_packages():
     assert fp.function_fingerprint(seeds.generator) != fp.function_fingerprint(seeds.base)
     assert fp.function_fingerprint(np.mean) == fp.function_fingerprint(np.mean)
+
+
+@pytest.mark.parametrize("scope", [{}, {"__name__": "no.such.module"}, {"__name__": "itertools"}])
+def test_code_that_exec_made_is_no_module_s_own(scope):
+    """It has no source, so two that compute differently must not be taken for one by their name."""
+    made = []
+    for number in (1, 2):
+        own = dict(scope)
+        exec(f"class A:\n    def f(self): return {number}\ndef f(): return {number}", own)
+        made.append(own)
+    for name in ("A", "f"):
+        a, b = (own[name] for own in made)
+        assert fp.is_own(a)
+        told = []
+        for code in (a, b):
+            try:
+                told.append(fp.function_fingerprint(code))
+            except ValueError as problem:
+                assert "source" in str(problem)
+        assert not told or told[0] != told[1]
+
+
+def test_what_python_and_packages_bring_is_theirs():
+    for code in (int, itertools.chain, len, F.gelu, torch.relu, torch.Tensor, functools.partial,
+                 json.dumps, dict.get):
+        assert not fp.is_own(code), code
+
+
+def test_packages_that_pip_put_elsewhere_are_packages(tmp_path):
+    """--user and --target: their classes count by name and version, a reader's own by source."""
+    (tmp_path / "theirs.py").write_text("__version__ = '7'\nclass A:\n    pass\n")
+    code = "import theirs\nfrom wlib import fingerprint as fp\nprint(fp.is_own(theirs.A))"
+    for own in ("True", "False"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(
+                                  [str(tmp_path), str(Path(fp.__file__).parents[1])])})
+        assert done.stdout.strip() == own, done.stderr
+        (tmp_path / "theirs-7.dist-info").mkdir(exist_ok=True)

@@ -77,7 +77,7 @@ def test_an_old_processor_is_imitated_in_earnest_and_a_run_says_so():
     assert here.startswith(f"{os.cpu_count()} cores, ")
 
 
-def test_what_is_recorded_decides_no_verdict():
+def test_what_another_processor_changes_is_small_beside_the_intervals():
     """The page says that another processor is one more draw from what the intervals allow for."""
     recorded = json.loads((REPOSITORY / "results" / "processors.json").read_text(encoding="utf-8"))
     apart, rows = (table["rows"] for table in recorded["tables"])

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from wlib import audit, mge, score, seeds, store
+from wlib import audit, identity, mge, score, seeds, store
 from wlib.check import require, require_one_of, whole
 from wlib.pool import Pool
 from wlib.race import judged as judge_images
@@ -281,8 +281,18 @@ def _settings(pool, fitness, mutate, generations, parents, offspring, fusion, mu
         require(fitness.robust == 0, "race", race, "None where quality counts noise accuracy")
     return {"parents": parents, "offspring": offspring, "fusion": fusion, "mutation": mutation,
             "search": search, "keep_seed": keep_seed, "race": race, "generator": base,
-            "pool": pool.digest(), "first": first.digest() if first is not None else None,
+            "pool": _told(pool), "first": _told(first) if first is not None else None,
             "fitness": fitness.digest(), "mutate": json.dumps(store.describe(mutate, "mutate"))}
+
+
+def _told(pool: Pool) -> str:
+    """A pool's digest; networks of a class without source, typed at a prompt, are told in this
+    process by the class itself."""
+    try:
+        return pool.digest()
+    except ValueError:
+        return (json.dumps(identity.parts(pool.template, code=identity.loaded))
+                + identity.digest(pool.parameters | pool.buffers))
 
 
 def _changed(old: dict, new: dict) -> str:

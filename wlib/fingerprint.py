@@ -299,10 +299,13 @@ def _found_by_name(value: Any) -> bool:
     """Whether module and name of an object of a package lead to it, so that they stand for it."""
     if _home(value) == "own":
         return False
-    found = sys.modules.get(getattr(value, "__module__", None))
-    for part in getattr(value, "__qualname__", "?").split("."):
-        found = getattr(found, part, None)
-    return found is value
+    return _at(getattr(value, "__module__", None), getattr(value, "__qualname__", "?")) is value
+
+
+def _at(module: str | None, name: str) -> Any:
+    """What a qualified name leads to in a module that is loaded; None if nothing."""
+    return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."),
+                            sys.modules.get(module))
 
 
 def _release(value: Any) -> str:
@@ -473,8 +476,13 @@ def _globals_of(code: types.CodeType) -> Iterator[str]:
 
 @functools.cache
 def _installed_folders() -> tuple[Path, ...]:
+    """Python's own, and those where pip has put packages: also by --user or --target."""
     keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys})
+    found = [Path(folder).resolve() for folder in sys.path if any(Path(folder).glob("*.dist-info"))]
+    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys} | set(found))
+
+
+HEAP_TYPE = 1 << 9      # of a class's __flags__: made by Python code or at run time, not built in
 
 
 def _home(value: Any) -> str:
@@ -485,8 +493,15 @@ def _home(value: Any) -> str:
         return "wlib"
     if name == "__main__":
         return "own"
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return "installed" if file is None or _in_package(file) else "own"
+    top = name.partition(".")[0]
+    for module in (name, top):                   # parts of a package that C made have no file
+        if file := getattr(sys.modules.get(module), "__file__", None):
+            return "installed" if _in_package(file) else "own"
+    # Python's own modules have none either, and `exec` gives what it makes a name of one of them.
+    made = isinstance(value, types.FunctionType) or isinstance(value, type) and bool(
+        value.__flags__ & HEAP_TYPE)
+    own = made and _at(name, value.__qualname__) is not value
+    return "own" if own or top not in sys.stdlib_module_names else "installed"
 
 
 @functools.lru_cache(maxsize=4096)

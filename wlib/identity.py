@@ -62,7 +62,7 @@ def difference(a: nn.Module, b: nn.Module, name: str = "network") -> str | None:
 
     The same description as `architecture`'s, but classes need no source here: both are loaded.
     """
-    first, second = (parts(net, name, _loaded) for net in (a, b))
+    first, second = (parts(net, name, loaded) for net in (a, b))
     if _sha(first) == _sha(second):
         return None
     return next((path for path in first | second
@@ -76,7 +76,7 @@ def parts(net: nn.Module, name: str = "network",
     return _Describer(code).parts(net, name)
 
 
-def _loaded(code: Any) -> str:
+def loaded(code: Any) -> str:
     """Code within this process: a class of the reader's by itself, all else by what it does."""
     if not (isinstance(code, type) and fingerprint.is_own(code)):
         try:

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import cutcheck, cutting, wiring
-from wlib.check import require, require_one_of
+from wlib.check import finite, require, require_one_of
 from wlib.wiring import Layer, Wiring, check_samples
 
 EPS = 1e-5              # of the official code; the paper only says that it is small
@@ -397,6 +397,8 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
     fits, nothing is checked.
     """
     wires = wiring.trace(net)
+    for name, tensor in net.named_parameters():
+        require(finite(tensor), name, "NaN or infinity", "finite weights")
     classes = check_classes(classes, wires.classes)
     keep, rescued = kept(wires, masks, classes, head)
     part = cutting.narrow(net, keep, wires)
