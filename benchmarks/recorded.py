@@ -21,8 +21,8 @@ def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | No
     """Write tables (title, command, rows) to `path`, or to results/NAME.json for a plain name.
 
     `threads` is said where the measured code was held to so many. Tables made by a `script` on a
-    machine without git say by its fingerprint which code made them. `packages` took part beside those
-    that count for every result.
+    machine without git say by its fingerprint which code made them. `packages` took part beside
+    those that count for every result.
     """
     path = ROOT / "results" / f"{path}.json" if isinstance(path, str) else path
     commit, dirty = BEGUN
