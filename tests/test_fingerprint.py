@@ -438,3 +438,79 @@ def test_packages_that_pip_put_elsewhere_are_packages(tmp_path):
                                   [str(tmp_path), str(Path(fp.__file__).parents[1])])})
         assert done.stdout.strip() == own, done.stderr
         (tmp_path / "theirs-7.dist-info").mkdir(exist_ok=True)
+
+
+OUTER = PACK = None     # set by the test to modules of the reader's own
+
+
+@pytest.fixture
+def own_modules(tmp_path, monkeypatch):
+    """A reader's own modules: one that imports another, and a package."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in {"outer_one": "from inner_one import h\ndef g(x):\n    return h(x)\n",
+                       "inner_one": "def h(x):\n    return x + 1\n",
+                       "pack_one/__init__": "", "pack_one/low/__init__": "",
+                       "pack_one/part": "from .low import deep\ndef s(x):\n    return x + 1\n",
+                       "pack_one/low/deep": "from ..other import z\n",
+                       "pack_one/other": "z = 1\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / f"{name}.py").write_text(text)
+    yield tmp_path
+    for name in [n for n in sys.modules if n.startswith(("outer_one", "inner_one", "pack_one"))]:
+        del sys.modules[name]
+
+
+def imports_late(x):
+    import outer_one
+
+    return outer_one.g(x)
+
+
+def imports_a_name(x):
+    from pack_one.part import s
+
+    return s(x)
+
+
+def names_a_module(x):
+    return OUTER.g(x)
+
+
+def names_a_package(x):
+    return PACK.part.s(x)
+
+
+@pytest.mark.parametrize("function, file", [
+    (imports_late, "inner_one"), (names_a_module, "inner_one"), (imports_a_name, "pack_one/other"),
+    (names_a_package, "pack_one/part"), (names_a_package, "pack_one/low/deep")])
+def test_all_that_own_modules_import_counts(function, file, own_modules, monkeypatch):
+    before = fp.function_fingerprint(imports_late) if function is imports_late else None
+    import outer_one
+    import pack_one.part
+
+    monkeypatch.setitem(globals(), "OUTER", outer_one)
+    monkeypatch.setitem(globals(), "PACK", pack_one)
+    first = fp.function_fingerprint(function)
+    assert before in (None, first), "loaded or not is no difference"
+    path = own_modules / f"{file}.py"
+    path.write_text("# a comment\n" + path.read_text())
+    assert fp.function_fingerprint(function) == first
+    path.write_text(path.read_text() + "y = 2\n")
+    assert fp.function_fingerprint(function) != first
+
+
+def test_own_modules_count_with_the_library_that_they_use(own_modules, monkeypatch):
+    (own_modules / "inner_one.py").write_text("from wlib import mge\nh = mge.evolve\n")
+    first = fp.function_fingerprint(imports_late)
+    monkeypatch.setitem(fp._LOADED, "wlib.mge", fp._LOADED["wlib.mge"] + "\ny = 2\n")
+    assert fp.function_fingerprint(imports_late) != first
+
+
+def test_what_is_set_on_a_function_counts():
+    def scaled(x):
+        return x * scaled.by
+
+    scaled.by = 1
+    first = fp.function_fingerprint(scaled)
+    scaled.by = 2
+    assert fp.function_fingerprint(scaled) != first

@@ -281,3 +281,24 @@ def test_threads_make_one_key_once():
 def slow_one(x):
     time.sleep(0.2)
     return record("slow", x + 1)
+
+
+def third():
+    return torch.ones(1) / 3
+
+
+def test_settings_of_the_whole_process_are_in_the_key():
+    assert store.cached(third).dtype == torch.float32
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert store.cached(third).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert store.cached(third).dtype == torch.float32
+
+
+def test_tensors_that_may_be_trained_are_told_from_others():
+    kinds = [torch.ones(2), torch.ones(2, requires_grad=True), nn.Parameter(torch.ones(2)),
+             nn.Parameter(torch.ones(2), requires_grad=False)]
+    told = [str(store.describe(kind)) for kind in kinds]
+    assert len(set(told)) == 4 and told[0] == str(store.describe(torch.ones(2)))

@@ -21,6 +21,7 @@ import dis
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import linecache
@@ -356,10 +357,70 @@ def _describe_module(module: types.ModuleType) -> Any:
         return module_fingerprint(*(name for name in _LOADED if name not in UNCOUNTED))
     if module.__name__ in _LOADED:
         return ("" if module.__name__ in UNCOUNTED else module_fingerprint(module.__name__))
-    file = getattr(module, "__file__", None)
-    if _home(module) == "own" and file and Path(file).suffix == ".py":
-        return [module.__name__, plain_code(Path(file).read_text(encoding="utf-8"), module=True)]
-    return module.__name__
+    return _own_modules([module.__name__]) if _home(module) == "own" else module.__name__
+
+
+def _own_modules(names: Iterable[str]) -> Any:
+    """The reader's own modules among these and all that they import: their code, by its name.
+
+    Imports count wherever they stand, and whether or not they have been run: the key of a result
+    must not depend on that. A package counts with all that lies in its folder.
+    """
+    todo, found, of_wlib = list(names), {}, set()
+    while todo:
+        name = todo.pop()
+        for part, file in () if name in found else _own_files(name):
+            found[part] = hashlib.sha256(file.read_bytes()).hexdigest()
+            if file.suffix == ".py":
+                source = file.read_text(encoding="utf-8")
+                package = part if file.stem == "__init__" else part.rpartition(".")[0]
+                found[part] = plain_code(source, module=True)
+                of_wlib |= set(reached(source + "\n"))
+                todo += _imported(source, package)
+    return [sorted(names), sorted(found.items()), _modules_fingerprint(of_wlib, _LOADED)]
+
+
+def _imported(source: str, package: str | None) -> set[str]:
+    """Names of all modules that a source may import, relative ones made whole."""
+    found: set[str] = set()
+    for node in ast.walk(parse(source) or ast.Module([], [])):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = (package or "").split(".")[:1 - node.level or None] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    tops = {name: name.partition(".")[0] for name in found if name}
+    return {name for name, top in tops.items() if top != "wlib" and not _is_installed(top)}
+
+
+@functools.cache
+def _is_installed(top: str) -> bool:
+    """Whether a top-level module is Python's own or a package's."""
+    spec = _spec(top)
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return top in sys.stdlib_module_names or any(map(_in_package, filter(None, places)))
+
+
+def _spec(name: str) -> Any:
+    """Where a module lies, loaded or not; None if there is none of that name."""
+    try:
+        return importlib.util.find_spec(name)
+    except Exception:     # no module, one made by hand, or in a package that cannot be imported
+        return None
+
+
+def _own_files(name: str) -> Iterator[tuple[str, Path]]:
+    """(module, file) of one of the reader's own modules, a package's with all inside."""
+    spec = _spec(name)
+    file = spec.origin if spec else getattr(sys.modules.get(name), "__file__", None)
+    if file and Path(file).is_file() and not _in_package(file):
+        yield name, Path(file)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(folder).rglob("*.py")):
+            inside = path.relative_to(folder).with_suffix("").parts
+            if not _in_package(str(path)) and inside != ("__init__",):
+                yield ".".join([name, *(inside[:-1] if inside[-1] == "__init__" else inside)]), path
 
 
 def _describe_function(function: Any, seen: set[int]) -> Any:
@@ -383,6 +444,9 @@ def _describe_function(function: Any, seen: set[int]) -> Any:
              if isinstance(node, ast.Name)}
     used = _describe_outside(function, named, seen)
     inside = [module_fingerprint(name) for name in reached(source + "\n")]
+    imported = _imported(source, function.__globals__.get("__package__"))
+    if imported:
+        inside.append(_own_modules(sorted(imported)))
     unseen = layers[:max(0, len(layers) - len(decorators))]   # put around it without an @
     return [function.__qualname__, plain_code(source), used, _describe_defaults(function, seen),
             inside, len(layers)] + [_describe_layer(layer, seen) for layer in unseen]
@@ -425,8 +489,12 @@ def _describe_outside(function: types.FunctionType, named: set[str], seen: set[i
 
 
 def _describe_defaults(function: types.FunctionType, seen: set[int]) -> Any:
-    return [_describe(part, f"a default of {function.__name__}", seen)
+    """Default values, and what was set on the function itself, which its code may read."""
+    told = [_describe(part, f"a default of {function.__name__}", seen)
             for part in (function.__defaults__, function.__kwdefaults__)]
+    set_on = {key: value for key, value in vars(function).items() if key != "__wrapped__"}
+    return told + ([_describe(set_on, f"an attribute of {function.__name__}", seen)]
+                   if set_on and _home(function) == "own" else [])
 
 
 def _describe_class(cls: type, seen: set[int]) -> Any:

@@ -70,6 +70,18 @@ def difference(a: nn.Module, b: nn.Module, name: str = "network") -> str | None:
                  or json.dumps(first[path]) != json.dumps(second[path])), None)
 
 
+def outline(net: nn.Module, name: str = "network") -> dict[str, str]:
+    """A short hash of every attribute but weights and buffers, for a file: code counts by its name
+    alone, so that other versions of Python and of the packages give the same."""
+    weights = dict([*net.named_parameters(), *net.named_buffers()])
+    return {path: _sha(told)[:12] for path, told in parts(net, name, _name).items()
+            if path not in weights}
+
+
+def _name(code: Any) -> str:
+    return getattr(code, "__qualname__", code.__name__)
+
+
 def parts(net: nn.Module, name: str = "network",
           code: Callable[[Any], str] = fingerprint.function_fingerprint) -> dict[str, Any]:
     """The description of every attribute of every module in a network, by its path."""
@@ -83,7 +95,7 @@ def loaded(code: Any) -> str:
             return fingerprint.function_fingerprint(code)
         except ValueError:
             pass       # what has no fingerprint equals itself
-    return f"{getattr(code, '__qualname__', code.__name__)} {id(code)}"
+    return f"{_name(code)} {id(code)}"
 
 
 class _Describer:
@@ -132,7 +144,10 @@ class _Describer:
         if isinstance(value, Tensor):
             if type(value) not in (Tensor, nn.Parameter):
                 raise _unknown(value, name)
-            return {"tensor": _tensors({"": value}, name)}
+            told = {"tensor": _tensors({"": value}, name)}
+            if value.requires_grad or type(value) is nn.Parameter:     # what may be trained
+                told["trained"] = [type(value).__name__, value.requires_grad]
+            return told
         if type(value) is bytes:
             return {"bytes": value.hex()}
         if isinstance(value, np.generic):

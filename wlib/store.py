@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -60,7 +61,7 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"
     recipe = {"function": name, "code": fingerprint.function_fingerprint(function),
               "arguments": {k: describe(v, k) for k, v in bound.arguments.items()},
-              "versions": fingerprint.versions()}
+              "versions": fingerprint.versions()} | _settings()
     key = _sha(json.dumps(recipe, sort_keys=True).encode())
     try:
         path = root() / name.replace("<", "").replace(">", "") / f"{key}.safetensors"
@@ -81,6 +82,18 @@ def cached(function: Callable, *args, **kwargs) -> Any:
         made = {"recipe": recipe, "seconds": round(time.perf_counter() - start, 3)}
         _write(path, key, tree, tensors, made | _circumstances(function))
     return _decode(json.loads(tree), tensors)  # the first caller gets what later ones get
+
+
+def _settings() -> dict[str, Any]:
+    """PyTorch's settings for the whole process that can change a result, where they are not those
+    it starts with."""
+    now = {"dtype": str(torch.get_default_dtype()), "device": str(torch.get_default_device()),
+           "deterministic": torch.are_deterministic_algorithms_enabled(),
+           "precision": torch.get_float32_matmul_precision()}
+    usual = {"dtype": "torch.float32", "device": "cpu", "deterministic": False,
+             "precision": "highest"}
+    changed = {name: value for name, value in now.items() if value != usual[name]}
+    return {"torch": changed} if changed else {}
 
 
 def _circumstances(function: Callable) -> dict[str, Any]:
