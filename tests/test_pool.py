@@ -652,3 +652,48 @@ def test_digest_tells_pools_apart():
               Pool.stack([nets.fresh(Own, 0)])]
     assert torch.equal(gain.flat(), others[-1].flat()), "they differ in an attribute alone"
     assert len({p.digest() for p in [pool, *others]}) == 6
+
+
+class Plus(nn.Module):
+    """Three layers, the last tied to one of the others, and a function."""
+
+    def __init__(self, tied="a", function=torch.relu):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(3, 3, bias=False) for _ in range(3))
+        self.c.weight = getattr(self, tied).weight
+        self.function = function
+
+    def forward(self, x):
+        return self.c(self.function(self.b(self.function(self.a(x)))))
+
+
+@pytest.mark.parametrize("other, path", [({"tied": "b"}, "c.weight"),
+                                         ({"function": torch.tanh}, "function")])
+def test_a_template_that_computes_otherwise_is_refused_for_a_file(other, path, tmp_path):
+    Pool.stack([Plus()]).save(tmp_path / "pool")
+    frozen = Plus().double().requires_grad_(False)     # computes the same
+    x = torch.randn(4, 3)
+    assert torch.equal(Pool.load(tmp_path / "pool", frozen).logits(x),
+                       Pool.load(tmp_path / "pool", Plus()).logits(x))
+    with pytest.raises(ValueError, match=f"saved architecture, from which it differs in {path}$"):
+        Pool.load(tmp_path / "pool", Plus(**other))
+
+
+def test_a_built_network_that_was_changed_needs_its_template(tmp_path):
+    net = nets.build("mlp", hidden=(4,))
+    relu = next(path for path, layer in net.named_modules() if isinstance(layer, nn.ReLU))
+    net.set_submodule(relu, nn.Tanh())
+    pool = Pool.stack([net])
+    pool.save(tmp_path / "pool")
+    with pytest.raises(ValueError, match="saved architecture, from which it differs"):
+        Pool.load(tmp_path / "pool")
+    x = torch.randn(2, 1, 28, 28)
+    assert torch.equal(Pool.load(tmp_path / "pool", net).logits(x), pool.logits(x))
+
+
+def test_an_attribute_named_spec_is_no_recipe(tmp_path):
+    net = Plus()
+    net.spec = {1, 2}
+    Pool.stack([net]).save(tmp_path / "pool")
+    with pytest.raises(ValueError, match="template: got None"):
+        Pool.load(tmp_path / "pool")

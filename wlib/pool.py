@@ -6,6 +6,7 @@ every method returns a new pool and shares what it can.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -284,10 +285,13 @@ class Pool:
 
     # ---- keeping ------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike) -> None:
-        """Write a safetensors file with the architecture's spec as JSON in its header."""
-        path = Path(path)
+        """Write a safetensors file; its header holds what `nets.build` made the networks from, and
+        an outline of their architecture."""
+        path, built = Path(path), isinstance(self.template, nets.Network)
         header = {"format": "wlib pool 1", "networks": str(len(self)),
-                  "spec": json.dumps(getattr(self.template, "spec", None))}
+                  "spec": json.dumps(self.template.spec if built else None)}
+        with contextlib.suppress(ValueError):     # an attribute that has no description
+            header["outline"] = json.dumps(identity.outline(self.template))
         tensors = {f"{kind}/{k}": t.contiguous().cpu() for kind, group in
                    (("parameters", self.parameters), ("buffers", self.buffers))
                    for k, t in group.items()}
@@ -300,7 +304,10 @@ class Pool:
 
     @classmethod
     def load(cls, path: str | os.PathLike, template: nn.Module | None = None) -> Pool:
-        """Read what `save` wrote; a network not built by `nets.build` needs its `template`."""
+        """Read what `save` wrote; a network not built by `nets.build` needs its `template`.
+
+        `ValueError` for a template of another architecture: other settings, ties or layers.
+        """
         path = Path(path)
         require(path.is_file(), "path", str(path), "a file that Pool.save wrote")
         try:
@@ -317,6 +324,7 @@ class Pool:
         template = nets.build(**spec) if template is None else template
         templates.require_plain(template, "template")
         template = templates.blank(template)
+        _require_outline(json.loads(header.get("outline", "{}")), template)
 
         def group(kind, named):
             shapes = {k: tuple(t.shape) for k, t in named}
@@ -353,6 +361,15 @@ class Pool:
 def _difference(a: nn.Module, b: nn.Module, name: str) -> str | None:
     found = identity.difference(a, b, name)
     return "its class" if found == "" else found
+
+
+def _require_outline(saved: dict[str, str], template: nn.Module) -> None:
+    """Refuse a template that differs in what both have; what only one has, such as an attribute
+    that another version of PyTorch adds, cannot be compared."""
+    found = identity.outline(template, "template") if saved else {}
+    differ = [path or "its class" for path in saved if found.get(path, saved[path]) != saved[path]]
+    require(not differ, "template", type(template).__name__, "a network of the saved architecture, "
+            f"from which it differs in {differ and differ[0]}")
 
 
 def _stack(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
