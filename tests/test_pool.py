@@ -184,18 +184,6 @@ class Gained(nn.Module):
         return self.gain * self.layer(x) + self.shift + self.layer.same
 
 
-class Held(nn.Module):
-    """A list that holds a weight beside its layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(3, 2)
-        self.weights = [self.layer.weight]
-
-    def forward(self, x):
-        return self.layer(x)
-
-
 def normed():
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), nn.Tanh(),
                          nn.utils.parametrizations.spectral_norm(nn.Linear(4, 2)))
@@ -210,7 +198,7 @@ KINDS = {"recurrent": (Recurrent, lambda: torch.rand(5, 6, 3)),
          "two": (Two, lambda: (torch.rand(5, 6, 3), integers(5, 5))),
          "two by name": (Two, lambda: {"kind": integers(5, 5), "x": torch.rand(5, 6, 3),
                                        "scale": torch.rand(5)}),
-         "gained": (Gained, lambda: torch.rand(5, 3)), "held": (Held, lambda: torch.rand(5, 3)),
+         "gained": (Gained, lambda: torch.rand(5, 3)),
          "normed": (normed, lambda: torch.rand(5, 3))}
 
 
@@ -270,12 +258,10 @@ def test_what_is_tied_travels_as_one_and_stays_tied():
 
 
 def test_a_copy_of_a_network_shares_nothing_with_it():
-    for make in (Held, Language, Gained, Recurrent):
+    for make in (Language, Gained, Recurrent):
         pool, net = Pool.stack([make()]), Pool.stack([make()]).network(0)
         assert all(p.is_meta for p in [*pool.template.parameters(), *pool.template.buffers()])
         assert all(p.is_leaf and p.requires_grad for p in net.parameters())
-    net = Pool.stack([Held()]).network(0)
-    assert net.weights[0] is net.layer.weight
 
 
 @torch.no_grad()
@@ -697,3 +683,28 @@ def test_an_attribute_named_spec_is_no_recipe(tmp_path):
     Pool.stack([net]).save(tmp_path / "pool")
     with pytest.raises(ValueError, match="template: got None"):
         Pool.load(tmp_path / "pool")
+
+
+def hold_in_a_list(net):
+    net.weights = [net.a.weight]
+
+
+def hold_by_name(net):
+    net.__dict__["weight"] = net.a.weight
+
+
+def hold_in_a_function(net):
+    net.function = lambda x: torch.relu(net.a(x))
+
+
+def hold_in_a_hook(net):
+    net.a.register_forward_hook(lambda *_: net.b.weight.sum())
+
+
+@pytest.mark.parametrize("hold", [hold_in_a_list, hold_by_name, hold_in_a_function, hold_in_a_hook])
+def test_what_other_weights_could_not_reach_is_refused(hold):
+    """`functional_call` would read the old weights there, and of a copy without weights nothing."""
+    net = Plus()
+    hold(net)
+    with pytest.raises(ValueError, match=r"networks\[0\].*a part of the network kept beside it"):
+        Pool.stack([net])

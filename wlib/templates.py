@@ -1,12 +1,12 @@
 """A network's structure apart from its weights: taken out, filled again, or refused.
 
-Copies keep what a network shares within itself: a tied weight is one tensor in all of them, and
-so is one that an attribute or a list holds beside its layer.
+Copies keep what a network shares within itself: a tied weight is one tensor in all of them.
 """
 
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Mapping
 
 import torch
@@ -50,9 +50,26 @@ def _copied(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return copy.deepcopy(net, {id(t): like(t, state[k]) for k, t in tensors(net).items()}).eval()
 
 
+EMPTY = types.CellType()
+REGISTERED = ("_parameters", "_buffers", "_modules")
+
+
+def _holds(value: object, own: set[int]) -> bool:
+    """Whether a value keeps one of the network's own tensors, or a function keeps any part of it,
+    where `functional_call` or a copy would not put another."""
+    if isinstance(value, Tensor):
+        return id(value) in own
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != EMPTY]
+        return any(id(inside) in own or _holds(inside, own) for inside in cells)
+    inside = value.values() if isinstance(value, dict) else value
+    return isinstance(value, (dict, list, tuple, set)) and any(_holds(v, own) for v in inside)
+
+
 def require_plain(net: nn.Module, name: str) -> None:
     """Refuse a network whose weights cannot be taken out, and say what makes it one that can."""
     require(isinstance(net, nn.Module), name, net, "an nn.Module")
+    own = {id(part) for part in (*net.modules(), *tensors(net).values())}
     for path, module in net.named_modules():
         where = f"{name}.{path}".rstrip(".")
         require(not isinstance(module, torch.jit.ScriptModule), where, "a scripted module",
@@ -64,6 +81,11 @@ def require_plain(net: nn.Module, name: str) -> None:
                 require(not isinstance(hook, kind), where,
                         f"a layer whose weight {kind.__name__} computes at every call", remedy)
         for attribute, value in vars(module).items():
+            kept = attribute in REGISTERED or isinstance(module, nn.RNNBase)   # it renews its list
+            require(kept or not _holds(value, own), f"{where}.{attribute}", "a part of the network "
+                    "kept beside it", "weights that forward reads from their layers, and methods "
+                    "for functions that take the network from around them: no other weights would "
+                    "reach these")
             require(not isinstance(value, Tensor) or value.grad_fn is None, f"{where}.{attribute}",
                     value, "no attribute that autograd has computed: detach() it")
     for path, tensor in tensors(net).items():
