@@ -514,3 +514,16 @@ def test_what_is_set_on_a_function_counts():
     first = fp.function_fingerprint(scaled)
     scaled.by = 2
     assert fp.function_fingerprint(scaled) != first
+
+
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+def test_files_that_python_runs_first_count(name, tmp_path):
+    code = ("import sys; from wlib import fingerprint as fp;"
+            f"import {name}; print(fp.versions().get('{name}'))")
+    told = []
+    for text in ("x = 1", "x = 1  # a comment", "x = 2"):
+        (tmp_path / f"{name}.py").write_text(text)
+        told.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                                   check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(
+                                       [str(tmp_path), *sys.path])}).stdout)
+    assert told[0] == told[1] != told[2] and "None" not in told[0]

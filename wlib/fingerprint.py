@@ -213,8 +213,11 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a number, and the settings
-    of the environment that can."""
-    return dict(_versions()) | surroundings.counted()
+    of the environment that can; so can the user's own files that Python runs before all else."""
+    first = {name: digest(_describe_module(sys.modules[name]))[:12]
+             for name in ("sitecustomize", "usercustomize")
+             if name in sys.modules and _home(sys.modules[name]) == "own"}
+    return dict(_versions()) | first | surroundings.counted()
 
 
 def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
