@@ -817,6 +817,25 @@ def test_what_is_transparent_shows_white(image, save, grey, color, tmp_path):
     assert read_as(tmp_path / "a.png") == [grey] and read_as(tmp_path / "a.png", "RGB") == color
 
 
+def test_a_transparent_number_of_other_depth_is_refused(tmp_path):
+    """Pillow makes bytes of the pixels and leaves the number as it was."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(
+            ">I", zlib.crc32(kind + data))
+
+    for bits, kind, row, clear in ((2, 0, b"\x1b", b"\0\1"), (16, 2, bytes(24), bytes(6))):
+        header = struct.pack(">IIBBBBB", 4, 1, bits, kind, 0, 0, 0)
+        for extra in (b"", chunk(b"tRNS", clear)):
+            (tmp_path / "a.png").write_bytes(
+                b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
+                + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b""))
+            if not extra:
+                assert read_as(tmp_path / "a.png") in ([[0, 85, 170, 255]], [[0] * 4])
+                continue
+            with pytest.raises(ValueError, match="root: got .*a.png.*stands for transparent"):
+                read_as(tmp_path / "a.png")
+
+
 def test_palettes_bits_and_inks(tmp_path):
     colors = of("L", 0, 1, 2, 3)
     colors.putpalette([0, 0, 0, 10, 20, 30, 0, 0, 0, 200, 100, 0])

@@ -289,6 +289,8 @@ REAL = {
 
 
 BITS, WHITE = 258, 262  # a TIFF's tags: bits of a sample, and whether 0 is white (0) or black (1)
+# PNGs that Pillow reads as 8 bits while their transparent color keeps its old number.
+UNSCALED = ("L;2", "L;4", "RGB;16B")
 SYSTEMS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"}  # folders that no user made
 
 
@@ -365,6 +367,9 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":  # a camera's JPEG with its preview
                 raise ValueError(f"{frames} pictures in one file")
+            if "transparency" in image.info and image.tile and image.tile[0].args in UNSCALED:
+                raise ValueError("one of its colors stands for transparent, in 2, 4 or 16 bits, "
+                                 "and cannot be told from others: save it with an alpha channel")
             yield image
     except Exception as error:
         unknown = isinstance(error, UnidentifiedImageError)
