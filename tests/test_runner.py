@@ -328,6 +328,12 @@ def test_another_repository_is_neither_read_nor_written(tmp_path, monkeypatch):
 def test_a_commit_counts_only_if_it_holds_the_book(built, monkeypatch):
     assert runner.commit_of(built)[1] is False
     (built / "profiles" / "gpu.yml").write_text("{}")
+    (built / "profiles" / "gpu.yml").unlink()
+    for mark in ("assume-unchanged", "skip-worktree"):
+        git(built, "update-index", f"--{mark}", "profiles/laptop.yml")
+        assert runner.state_of(built)[2] == "git is told not to look at profiles/laptop.yml"
+        git(built, "update-index", f"--no-{mark}", "profiles/laptop.yml")
+    (built / "profiles" / "gpu.yml").write_text("{}")
     git(built, "config", "status.showUntrackedFiles", "no")
     assert runner.commit_of(built)[1] is True, "a file that git does not have"
     (built / ".git" / "info" / "exclude").write_text("gpu.yml\n")

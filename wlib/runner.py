@@ -580,12 +580,16 @@ def state_of(root: Path) -> tuple[str | None, bool | None, str]:
         commit = surroundings.git(root, "rev-parse", "--verify", "HEAD")
         ignored = surroundings.git(root, "ls-files", "--others", "--ignored", "--exclude-standard",
                                    "--", *(f":(glob){one}" for one in READ))
+        unseen = [line[2:] for line in surroundings.git(root, "ls-files", "-v", "--", *(
+            f":(glob){one}" for one in READ)).splitlines() if line[0].islower() or line[0] == "S"]
         changed = surroundings.git(root, "status", "--porcelain", "--untracked-files=normal",
                                    "--ignore-submodules=none", "--", ".", ":!results")
     except OSError as error:
         return None, None, str(error)
     if ignored:
         return None, None, f"git ignores {', '.join(ignored.splitlines()[:3])}"
+    if unseen:     # marked by `git update-index` as assume-unchanged or skip-worktree
+        return None, None, f"git is told not to look at {', '.join(unseen[:3])}"
     return commit, bool(changed), ""
 
 
