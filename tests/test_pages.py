@@ -457,7 +457,7 @@ def test_vendored_files_are_the_recorded_ones():
     for source in sources:
         content = (static / source["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == source["sha256"], source["file"]
-    own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "print.js",
+    own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "print.js", "scroll.js",
            "SOURCES.yml"}
     own |= {path.name for path in static.glob("LICENSE*")}
     assert {path.name for path in static.iterdir()} == own | {one["file"] for one in sources}
