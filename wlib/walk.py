@@ -108,8 +108,8 @@ class Walk:
         for path in self.asked:
             layer = self.found.get(path.rpartition(".")[0])
             if layer is not None:
-                self.vectors.pop(path, None)
-                self.pinned.update(layer["writes"], layer["reads"] or ())
+                _, along, _ = self.vectors.pop(path, (0, (), ()))
+                self.pinned.update(layer["writes"], layer["reads"] or (), along)
                 self.tangled = self.tangled or f"{path}: it is used by itself"
 
     # ---- wires ------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ class Walk:
         if same and name in PLACE_NAMES:
             return opaque_places(x, given(node, 1, "output_size")
                                   if name.startswith("adaptive") else None)
-        if name in ("mean", "amax") and given(node, 2, "keepdim") is True and set(
-                given(node, 1, "dim") or ()) in ({2, 3}, {-1, -2}):
+        if name in ("mean", "amax") and given(node, 2, "keepdim") is True and given(
+                node, 1, "dim") in ((2, 3), [2, 3], (-1, -2), [-1, -2], (-2, -1), [-2, -1]):
             return opaque_places(x, 1)
         if same and name == "flatten" and given(node, 1, "start_dim", 0) == 1 and \
                 given(node, 2, "end_dim", -1) == -1:
