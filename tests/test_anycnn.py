@@ -467,6 +467,29 @@ def test_linear_layers_over_places_give_what_they_contribute():
     assert mda.disassemble(net, masks, [0])(x).shape == (9, 1)
 
 
+PADDED_WRONGLY = {
+    "two heads": lambda s, x: torch.cat([s.fc(h := seen(s, x)), s.two(h)], 1),
+    "one channel meets all": lambda s, x: s.fc(((h := lit(s, x)) * s.gate(h)).mean((2, 3))),
+    "all channels by their number": lambda s, x: s.fc(lit(s, x)[:, :8].mean((2, 3)))}
+
+
+@pytest.mark.parametrize("name", PADDED_WRONGLY)
+def test_what_changes_when_it_is_padded_is_refused_unchecked_too(name):
+    nets = [lived(Small(PADDED_WRONGLY[name], two=nn.Linear(8, 2), gate=nn.Conv2d(8, 1, 1)), seed)
+            for seed in (0, 1)]
+    with pytest.raises(ValueError, match="parts.0.: .*want a network without it"):
+        lego.assemble(nets, execution="dense", check=False)
+
+
+def test_a_part_has_no_output_that_was_not_asked_for():
+    parts = [lived(copy.deepcopy(CUT["gain"]), seed) for seed in (0, 1)]
+    joined = lego.assemble(parts)
+    with pytest.raises(ValueError, match=r"classes: got \(1, 2\), want outputs .4. among them"):
+        mda.disassemble(joined, {}, [1, 2])
+    x = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(mda.disassemble(joined, {}, [1, 6])(x), joined(x)[:, [1, 6]])
+
+
 @pytest.mark.parametrize("forward", [
     lambda s, x: s.fc(F.relu(s.d(lit(s, torch.cat([x, x.flip(3)])))).mean((2, 3)).view(
         2, -1, 8).amax(0)),

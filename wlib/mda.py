@@ -460,6 +460,9 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
         if not keep[layer.writes].any():
             keep[layer.writes[strength[layer.writes].argmax()]] = True         # ties: the first
             rescued.append(layer.name)
+    more = sorted(set(keep[wires.outputs].nonzero().flatten().tolist()) - set(classes))
+    require(head == "full" or not more, "classes", classes, f"outputs {more[:9]} among them: the "
+            "layers that write them cannot do without (a part that was joined can be taken itself)")
     return keep, tuple(rescued)
 
 

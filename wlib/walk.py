@@ -96,6 +96,8 @@ class Walk:
         require(not result.flat, "net", "a flattened map as output, as many logits as it has "
                 "places", "logits (B, K): nn.AdaptiveAvgPool2d(1) or x.mean((2, 3)) makes one "
                 "place of all")
+        if len(result.pieces) > 1:
+            self.tangled = self.tangled or "outputs that several layers write"
         logits = {self.root(w) for w in result.wires}
         written = {self.root(w) for layer in self.found.values() for w in layer["writes"]}
         pinned = {self.root(w) for w in self.pinned}
@@ -196,7 +198,7 @@ class Walk:
             wires = self.new(tensor.shape[long[0]])
             self.vectors[path] = (long[0], wires, (len(wires),))
         axes = tuple(CHANNELS if i == long[0] else 1 for i in range(tensor.ndim))
-        return Feature(self.vectors[path][1], axes, path=path)
+        return Feature(self.vectors[path][1], axes, pieces=(tensor.numel(),), path=path)
 
     def about(self, node, name) -> object:
         """What is asked of a tensor but no tensor itself: sizes, kinds, checks."""
