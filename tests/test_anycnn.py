@@ -213,6 +213,11 @@ CUT = {
     "norm used elsewhere": Small(lambda s, x: s.last(F.relu(s.d(
         s.n(lit(s, x)) * s.n.weight.view(1, -1, 1, 1))).mean((2, 3))), n=nn.BatchNorm2d(8),
         d=nn.Conv2d(8, 6, 1), last=nn.Linear(6, 4)),
+    "bias used with other channels": Small(lambda s, x: s.last(F.relu(s.e(F.relu(s.d(
+        lit(s, x))) * s.c.bias.view(1, -1, 1, 1))).mean((2, 3))), d=nn.Conv2d(8, 8, 1),
+        e=nn.Conv2d(8, 6, 1), last=nn.Linear(6, 4)),
+    "image less the mean of its colors": Small(lambda s, x: s.fc(
+        seen(s, x - x.mean(1, keepdim=True)))),
     "transposed": Small(lambda s, x: s.last(s.e(s.t(s.d(lit(s, x)))).mean((2, 3))),
                         d=nn.Conv2d(8, 6, 1), t=nn.ConvTranspose2d(6, 5, 2), e=nn.Conv2d(5, 9, 1),
                         last=nn.Linear(9, 4)),
@@ -460,6 +465,44 @@ def test_linear_layers_over_places_give_what_they_contribute():
                                rtol=1e-4, atol=1e-4)
     masks = mda.masks(mda.contributions(net, x, y), mode="graph")
     assert mda.disassemble(net, masks, [0])(x).shape == (9, 1)
+
+
+PADDED_WRONGLY = {
+    "two heads": lambda s, x: torch.cat([s.fc(h := seen(s, x)), s.two(h)], 1),
+    "one channel meets all": lambda s, x: s.fc(((h := lit(s, x)) * s.gate(h)).mean((2, 3))),
+    "all channels by their number": lambda s, x: s.fc(lit(s, x)[:, :8].mean((2, 3)))}
+
+
+@pytest.mark.parametrize("name", PADDED_WRONGLY)
+def test_what_changes_when_it_is_padded_is_refused_unchecked_too(name):
+    nets = [lived(Small(PADDED_WRONGLY[name], two=nn.Linear(8, 2), gate=nn.Conv2d(8, 1, 1)), seed)
+            for seed in (0, 1)]
+    with pytest.raises(ValueError, match="parts.0.: .*want a network without it"):
+        lego.assemble(nets, execution="dense", check=False)
+
+
+def test_a_part_has_no_output_that_was_not_asked_for():
+    parts = [lived(copy.deepcopy(CUT["gain"]), seed) for seed in (0, 1)]
+    joined = lego.assemble(parts)
+    with pytest.raises(ValueError, match=r"classes: got \(1, 2\), want outputs .4. among them"):
+        mda.disassemble(joined, {}, [1, 2])
+    x = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(mda.disassemble(joined, {}, [1, 6])(x), joined(x)[:, [1, 6]])
+
+
+@pytest.mark.parametrize("forward", [
+    lambda s, x: s.fc(F.relu(s.d(lit(s, torch.cat([x, x.flip(3)])))).mean((2, 3)).view(
+        2, -1, 8).amax(0)),
+    lambda s, x: s.fc(F.relu(s.e(lit(s, x).flatten(2).permute(2, 0, 1))).mean(0)),
+    lambda s, x: s.fc(seen(s, x) * torch.sigmoid(s.e(s.state)))], ids=[
+        "views in the batch", "places before the batch", "one row for all images"])
+def test_rows_that_are_not_one_an_image_contribute_to_no_class(forward):
+    net = lived(Small(forward, d=nn.Conv2d(8, 8, 1), e=nn.Linear(8, 8),
+                      state=nn.Parameter(torch.rand(1, 8), requires_grad=False)))
+    x, y = torch.randn(36, 3, 8, 8), torch.arange(36) % 4        # as many as there are places
+    assert mda.disassemble(net, {}, [0, 2], images=x)(x).shape == (36, 2)
+    with pytest.raises(ValueError, match=r"net\.[cde]: .* rows of 2 images.*one row an image"):
+        mda.contributions(net, x, y)
 
 
 def test_an_image_that_is_too_small_is_refused_by_torch_itself():

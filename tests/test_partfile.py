@@ -146,6 +146,29 @@ def test_other_networks_are_no_template(tmp_path):
             load_part(path, other)
 
 
+class Held(nn.Module):
+    """What it does is in attributes that are no settings: a function and a plain tensor."""
+
+    def __init__(self, act=torch.relu, gain=2.0):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 4)
+        self.act, self.gain = act, torch.tensor([gain])
+
+    def forward(self, x):
+        return self.fc(self.act(self.conv(x)).mean((2, 3)) * self.gain)
+
+
+def test_a_template_that_answers_otherwise_is_refused(tmp_path):
+    torch.manual_seed(0)
+    part = mda.disassemble(Held(), {}, [1, 3])
+    save_part(part, tmp_path / "part")
+    x = torch.randn(3, 3, 5, 5)
+    assert torch.equal(load_part(tmp_path / "part", Held)(x), part(x))
+    for other in (lambda: Held(torch.tanh), lambda: Held(gain=3.0)):
+        with pytest.raises(ValueError, match="template: .*other answers"):
+            load_part(tmp_path / "part", other)
+
+
 def test_bad_files_are_refused_in_words(tmp_path):
     net, path = uncut(), tmp_path / "part"
     save_part(part_of(net), path)
@@ -166,6 +189,14 @@ def test_bad_files_are_refused_in_words(tmp_path):
     refused("want a file that save_part wrote")
     save_file(tensors, path, metadata=header | {"modules": "{"})
     refused("damaged header")
+    for key, text in (("modules", "[]"), ("modules", '{"": {"class": "Net"}}'), ("made of", "{}"),
+                      ("answers", "")):
+        save_file(tensors, path, metadata=header | {key: text})
+        refused("damaged header")
+    save_file(tensors | {"head.bias": tensors["head.bias"] + 1}, path, metadata=header)
+    refused("template: .*other answers")
+    save_file(tensors | {"head.bias": torch.ones(9)}, path, metadata=header)
+    refused("template: .*does not run")
     save_file({k: t for k, t in tensors.items() if k != "head.bias"}, path, metadata=header)
     refused(r"path: got \"no tensors \['head.bias'\]\", want all")
     save_file(tensors | {"more": torch.ones(1)}, path, metadata=header)

@@ -98,7 +98,12 @@ def check_join(joined: nn.Module, parts: list[nn.Module], images: Tensor) -> Non
         first = next(joined.parameters())
         x = images.to(first.device, first.dtype)
         wanted = torch.cat([part(x) for part in parts], dim=1)
-        require(alike(joined(x), wanted, wanted), "parts", "logits that change when the parts are "
+        try:
+            got = joined(x)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ValueError(f"parts: got parts that do not run when they are padded into one "
+                             f"network ({error}), want execution='grouped'") from error
+        require(alike(got, wanted, wanted), "parts", "logits that change when the parts are "
                 "padded into one network", "operations on each channel alone, or "
                 "execution='grouped'")
 

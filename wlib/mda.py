@@ -157,6 +157,9 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
         rows = torch.searchsorted(classes, labels)
     else:
         rows, classes = torch.arange(len(labels)), labels
+    if nodes is None:
+        maps = any(isinstance(m, nn.Conv2d) for m in net.modules())
+        _one_row_an_image(net, wires, images[:2 if maps else at_once])
     found: dict[str, list[Tensor]] = {name: [] for name in reversed(wires.voting)}
 
     def watch(name, module, x):
@@ -170,6 +173,17 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
     few = images if nodes is not None else images[:cutcheck.IMAGES].clone()
     some = per == "class" and len(classes) < wires.classes
     return Contributions(wires, sums, weights, rows, classes, features_first, few, some)
+
+
+def _one_row_an_image(net: nn.Module, wires: Wiring, images: Tensor) -> None:
+    """Refuse views folded into the batch, or places before it: whose is a row?"""
+    rows: dict[str, int] = {}
+    wiring.logits(net, images, lambda name, module, x: rows.update({name: len(x)}),
+                  at_once=len(images))
+    for name in wires.voting:
+        require(rows[name] == len(images), f"net.{name}",
+                f"{rows[name]} rows of {len(images)} images",
+                "one row an image, to tell whose contribution it is")
 
 
 def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:
@@ -446,6 +460,9 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
         if not keep[layer.writes].any():
             keep[layer.writes[strength[layer.writes].argmax()]] = True         # ties: the first
             rescued.append(layer.name)
+    more = sorted(set(keep[wires.outputs].nonzero().flatten().tolist()) - set(classes))
+    require(head == "full" or not more, "classes", classes, f"outputs {more[:9]} among them: the "
+            "layers that write them cannot do without (a part that was joined can be taken itself)")
     return keep, tuple(rescued)
 
 

@@ -4,9 +4,10 @@
     part = load_part("cats.safetensors", torchvision.models.resnet18)
 
 The header says of every module its class, its widths and its other settings, of the outputs their
-names, and how a joined network was put together. A template gives the code: the uncut network with
-any weights, or a function that makes one. Its settings must be those of the file; widths, weights
-and outputs are taken from there.
+names, how a joined network was put together, and what the network answers on a few images of noise.
+A template gives the code: the uncut network with any weights, or a function that makes one. Its
+settings must be those of the file; widths, weights and outputs are taken from there. What no
+comparison of settings sees (an activation held as an attribute, other code) shows in the answers.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wlib import files
+from wlib import cutcheck, files, wiring
 from wlib.check import require
 from wlib.lego import OURS, WIDTHS, SideBySide
 from wlib.merge import Merge
@@ -54,7 +56,7 @@ def save_part(net: nn.Module, path: str | os.PathLike,
         require(len(names) == outputs, "names", names, f"a name for each of {outputs} outputs")
         told["names"] = list(names)
     header = {"format": FORMAT, "made of": json.dumps(_made_of(net)),
-              "modules": json.dumps(described)}
+              "modules": json.dumps(described), "answers": json.dumps(_answers(net))}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(net)}
     with files.replacing(path) as new:
         save_file(tensors, new, metadata=header)
@@ -79,13 +81,18 @@ def load_part(path: str | os.PathLike, template: Template | Sequence[Template]) 
         raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
     require(header.get("format") == FORMAT, "path", str(path), "a file that save_part wrote")
     try:
-        made_of, modules = json.loads(header["made of"]), json.loads(header["modules"])
-    except (KeyError, json.JSONDecodeError) as problem:
+        made_of, modules, answers = (json.loads(header[key]) for key in
+                                     ("made of", "modules", "answers"))
+        count = _count(made_of)
+        for told in modules.values():
+            told["class"], told["without"], told["told"].items(), told["settings"].items()
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as problem:
         raise ValueError(f"path: {path} has a damaged header ({problem})") from problem
-    net = _put_together(made_of, _templates(template, _count(made_of)))
+    net = _put_together(made_of, _templates(template, count))
     _fit(net, modules)
     _fill(net, tensors)
-    return net.eval()
+    _compare(net.eval(), answers)
+    return net
 
 
 # ---- how a network was put together ------------------------------------------------------------
@@ -101,7 +108,7 @@ def _made_of(net: nn.Module) -> Any:
 def _count(made_of) -> int:
     if made_of is None:
         return 1
-    return sum(map(_count, made_of.get("parts", [made_of.get("merged")])))
+    return sum(map(_count, made_of["parts"] if "parts" in made_of else [made_of["merged"]]))
 
 
 def _put_together(made_of, templates: Iterator[nn.Module]) -> nn.Module:
@@ -123,6 +130,34 @@ def _templates(template, count: int) -> Iterator[nn.Module]:
         require(isinstance(net, nn.Module), "template", net,
                 "the uncut network, or a function that makes it")
         yield copy.deepcopy(net).to("meta")
+
+
+# ---- what it answers ---------------------------------------------------------------------------
+@torch.no_grad()
+def _answers(net: nn.Module) -> dict | None:
+    """The shape of images of noise and the network's answers; None where none are known to fit."""
+    try:
+        images = cutcheck.noise(net, wiring.trace(net))
+    except ValueError:                 # a network that could not be cut again
+        return None
+    if images is None:
+        return None
+    return {"images": list(images.shape), "outputs": wiring.logits(net, images).double().tolist()}
+
+
+def _compare(net: nn.Module, told: dict | None) -> None:
+    """Refuse a network that answers other than the one that was written."""
+    if told is None:
+        return
+    images = torch.randn(told["images"], generator=torch.Generator().manual_seed(0))
+    try:
+        got = wiring.logits(net, images)
+    except (RuntimeError, ValueError, TypeError) as problem:
+        raise ValueError(f"template: got a network that does not run with the file's tensors "
+                         f"({problem}), want the network of the file") from problem
+    wanted = torch.tensor(told["outputs"], dtype=got.dtype)
+    require(cutcheck.alike(got, wanted, wanted), "template", "a network with other answers than "
+            "the one that was written", "its code and its attributes, and a whole file")
 
 
 # ---- modules and their settings ----------------------------------------------------------------

@@ -73,6 +73,8 @@ def combine(walk, node, features) -> Feature | None:
                 return None
             walk.pin(node, [f])                  # a vector along places, not channels
         elif len(f.wires) == 1 or f.batch is None and len(f.wires) == len(x.wires):
+            if len(f.wires) < len(x.wires) and f.batch is not None:
+                walk.tangled = walk.tangled or f"{node.name}: one channel meets several"
             if len(f.wires) == len(x.wires):
                 along(walk, f, x) if f.batch is None else walk.tie(f.wires, x.wires)
         elif not meet(walk, node, f, x):
@@ -219,6 +221,8 @@ def index(walk, node, features) -> Feature | None:
             all_of_them = most and held == CHANNELS and not x.flat and most.stop >= len(x.wires)
             if g != slice(None) and not all_of_them:
                 return None
+            if all_of_them:
+                walk.tangled = walk.tangled or f"{node.name}: it takes channels by their number"
             axes.append(held)
         elif isinstance(g, slice):
             axes.append(held if g == slice(None) else None)

@@ -96,6 +96,8 @@ class Walk:
         require(not result.flat, "net", "a flattened map as output, as many logits as it has "
                 "places", "logits (B, K): nn.AdaptiveAvgPool2d(1) or x.mean((2, 3)) makes one "
                 "place of all")
+        if len(result.pieces) > 1:
+            self.tangled = self.tangled or "outputs that several layers write"
         logits = {self.root(w) for w in result.wires}
         written = {self.root(w) for layer in self.found.values() for w in layer["writes"]}
         pinned = {self.root(w) for w in self.pinned}
@@ -108,8 +110,8 @@ class Walk:
         for path in self.asked:
             layer = self.found.get(path.rpartition(".")[0])
             if layer is not None:
-                self.vectors.pop(path, None)
-                self.pinned.update(layer["writes"], layer["reads"] or ())
+                _, along, _ = self.vectors.pop(path, (0, (), ()))
+                self.pinned.update(layer["writes"], layer["reads"] or (), along)
                 self.tangled = self.tangled or f"{path}: it is used by itself"
 
     # ---- wires ------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ class Walk:
             wires = self.new(tensor.shape[long[0]])
             self.vectors[path] = (long[0], wires, (len(wires),))
         axes = tuple(CHANNELS if i == long[0] else 1 for i in range(tensor.ndim))
-        return Feature(self.vectors[path][1], axes, path=path)
+        return Feature(self.vectors[path][1], axes, pieces=(tensor.numel(),), path=path)
 
     def about(self, node, name) -> object:
         """What is asked of a tensor but no tensor itself: sizes, kinds, checks."""
@@ -249,8 +251,8 @@ class Walk:
         if same and name in PLACE_NAMES:
             return opaque_places(x, given(node, 1, "output_size")
                                   if name.startswith("adaptive") else None)
-        if name in ("mean", "amax") and given(node, 2, "keepdim") is True and set(
-                given(node, 1, "dim") or ()) in ({2, 3}, {-1, -2}):
+        if name in ("mean", "amax") and given(node, 2, "keepdim") is True and given(
+                node, 1, "dim") in ((2, 3), [2, 3], (-1, -2), [-1, -2], (-2, -1), [-2, -1]):
             return opaque_places(x, 1)
         if same and name == "flatten" and given(node, 1, "start_dim", 0) == 1 and \
                 given(node, 2, "end_dim", -1) == -1:
