@@ -15,7 +15,7 @@ from small import Own, few, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from wlib import audit, mge, nets
+from wlib import audit, mda, mge, nets
 from wlib.pool import ENGINES, IMAGES_AT_ONCE, Pool
 
 SHAPES = {"mlp": {"hidden": (6,)}, "lenet": {}, "conv4": {"width": 4}, "vgg": {"widths": (4, 6)},
@@ -708,3 +708,15 @@ def test_what_other_weights_could_not_reach_is_refused(hold):
     hold(net)
     with pytest.raises(ValueError, match=r"networks\[0\].*a part of the network kept beside it"):
         Pool.stack([net])
+
+
+def test_a_cut_network_of_the_book_s_own_is_kept(tmp_path):
+    """It is no longer what `nets.build` made, so a file of it names no recipe."""
+    net = nets.fresh("vgg", 0, classes=3, channels=3, size=16, widths=(4, 6)).eval()
+    part = mda.disassemble(net, {}, [0, 2])
+    pool = Pool.stack([part])
+    pool.save(tmp_path / "part.safetensors")
+    with pytest.raises(ValueError, match="template: got None"):
+        Pool.load(tmp_path / "part.safetensors")
+    again = Pool.load(tmp_path / "part.safetensors", template=part)
+    assert torch.equal(again.flat(), pool.flat())

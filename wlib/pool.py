@@ -289,7 +289,7 @@ class Pool:
         an outline of their architecture."""
         path, built = Path(path), isinstance(self.template, nets.Network)
         header = {"format": "wlib pool 1", "networks": str(len(self)),
-                  "spec": json.dumps(self.template.spec if built else None)}
+                  "spec": json.dumps(getattr(self.template, "spec", None) if built else None)}
         with contextlib.suppress(ValueError):     # an attribute that has no description
             header["outline"] = json.dumps(identity.outline(self.template))
         tensors = {f"{kind}/{k}": t.contiguous().cpu() for kind, group in
