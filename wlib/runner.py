@@ -646,11 +646,12 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
         results = claims.load_results(brought / "results" / f"{one.name}.json" if brought else
                                       folder.results(one.name))
         made = results["provenance"]
-        if brought and made.get("commit") is None and not claims.is_stale(results, root):
-            made |= {"commit": commit, "dirty": False}    # the fingerprint says that it is this one
         if brought and (results["profile"] != profile or claims.is_stale(results, root)):
             wrong[one.name] = f"is not of this code at profile {profile}"
-        elif made.get("dirty") is not False:
+            continue
+        if brought and made.get("commit") is None:    # the fingerprint says that it is this one
+            made |= {"commit": commit, "dirty": False}
+        if made.get("dirty") is not False:
             wrong[one.name] = "ran with uncommitted changes; commit, then run it with --force"
         elif results["parameters"] != json.loads(json.dumps(one.values)):
             wrong[one.name] = "ran with other parameters than the profile's"
