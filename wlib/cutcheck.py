@@ -8,12 +8,12 @@ wiring is asked for the answer.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from wlib.check import require
+from wlib.check import finite, require
 from wlib.wiring import Wiring, evaluating
 
 IMAGES = 4              # as many are enough
@@ -66,7 +66,7 @@ def check(net: nn.Module, part: nn.Module, wires: Wiring, keep: Tensor, images: 
                              ) from error
         if alike(got, wanted, whole):
             return
-        require(bool(whole.isfinite().all()), "net", "outputs that are not finite",
+        require(finite(whole), "net", "outputs that are not finite",
                 "finite weights and images")
         expected: dict[str, Tensor] = {}
         with zeroed(net, wires, keep, expected) as source:
@@ -110,7 +110,7 @@ def check_join(joined: nn.Module, parts: list[nn.Module], images: Tensor) -> Non
 
 def alike(got: Tensor, wanted: Tensor, scale: Tensor) -> bool:
     """Whether two tensors agree to half of their type's digits, as shares of `scale`'s largest."""
-    if got.shape != wanted.shape or not bool(got.isfinite().all() and wanted.isfinite().all()):
+    if got.shape != wanted.shape or not (finite(got) and finite(wanted)):
         return False
     near = torch.finfo(got.dtype).eps ** 0.5 * float(scale.abs().max())
     return got.numel() == 0 or float((got - wanted).abs().max()) <= near
@@ -122,6 +122,11 @@ def renormalized(outputs: Tensor, softmax: str) -> Tensor:
         logs = outputs if softmax == "log_softmax" else outputs.log()
         return getattr(logs, softmax)(1)
     return outputs
+
+
+def drawn(shape: Sequence[int]) -> Tensor:
+    """Images of noise, always the same ones for a shape."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
@@ -136,12 +141,12 @@ def noise(net: nn.Module, wires: Wiring) -> Tensor | None:
               [(module.in_features,)] if module else [(c, s, s) for s in sizes for c in (3, 1)])
     first = next(net.parameters())
     for shape in shapes:
-        x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+        x = drawn((2, *shape))
         try:
             with evaluating(net):
                 z = net(x.to(first.device, first.dtype))
         except Exception:                # whatever a network says of images that are not its own
             continue
-        if isinstance(z, Tensor) and z.shape == (2, wires.classes) and z.isfinite().all():
+        if isinstance(z, Tensor) and z.shape == (2, wires.classes) and finite(z):
             return x
     return None

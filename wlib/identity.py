@@ -46,6 +46,11 @@ def digest(tensors: dict[str, Tensor]) -> str:
     return sha.hexdigest()
 
 
+def named_tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers by their first names; one that has several names comes once."""
+    return dict(net.named_parameters()) | dict(net.named_buffers())
+
+
 def describe(value: Any, argument: str = "argument") -> Any:
     """What stands for a value in a key, as JSON; `ValueError` for what cannot be told apart."""
     return _Describer(fingerprint.function_fingerprint).value(value, argument)
@@ -73,7 +78,7 @@ def difference(a: nn.Module, b: nn.Module, name: str = "network") -> str | None:
 def outline(net: nn.Module, name: str = "network") -> dict[str, str]:
     """A short hash of every attribute but weights and buffers, for a file: code counts by its name
     alone, so that other versions of Python and of the packages give the same."""
-    weights = dict([*net.named_parameters(), *net.named_buffers()])
+    weights = named_tensors(net)
     return {path: _sha(told)[:12] for path, told in parts(net, name, _name).items()
             if path not in weights}
 
@@ -107,7 +112,7 @@ class _Describer:
         self.open: list[int] = []            # the values around this one: a cycle ends here
 
     def parts(self, net: nn.Module, name: str) -> dict[str, Any]:
-        own = [*net.named_modules(), *net.named_parameters(), *net.named_buffers()]
+        own = [*net.named_modules(), *named_tensors(net).items()]
         around = {part: f"^{path}" for part, path in self.known.items()}
         inside = _Describer(functools.cache(self.code), around | {
             id(part): path for path, part in reversed(own)})
@@ -189,8 +194,7 @@ class _Describer:
             raise ValueError(f"{name}: {problem}") from problem
 
     def _network(self, net: nn.Module, name: str) -> Any:
-        state = dict([*net.named_parameters(), *net.named_buffers()])
-        return {"module": _sha(self.parts(net, name)), "state": _tensors(state, name),
+        return {"module": _sha(self.parts(net, name)), "state": _tensors(named_tensors(net), name),
                 "training": [path for path, module in net.named_modules() if module.training]}
 
     def attributes(self, module: nn.Module, path: str, name: str):

@@ -59,8 +59,7 @@ def scaling(net: nn.Module, images: Tensor, labels: Tensor, kind: str = "class")
     require_one_of("kind", kind, SCALINGS)
     count = wiring.trace(net).classes
     check_samples(images, labels, count)
-    z, labels = wiring.logits(net, images), labels.cpu()                       # (B, K)
-    require(bool(z.isfinite().all()), "net", "outputs that are not finite", "finite weights")
+    z, labels = wiring.require_finite(wiring.logits(net, images)), labels.cpu()    # (B, K)
     winning, answer = z.max(1)
     right = answer == labels
     overall = _usable(winning[right].mean(), torch.tensor(1.0))

@@ -47,7 +47,7 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
     check_samples(images, labels, classes)
     require(isinstance(per_class, int) and not isinstance(per_class, bool) and per_class >= 1,
             "per_class", per_class, "a whole number ≥ 1")
-    outputs = _finite(wiring.logits(net, images, at_once=at_once))             # (B, K)
+    outputs = wiring.require_finite(wiring.logits(net, images, at_once=at_once))    # (B, K)
     sure = outputs.softmax(1).gather(1, labels.cpu()[:, None])[:, 0]           # (B,)
     usable = outputs.argmax(1) == labels.cpu() if correct else torch.ones_like(sure).bool()
     chosen = []
@@ -58,11 +58,6 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
         order = sure[of_class].sort(descending=True, stable=True).indices
         chosen.append(of_class[order[:per_class]])
     return torch.cat(chosen)
-
-
-def _finite(outputs: Tensor) -> Tensor:
-    require(bool(outputs.isfinite().all()), "net", "outputs that are not finite", "finite weights")
-    return outputs
 
 
 def of_classes(images: Tensor, labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -167,7 +162,7 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
             u = window_sums(module, x, wires.layers[name].taps)
             found[name].append((u if nodes is None else u[nodes]).cpu())
 
-    _finite(wiring.logits(net, images, watch, at_once))
+    wiring.require_finite(wiring.logits(net, images, watch, at_once))
     sums = {name: torch.cat(parts) for name, parts in found.items()}           # (B, P, T)
     weights = {name: _filters(net, wires, name, fold_norm) for name in sums}   # (Q, P, T)
     few = images if nodes is not None else images[:cutcheck.IMAGES].clone()

@@ -16,7 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from wlib.check import require
-from wlib.identity import LAZY
+from wlib.identity import LAZY, named_tensors
 
 # Old ways to compute a weight anew at every call; it is no parameter then, and cannot be copied.
 COMPUTED = {
@@ -27,19 +27,15 @@ COMPUTED = {
     BasePruningMethod: "torch.nn.utils.prune.remove(layer, name) on it first: it keeps the zeros"}
 
 
-def tensors(net: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers by their first names; one that has several names comes once."""
-    return dict(net.named_parameters()) | dict(net.named_buffers())
-
-
 def blank(net: nn.Module) -> nn.Module:
     """The network's structure without its weights, in evaluation mode."""
-    return _copied(net, {k: torch.empty_like(t, device="meta") for k, t in tensors(net).items()})
+    return _copied(net, {k: torch.empty_like(t, device="meta")
+                         for k, t in named_tensors(net).items()})
 
 
 def filled(template: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A network of this structure with copies of these weights and buffers, in evaluation mode."""
-    return _copied(template, {k: state[k].detach().clone() for k in tensors(template)})
+    return _copied(template, {k: state[k].detach().clone() for k in named_tensors(template)})
 
 
 def _copied(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -47,7 +43,8 @@ def _copied(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     def like(old: Tensor, new: Tensor) -> Tensor:
         return nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
 
-    return copy.deepcopy(net, {id(t): like(t, state[k]) for k, t in tensors(net).items()}).eval()
+    twins = {id(t): like(t, state[k]) for k, t in named_tensors(net).items()}
+    return copy.deepcopy(net, twins).eval()
 
 
 EMPTY = types.CellType()
@@ -69,7 +66,7 @@ def _holds(value: object, own: set[int]) -> bool:
 def require_plain(net: nn.Module, name: str) -> None:
     """Refuse a network whose weights cannot be taken out, and say what makes it one that can."""
     require(isinstance(net, nn.Module), name, net, "an nn.Module")
-    own = {id(part) for part in (*net.modules(), *tensors(net).values())}
+    own = {id(part) for part in (*net.modules(), *named_tensors(net).values())}
     for path, module in net.named_modules():
         where = f"{name}.{path}".rstrip(".")
         require(not isinstance(module, torch.jit.ScriptModule), where, "a scripted module",
@@ -88,5 +85,5 @@ def require_plain(net: nn.Module, name: str) -> None:
                     "reach these")
             require(not isinstance(value, Tensor) or value.grad_fn is None, f"{where}.{attribute}",
                     value, "no attribute that autograd has computed: detach() it")
-    for path, tensor in tensors(net).items():
+    for path, tensor in named_tensors(net).items():
         require(not nn.parameter.is_lazy(tensor), f"{name}.{path}", type(tensor).__name__, LAZY)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from wlib import tracing
-from wlib.check import require
+from wlib.check import finite, require
 from wlib.walk import Walk
 
 
@@ -210,6 +210,12 @@ def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Ten
             hook.remove()
 
 
+def require_finite(outputs: Tensor) -> Tensor:
+    """The outputs of a network, refused where they are no numbers."""
+    require(finite(outputs), "net", "outputs that are not finite", "finite weights")
+    return outputs
+
+
 def per_channel(x: Tensor, layer: Layer) -> Tensor:
     """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
     if layer.kind == "fc" and x.ndim > 2:
@@ -222,7 +228,7 @@ def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
             and len(images) > 0, "images", images,
             "floats (B, C, H, W), at least one (an ImageSet gives them by floats())")
-    require(bool(images.isfinite().all()), "images", "NaN or infinite values", "finite numbers")
+    require(finite(images), "images", "NaN or infinite values", "finite numbers")
     require(isinstance(labels, Tensor) and labels.dtype == torch.int64
             and labels.shape == images.shape[:1], "labels", labels,
             f"int64 of shape ({len(images)},), one an image")
