@@ -138,18 +138,23 @@ def _imports(source: str, sources: Sources) -> Iterator[str]:
     return (name for name in _named(source) if name in sources)
 
 
+def _import_names(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names that all imports in some code of a package may mean, relative ones made whole."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[:1 - node.level or None] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
 @functools.lru_cache(maxsize=1024)
 def _named(source: str) -> frozenset[str]:
-    found: set[str] = set()
-    for node in ast.walk(parse(source) or ast.Module([], [])):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or "wlib"
-            if node.level and node.module:  # from .mge import generate
-                base = f"wlib.{node.module}"
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+    tree = parse(source) or ast.Module([], [])
+    found = set(_import_names(tree, "wlib"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= {node.value} if node.value.startswith("wlib.") else set()
@@ -384,15 +389,8 @@ def _own_modules(names: Iterable[str]) -> Any:
 
 
 def _imported(source: str, package: str | None) -> set[str]:
-    """Names of all modules that a source may import, relative ones made whole."""
-    found: set[str] = set()
-    for node in ast.walk(parse(source) or ast.Module([], [])):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = (package or "").split(".")[:1 - node.level or None] if node.level else []
-            base = ".".join(filter(None, [*above, node.module]))
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    """Names of all modules that a source may import but Python's, packages' and `wlib`'s."""
+    found = set(_import_names(parse(source) or ast.Module([], []), package or ""))
     tops = {name: name.partition(".")[0] for name in found if name}
     return {name for name, top in tops.items() if top != "wlib" and not _is_installed(top)}
 
