@@ -29,10 +29,13 @@ class Inputs:
     @classmethod
     def of(cls, value, device: torch.device, dtype: torch.dtype, networks: int | None = None
            ) -> Inputs:
-        """What a caller gave, on the device, with floats of the dtype and integers as they are.
+        """What a caller gave, on the device, with floats of the dtype and integers as they are;
+        `Inputs` are that already.
 
         With `networks` each tensor's first axis is one of that many networks.
         """
+        if isinstance(value, cls):
+            return value
         own = networks is not None
         given = value.floats(device) if hasattr(value, "floats") else value
         given = (given,) if isinstance(given, Tensor) else given

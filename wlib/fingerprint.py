@@ -219,10 +219,15 @@ def _versions() -> tuple[tuple[str, str], ...]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a number, and the settings
     of the environment that can; so can the user's own files that Python runs before all else."""
-    first = {name: digest(_describe_module(sys.modules[name]))[:12]
-             for name in ("sitecustomize", "usercustomize")
-             if name in sys.modules and _home(sys.modules[name]) == "own"}
-    return dict(_versions()) | first | surroundings.counted()
+    return dict(_versions()) | _run_first() | surroundings.counted()
+
+
+@functools.cache
+def _run_first() -> dict[str, str]:
+    """The user's own start-up files: by now they have been run, so they are read but once."""
+    return {name: digest(_describe_module(sys.modules[name]))[:12]
+            for name in ("sitecustomize", "usercustomize")
+            if name in sys.modules and _home(sys.modules[name]) == "own"}
 
 
 def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],

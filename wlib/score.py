@@ -24,7 +24,10 @@ def predictions(pool: Pool, data, engine: str = "auto") -> Tensor:
     Here and below `data` is an `ImageSet`, or a pair (inputs, labels): what `Pool.logits` takes,
     and the right classes, int64 (B,) or (B, T).
     """
-    inputs, labels = _check(pool, data)
+    return _named(pool, *_check(pool, data), engine)
+
+
+def _named(pool: Pool, inputs, labels: Tensor, engine: str) -> Tensor:
     named = torch.empty(len(pool), *labels.shape, dtype=torch.int64, device=pool.device)
     for networks, rows, logits in pool.outputs(inputs, engine):
         _check_labels(labels[rows], logits)
@@ -34,7 +37,8 @@ def predictions(pool: Pool, data, engine: str = "auto") -> Tensor:
 
 def errors(pool: Pool, data, engine: str = "auto") -> Tensor:
     """Which inputs each network gets wrong, bool of `predictions`' shape: its error set."""
-    return predictions(pool, data, engine) != _check(pool, data)[1]
+    inputs, labels = _check(pool, data)
+    return _named(pool, inputs, labels, engine) != labels
 
 
 def accuracy(pool: Pool, data, engine: str = "auto") -> Tensor:
@@ -213,9 +217,10 @@ def _check(pool, data) -> tuple:
     good = isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor) \
         and data[1].dtype == torch.int64 and data[1].numel() > 0
     require(good, "data", data, "an ImageSet with images, or (inputs, labels) with int64 labels")
-    count = len(Inputs.of(data[0], pool.device, pool.dtype))
-    require(len(data[1]) == count, "data", f"{len(data[1])} labels", f"one for each of {count}")
-    return data[0], data[1].to(pool.device)
+    inputs = Inputs.of(data[0], pool.device, pool.dtype)
+    require(len(data[1]) == len(inputs), "data", f"{len(data[1])} labels",
+            f"one for each of {len(inputs)}")
+    return inputs, data[1].to(pool.device)
 
 
 def _check_images(pool, data):
