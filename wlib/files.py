@@ -23,7 +23,6 @@ class StoreWarning(RuntimeWarning):
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` once all is written and is gone otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield part
@@ -34,6 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomic(path: Path, text: str) -> Path:
     """Write a text so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return path

@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wlib import cutcheck, files, wiring
+from wlib import cutcheck, tensorfiles, wiring
 from wlib.check import require
+from wlib.identity import named_tensors
 from wlib.lego import OURS, WIDTHS, SideBySide
 from wlib.merge import Merge
 
-FORMAT = "wlib part 1"
+FORM = "wlib part 1"
 Template = nn.Module | Callable[[], nn.Module]
 
 
@@ -55,11 +54,10 @@ def save_part(net: nn.Module, path: str | os.PathLike,
         outputs = len(told.get("names", told.get("classes", names)))
         require(len(names) == outputs, "names", names, f"a name for each of {outputs} outputs")
         told["names"] = list(names)
-    header = {"format": FORMAT, "made of": json.dumps(_made_of(net)),
-              "modules": json.dumps(described), "answers": json.dumps(_answers(net))}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(net)}
-    with files.replacing(path) as new:
-        save_file(tensors, new, metadata=header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensorfiles.write(path, FORM, named_tensors(net), {
+        "made of": json.dumps(_made_of(net)), "modules": json.dumps(described),
+        "answers": json.dumps(_answers(net))})
     return path
 
 
@@ -71,15 +69,7 @@ def load_part(path: str | os.PathLike, template: Template | Sequence[Template]) 
     network than the template, is a `ValueError` that says where they differ.
     """
     path = Path(path)
-    require(path.is_file(), "path", str(path), "a file that save_part wrote")
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone()       # else a view into the file
-                       for name in file.keys()}
-    except Exception as problem:       # safetensors raises its own class for damaged files
-        raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
-    require(header.get("format") == FORMAT, "path", str(path), "a file that save_part wrote")
+    header, tensors = tensorfiles.read(path, FORM, "save_part")
     try:
         made_of, modules, answers = (json.loads(header[key]) for key in
                                      ("made of", "modules", "answers"))
@@ -219,13 +209,9 @@ def _at(net: nn.Module, path: str) -> nn.Module | None:
 
 
 # ---- tensors -----------------------------------------------------------------------------------
-def _tensors(net: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*net.named_parameters(), *net.named_buffers()]
-
-
 def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put the file's tensors in place of the template's; neither may have one that is left over."""
-    own = dict(_tensors(net))
+    own = named_tensors(net)
     for name, tensor in tensors.items():
         path, _, last = name.rpartition(".")
         module = _at(net, path)

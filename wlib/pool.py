@@ -13,16 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from wlib import identity, nets, templates
+from wlib import identity, nets, templates, tensorfiles
 from wlib.batches import Inputs
 from wlib.check import finite, require, require_one_of, short
 
 ENGINES = ("auto", "loop", "vmap")
+FORM = "wlib pool 1"
 IMAGES_AT_ONCE = 250      # keeps a layer's features in a CPU's cache; measured by `wlib bench`
 VMAP_CELLS = 2**27        # input values × networks held at once by the vmap engine
 # What a network's own code, torch and vmap say of inputs that do not fit, or that vmap cannot take.
@@ -287,20 +286,15 @@ class Pool:
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file; its header holds what `nets.build` made the networks from, and
         an outline of their architecture."""
-        path, built = Path(path), isinstance(self.template, nets.Network)
-        header = {"format": "wlib pool 1", "networks": str(len(self)),
+        built = isinstance(self.template, nets.Network)
+        header = {"networks": str(len(self)),
                   "spec": json.dumps(getattr(self.template, "spec", None) if built else None)}
         with contextlib.suppress(ValueError):     # an attribute that has no description
             header["outline"] = json.dumps(identity.outline(self.template))
-        tensors = {f"{kind}/{k}": t.contiguous().cpu() for kind, group in
-                   (("parameters", self.parameters), ("buffers", self.buffers))
-                   for k, t in group.items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            save_file(tensors, temporary, metadata=header)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        tensorfiles.write(Path(path), FORM, {
+            f"{kind}/{k}": t for kind, group in (("parameters", self.parameters),
+                                                 ("buffers", self.buffers))
+            for k, t in group.items()}, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike, template: nn.Module | None = None) -> Pool:
@@ -308,16 +302,7 @@ class Pool:
 
         `ValueError` for a template of another architecture: other settings, ties or layers.
         """
-        path = Path(path)
-        require(path.is_file(), "path", str(path), "a file that Pool.save wrote")
-        try:
-            with safe_open(path, "pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except Exception as problem:   # safetensors raises its own class for damaged files
-            raise ValueError(f"path: {path} is no whole safetensors file ({problem})") from problem
-        require(header.get("format") == "wlib pool 1", "path", str(path),
-                "a file that Pool.save wrote")
+        header, tensors = tensorfiles.read(Path(path), FORM, "Pool.save")
         spec = json.loads(header["spec"])
         require(spec is not None or template is not None, "template", None,
                 "a network of the saved architecture: the file holds none that nets.build knows")
