@@ -56,10 +56,14 @@ TRAPS = {
                       ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
                       "code cell 2: kernel died: the kernel was killed (signal 9)", False),
     "10-quit": Trap("exit() in a cell", ["exit()", *good("10-quit")],
-                    "kernel died: the kernel ended by itself", False),
+                    "code cell 2: SystemExit: exit()", False),
     "11-memory": Trap("memory that the system refuses", [
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
         "all_of_it = bytearray(2**33)"], "code cell 2: MemoryError", False),
+    "12-last": Trap("exit() in the last cell", [*good("12-last"), "quit()"],
+                    "code cell 3: SystemExit: exit()", False),
+    "13-gone": Trap("os._exit(0) in the last cell", [*good("13-gone"), "import os; os._exit(0)"],
+                    "kernel died: the kernel ended by itself", False),
 }
 GOOD = {"01-good": good("01-good", "import os; os.environ['OMP_NUM_THREADS']",
                         "import sys; print('kernel', sys.executable)"),

@@ -144,8 +144,7 @@ def death(code: int | None) -> str:
     """Words for a kernel's exit status."""
     if code is not None and code < 0:
         return f"the kernel {killed(code)}"
-    return (f"the kernel ended by itself (exit status {code}): did this cell, or the one before, "
-            "call exit()?")
+    return f"the kernel ended by itself (exit status {code}): did this cell call os._exit()?"
 
 
 def at_cell(kind: str, message: str, text: str = "") -> dict[str, Any]:

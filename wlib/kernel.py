@@ -12,18 +12,37 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if __name__ == "__main__" and Path(sys.path[0]) == Path.cwd():
     del sys.path[0]  # IPython puts it back, behind Python's own modules
 
+from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from traitlets import Type
 
 from wlib.files import StoreWarning
 
 
+class OwnShell(ZMQInteractiveShell):
+    """IPython's shell, in which `exit()` ends the cell, as it does in Python."""
+
+    def ask_exit(self) -> NoReturn:
+        """Raise: IPython would end 0.1 s later, and quick cells after it would run on."""
+        raise SystemExit("exit()")
+
+
+class OwnKernel(IPythonKernel):
+    """IPython's kernel with that shell."""
+
+    shell_class = Type(OwnShell)
+
+
 class OwnKernelApp(IPKernelApp):
     """IPython's kernel that reads no settings and runs nothing before the first cell."""
+
+    kernel_class = Type(OwnKernel)
 
     def load_config_file(self, *_: Any, **__: Any) -> None:
         """Read no configuration, of the user or of the machine."""
