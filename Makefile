@@ -18,7 +18,7 @@ help:
 	@echo "make clean   remove what was built (_build); costly results in the store are kept"
 
 book: $(STAMP)
-	@$(RUN) -m wlib.cli book --profile "$(PROFILE)"
+	@$(RUN) -m wlib book --profile "$(PROFILE)"
 
 test: $(STAMP)
 	$(RUN) -m ruff check .
@@ -26,7 +26,7 @@ test: $(STAMP)
 	$(THREADS) $(RUN) -m pytest -m book --durations=10
 
 bench: $(STAMP)
-	@$(THREADS) $(RUN) -m wlib.cli bench
+	@$(THREADS) $(RUN) -m wlib bench
 
 clean:
 	rm -rf _build

@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from recorded import record  # noqa: E402
 
-from wlib import surroundings  # noqa: E402
+from wlib.ground import surroundings  # noqa: E402
 
 STEPS = (("make .venv/ready", "set-up: environment and pinned packages, downloads included"),
          ("make book", "all notebooks at profile laptop from an empty store, and the pages"),

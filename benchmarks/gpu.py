@@ -29,27 +29,14 @@ from recorded import record
 from run import take_turns, times_as_long
 from torch import Tensor
 
-from wlib import (
-    align,
-    codec,
-    condition,
-    d2nwg,
-    datafree,
-    evolve,
-    free,
-    heads,
-    lego,
-    mda,
-    mge,
-    nets,
-    replay,
-    score,
-    teachers,
-    train,
-    zoo,
-)
+from wlib import d2nwg, free, mda, mge
+from wlib.core import nets, score, train
+from wlib.core.pool import Pool
+from wlib.d2nwg import codec, condition, heads, zoo
 from wlib.data import ImageSet
-from wlib.pool import Pool
+from wlib.free import align, datafree, replay, teachers
+from wlib.mda import lego
+from wlib.mge import evolve
 
 DEVICE = os.environ.get("WLIB_DEVICE", "cuda")
 COMMAND = "benchmarks/gpu.sh"

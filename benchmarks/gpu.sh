@@ -89,8 +89,8 @@ fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
 "$python" - <<'END' || { say "the environment is not complete"; exit 1; }
 import importlib, os, sys
-import torch, wlib.fingerprint
-print(wlib.fingerprint.versions())
+import torch, wlib.ground.fingerprint
+print(wlib.ground.fingerprint.versions())
 needed = "papermill nbclient ipykernel jupyter_client seaborn mlxtend torch_pruning typer platformdirs"
 missing = []
 for name in needed.split():
@@ -107,7 +107,7 @@ step "${LIMIT:-110}" "methods agree" "$python" benchmarks/gpu.py agreement "$scr
 step "${LIMIT:-110}" "times" "$python" benchmarks/gpu.py times "$scratch/tables" $quick
 cores=$(nproc) jobs=$((cores > 6 ? 6 : cores))
 # The runner ends a notebook that takes too long by itself; what has finished is kept.
-step "$(left)" "notebooks ${NOTEBOOKS[*]}" "$python" -m wlib.cli run "${NOTEBOOKS[@]}" \
+step "$(left)" "notebooks ${NOTEBOOKS[*]}" "$python" -m wlib run "${NOTEBOOKS[@]}" \
     --profile "$profile" --force --jobs "$jobs" --timeout "$(($(left) > 60 ? $(left) - 30 : 30))"
 say "brought: $(cd "$bring" && ls ./*.json results 2>/dev/null | tr '\n' ' ')"
 exit $failed

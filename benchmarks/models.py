@@ -3,7 +3,7 @@
     .venv/bin/pip install -e '.[bench]'
     .venv/bin/python benchmarks/models.py [NAME ...]    # some minutes; writes results/models.json
 
-Half of every stream goes, drawn by chance, once by `wlib.cutting` and once by Torch-Pruning's
+Half of every stream goes, drawn by chance, once by `wlib.mda.cutting` and once by Torch-Pruning's
 pruner, which chooses in groups of its own. Either cut is held to the same truth: the uncut network
 with the dropped channels set to zero where they are read. Differences are shares of the largest
 logit. Weights, gains and the statistics of batch normalization are random, no weights are fetched.
@@ -33,7 +33,7 @@ from cutnets import lived, zeroed  # noqa: E402
 from recorded import record  # noqa: E402
 from run import as_text  # noqa: E402
 
-from wlib import cutting, lego, selectors, wiring  # noqa: E402
+from wlib.mda import cutting, lego, selectors, wiring  # noqa: E402
 
 COMMAND = "python benchmarks/models.py"
 CLASSES = 7                 # a number of channels that no inner layer has

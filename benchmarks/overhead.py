@@ -39,7 +39,7 @@ def measure(folder: Path) -> list[dict]:
     commands = {
         "papermill": [sys.executable, "-m", "papermill", "notebooks/01-toy.ipynb", "out.ipynb",
                       "-k", "python3", "--no-progress-bar"],
-        "wlib run": [sys.executable, "-m", "wlib.cli", "run", "--profile", "laptop", "--force"]}
+        "wlib run": [sys.executable, "-m", "wlib", "run", "--profile", "laptop", "--force"]}
     for command in commands.values():
         seconds(command, folder)                                       # warm caches of files
     rounds = [{name: seconds(command, folder) for name, command in commands.items()}

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 import browser as chrome  # noqa: E402
 from recorded import record  # noqa: E402
 
-from wlib import pages  # noqa: E402
+from wlib.book import pages  # noqa: E402
 
 CHAPTER = "book/mge.md"  # the longest one
 IMPACTS = ("critical", "serious", "moderate", "minor")

@@ -72,7 +72,7 @@ def run(folder: Path, variables: dict[str, str]) -> dict[str, dict[str, Any]]:
     given, found = surroundings(variables, folder / "store"), {}
     for name, values in RUNS.items():
         settings = [word for key, value in values.items() for word in ("-p", key, str(value))]
-        subprocess.run([sys.executable, "-m", "wlib.cli", "run", name, "--profile", "laptop",
+        subprocess.run([sys.executable, "-m", "wlib", "run", name, "--profile", "laptop",
                         *settings], cwd=folder, env=given, check=True)
         found[name] = claims.load_results(folder / "_build" / "laptop" / "results" / f"{name}.json")
     return found

@@ -8,7 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wlib import claims, files, fingerprint, runner
+from wlib import claims
+from wlib.book import runner
+from wlib.ground import files, fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 

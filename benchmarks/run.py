@@ -27,30 +27,15 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from official import official_masks
 from recorded import ROOT, record
 
-from wlib import (
-    audit,
-    cosine,
-    cutting,
-    evolve,
-    free,
-    generation,
-    inversion,
-    lego,
-    mda,
-    mge,
-    nets,
-    replay,
-    score,
-    screen,
-    selectors,
-    teachers,
-    train,
-    wiring,
-    zoo,
-)
+from wlib import free, mda, mge
+from wlib.core import audit, nets, score, train
+from wlib.core.pool import Pool
+from wlib.d2nwg import generation, zoo
 from wlib.data import load
-from wlib.pool import Pool
-from wlib.universes import Counts
+from wlib.data.universes import Counts
+from wlib.free import inversion, replay, teachers
+from wlib.mda import cutting, lego, selectors, wiring
+from wlib.mge import cosine, evolve, screen
 
 COMMAND = "wlib bench"
 LOSS = 1.05        # the rule counts as losing where it takes this much longer than the other engine
@@ -152,7 +137,7 @@ def accepting(quick: bool) -> list[dict]:
     """What one accepted network costs, rejected ones paid for, as a share of training one.
 
     Accepted is who stays within a point of the seed network's validation accuracy: found by
-    judging all candidates on all images, or by a race against doubt (`wlib.screen`, wrong for 5 %
+    judging all candidates on all images, or by a race against doubt (`mge.screen`, wrong for 5 %
     of the candidates at most); and who passes the whole discriminator, cheap criteria first.
     """
     data, judge = load("mnist5k"), load("mnist5k", "validation")

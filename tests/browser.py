@@ -1,6 +1,6 @@
 """A browser that reads the built book: Playwright drives a Chromium that is already installed.
 
-Each check returns its findings as sentences, as `wlib.pagecheck` does. Only a page's own origin can
+Each check returns its findings as sentences, as `pagecheck` does. Only a page's own origin can
 be reached: every other name fails to resolve, and whoever asked for it is noted.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wlib import surroundings
+from wlib.ground import surroundings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def drawn_alike(drawn_alike_in_a_module):
 @pytest.fixture(scope="session")
 def smoke_run():
     """`wlib run --profile smoke` of the repository: the finished process."""
-    return subprocess.run([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke",
+    return subprocess.run([sys.executable, "-m", "wlib", "run", "--profile", "smoke",
                            "--jobs", "2"], cwd=REPOSITORY, capture_output=True, text=True)
 
 
@@ -42,7 +42,7 @@ def smoke_run():
 def smoke_book(smoke_run):
     """Path of the index.html of the book built from the smoke run."""
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
-    done = subprocess.run([sys.executable, "-m", "wlib.cli", "build", "--profile", "smoke"],
+    done = subprocess.run([sys.executable, "-m", "wlib", "build", "--profile", "smoke"],
                           cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1])

@@ -20,7 +20,8 @@ import psutil
 from faults import fault, first, homeless, promised, refused, remount, small_disc
 from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
 
-from wlib import claims, runner
+from wlib import claims
+from wlib.book import runner
 
 KILLS = 20
 
@@ -202,7 +203,7 @@ def killed(folder: Path) -> str:
     ended_early, names = 0, set()
     for moment, which in kills(0, longest):
         runner.clean("smoke", root)
-        process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+        process = subprocess.Popen([sys.executable, "-m", "wlib", "run", "--profile", "smoke"],
                                    cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(moment)
         running = family(process)
@@ -247,7 +248,7 @@ def full_disc(folder: Path) -> str:
 def quota(folder: Path) -> str:
     root = project(folder, {"01-toy": good("01-toy", "print('x' * 200_000)")})
     limit = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); "
-             "sys.argv[1:] = ['run', '--profile', 'smoke']; from wlib.cli import main; main()")
+             "sys.argv[1:] = ['run', '--profile', 'smoke']; from wlib.book.cli import main; main()")
     done = subprocess.run([sys.executable, "-c", limit], cwd=root, capture_output=True, text=True)
     promised(done.returncode == 1 and "File too large" in done.stdout + done.stderr, done.stderr)
     promised(outcome(root) == {"outputs": None, "measures": None}, "half-written")
@@ -340,7 +341,7 @@ def clock(folder: Path) -> str:
 # ---------------------------------------------------------------- terminals and pipes
 def shell(root: Path, line: str) -> str:
     """What a shell prints for a line in which "wlib" is the command."""
-    quoted = f"{shlex.quote(sys.executable)} -m wlib.cli run --profile smoke"
+    quoted = f"{shlex.quote(sys.executable)} -m wlib run --profile smoke"
     done = subprocess.run(["bash", "-c", line.replace("wlib", quoted)], cwd=root, text=True,
                           capture_output=True, timeout=300)
     promised("Traceback" not in done.stderr and "Broken pipe" not in done.stderr, done.stderr)
@@ -376,7 +377,7 @@ def hung_up(folder: Path) -> str:
                                        "time.sleep(2)", *COUNTING]})
     ours, terminal = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"], cwd=root, stdin=terminal,
+        [sys.executable, "-m", "wlib", "run", "--profile", "smoke"], cwd=root, stdin=terminal,
         stdout=subprocess.DEVNULL, stderr=terminal,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # all that nohup does
     os.close(terminal)
@@ -445,7 +446,7 @@ def own_settings(folder: Path) -> str:
 def interrupted(folder: Path) -> str:
     sleep = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
     root = project(folder, {"01-toy": [sleep + "time.sleep(99)"]})
-    process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+    process = subprocess.Popen([sys.executable, "-m", "wlib", "run", "--profile", "smoke"],
                                cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pid = root / "notebooks" / "pid"
     until(lambda: pid.exists() and pid.read_text())

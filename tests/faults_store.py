@@ -20,7 +20,8 @@ from faults import fault, homeless, promised, remount, small_disc, without_locks
 from safetensors.torch import save_file
 from toyrun import until
 
-from wlib import entries, store
+from wlib import store
+from wlib.ground import entries
 
 CALLS: list[Any] = []
 

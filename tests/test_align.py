@@ -13,8 +13,10 @@ from small import Own, few, images, lived
 from torch import nn
 from torch.func import grad
 
-from wlib import align, draw, nets
-from wlib.pool import Pool
+from wlib.book import draw
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.free import align
 
 
 @pytest.fixture(scope="module")

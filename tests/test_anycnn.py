@@ -1,7 +1,7 @@
 """Networks as people write them: each is cut rightly or refused by name, never cut wrongly.
 
 The oracle is the whole network with the dropped channels set to zero. It stands here a second
-time, apart from `wlib.cutcheck`, and the check of the cut itself is switched off.
+time, apart from `wlib.mda.cutcheck`, and the check of the cut itself is switched off.
 """
 
 import copy
@@ -13,7 +13,8 @@ from cutnets import drawn_keep, lived, zeroed
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d, SqueezeExcitation
 
-from wlib import cutcheck, cutting, lego, mda, wiring
+from wlib import mda
+from wlib.mda import cutcheck, cutting, lego, wiring
 
 
 class Small(nn.Module):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from small import Own, few, lived
 from torch import nn
 
-from wlib import audit, mge, nets
-from wlib.pool import Pool
+from wlib import mge
+from wlib.core import audit, nets
+from wlib.core.pool import Pool
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 from small import few
 
-from wlib import baselines, heads, nets, seeds
-from wlib.baselines import (
+from wlib import seeds
+from wlib.core import nets
+from wlib.d2nwg import baselines, heads
+from wlib.d2nwg.baselines import (
     Averaged,
     FewShotLogistic,
     Gaussian,
@@ -143,7 +145,7 @@ def test_the_prototype_head_names_the_nearest_mean():
 
 
 def nets_of(weights, classes, width):
-    from wlib.pool import Pool
+    from wlib.core.pool import Pool
     return Pool.stack([heads.head(classes, width)]).with_flat(weights)
 
 

@@ -8,8 +8,9 @@ from small import Own, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from wlib import batchnorm, mge, nets
-from wlib.pool import Pool
+from wlib import mge
+from wlib.core import batchnorm, nets
+from wlib.core.pool import Pool
 
 
 def test_the_statistics_are_the_means_over_batches_by_hand():

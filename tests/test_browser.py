@@ -15,7 +15,8 @@ import pytest
 import yaml
 from browser import NARROW, THEMES, WIDE, Tab, Visit
 
-from wlib import claims, pages
+from wlib import claims
+from wlib.book import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = pages.toc_pages(ROOT / "_toc.yml")

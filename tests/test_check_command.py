@@ -7,7 +7,9 @@ import toybook
 import yaml
 from toyrun import call, project
 
-from wlib import claims, files, fingerprint, ledger
+from wlib import claims
+from wlib.claims import ledger
+from wlib.ground import files, fingerprint
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from wlib import claims, files
+from wlib import claims
+from wlib.ground import files
 
 ROW = {"id": "M4a", "paper": "mge", "claim": "Redrawing keeps accuracy.", "figure": "Table 1",
        "source": "read in the paper", "notebook": "11-mge-generate", "measure": "accuracy",

@@ -6,7 +6,8 @@ import sys
 import pytest
 from toyrun import call, good, project
 
-from wlib import cli, files, runner
+from wlib.book import cli, runner
+from wlib.ground import files
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_ctrl_c_is_status_130(toy, monkeypatch, capsys):
 
 
 def test_book_runs_then_builds(toy, ran, monkeypatch, capsys):
-    from wlib import pages
+    from wlib.book import pages
 
     monkeypatch.setattr(runner, "problems", lambda profile: {})
     monkeypatch.setattr(pages, "build", lambda profile, open, root: root / profile / "index.html")
@@ -128,7 +129,7 @@ def test_clean_says_what_it_removed(toy, capsys):
 
 
 def test_help_names_every_command():
-    done = subprocess.run([sys.executable, "-m", "wlib.cli", "--help"], capture_output=True,
+    done = subprocess.run([sys.executable, "-m", "wlib", "--help"], capture_output=True,
                           text=True)
     assert done.returncode == 0
     for command in ("run", "build", "book", "record", "bench", "clean", "store"):

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from small import Own, few, images, lived
 from torch import nn
 
-from wlib import codec, nets, store
-from wlib.codec import PCA, VAE, fingerprint, networks, pad, restored, stored_vae, vae_loss
-from wlib.pool import Pool
+from wlib import store
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.d2nwg import codec
+from wlib.d2nwg.codec import PCA, VAE, fingerprint, networks, pad, restored, stored_vae, vae_loss
 
 VAES = {"hidden": (16, 8), "epochs": 4, "batch": 8, "every": 2, "device": "cpu"}
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from small import few, images
 from torch import nn
 
-from wlib import condition, glyphs, seeds
-from wlib.condition import (
+from wlib import seeds
+from wlib.d2nwg import condition
+from wlib.d2nwg.condition import (
     BASE,
     ISAB,
     MAB,
@@ -32,7 +33,7 @@ from wlib.condition import (
     stored_align,
     vision_features,
 )
-from wlib.data import ImageSet
+from wlib.data import ImageSet, glyphs
 
 needs_clip = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None,
                                 reason="the extra 'clip' (open_clip) is not installed")

@@ -11,8 +11,9 @@ from small import images
 from torch import nn
 from torchvision import models
 
-from wlib import cutting, nets, train, wiring
-from wlib.pool import Pool
+from wlib.core import nets, train
+from wlib.core.pool import Pool
+from wlib.mda import cutting, wiring
 
 # Every family of layers that torchvision's classifiers are made of; sizes that keep tests short.
 TORCHVISION = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small import few
 from torch import nn
 
-from wlib import condition, d2nwg, seeds
-from wlib.d2nwg import Denoiser, UNet, fit, schedule, select, signal, stored_fit
+from wlib import d2nwg, seeds
+from wlib.d2nwg import Denoiser, UNet, condition, fit, schedule, select, signal, stored_fit
 
 TINY = {"timesteps": 20, "width": 8, "depth": 1, "steps": 6, "batch": 4, "decay": 0.9,
         "device": "cpu"}

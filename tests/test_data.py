@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets
 
-from wlib import data, glyphs, realsets
-from wlib.data import SPLITS, ImageSet, assign, episodes, load
+from wlib import data
+from wlib.data import SPLITS, ImageSet, assign, episodes, glyphs, load, realsets
 
 PACKAGED = realsets.PACKAGED  # before a test takes it away
 QUICK = settings(max_examples=25, deadline=None)

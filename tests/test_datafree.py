@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from wlib import align, datafree, domains, fewshot, free, learner, replay, rivals, teachers
-from wlib.pool import Pool
+from wlib import free
+from wlib.core.pool import Pool
+from wlib.data import domains
+from wlib.free import align, datafree, fewshot, learner, replay, rivals, teachers
 
 
 @pytest.fixture(scope="module")

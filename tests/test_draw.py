@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from wlib import d2nwg, draw
+from wlib import d2nwg
+from wlib.book import draw
 
 
 def test_the_walks_of_the_picture_are_ddim_with_the_true_noise():

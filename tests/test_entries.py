@@ -10,7 +10,8 @@ import torch
 from filelock import FileLock
 from toyrun import call
 
-from wlib import entries, fingerprint, seeds, store
+from wlib import seeds, store
+from wlib.ground import entries, fingerprint
 
 
 def twice(x, tensor=None):
@@ -119,7 +120,7 @@ def test_a_clock_set_back_makes_nothing_old(filled):
 
 
 def test_the_store_is_listed_without_torch(filled):
-    code = "import sys, wlib.cli as c; c.entries.entries(); sys.exit('torch' in sys.modules)"
+    code = "import sys, wlib.book.cli as c; c.entries.entries(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
 
 

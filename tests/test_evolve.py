@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from small import Own, few, images, lived
 from torch import nn
 
-from wlib import audit, evolve, mge, nets, race, score, train
-from wlib.pool import Pool
+from wlib import mge
+from wlib.core import audit, nets, score, train
+from wlib.core.pool import Pool
+from wlib.mge import evolve, race
 
 SMALL = {"generations": 3, "parents": 4, "offspring": 8}
 

@@ -15,23 +15,13 @@ from conftest import REPOSITORY
 from PIL import Image
 from scipy import fft
 
-from wlib import (
-    cutting,
-    datafree,
-    explore,
-    free,
-    mda,
-    mge,
-    parameters,
-    plot,
-    plot_mda,
-    score,
-    sources,
-    teachers,
-    train,
-    wiring,
-)
+from wlib import free, mda, mge, plot
+from wlib.book import parameters
+from wlib.core import score, train
 from wlib.data import load
+from wlib.free import datafree, teachers
+from wlib.mda import cutting, sources, wiring
+from wlib.plot import explore
 
 NAME, CUT, RECOVERY = "11-mge-generate", "21-mda-disassemble", "31-free-recover"
 
@@ -212,7 +202,7 @@ def lit_parts(starts=(0, 2), counts=(1, 3), classes=4, widths=(5, 600)):
 
 def test_each_part_shows_its_channels_and_what_it_knows():
     given, names = lit_parts(), ("A", "B", "<", "truck")
-    *sliders, outer = plot_mda.mda_explorer(given, names, starts=(0, 2), counts=(1, 3),
+    *sliders, outer = plot.mda.mda_explorer(given, names, starts=(0, 2), counts=(1, 3),
                                             images=80).children
     assert [one.options for one in sliders] == [("A", "<"), ("1", "3")]
     for (first, count), glance in given.items():
@@ -234,7 +224,7 @@ def test_of_many_parts_every_other_start_is_shown():
     names = [chr(65 + k) for k in range(12)]
     starts, counts = range(12), range(1, 9)                                    # 96 parts
     given = lit_parts(starts, counts, classes=12, widths=(4,))
-    first, second, frames = plot_mda.mda_explorer(given, names, starts=starts, counts=counts,
+    first, second, frames = plot.mda.mda_explorer(given, names, starts=starts, counts=counts,
                                                   images=80, start=(7, 2)).children
     assert first.options == tuple(names[::2]) and first.index == 3 and second.index == 2
     assert len(frames.children) == 6 and len(frames.children[0].children) == 8
@@ -244,7 +234,7 @@ def test_of_many_parts_every_other_start_is_shown():
 def test_a_strip_lights_as_many_squares_as_channels_stay():
     glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
               "classes": [0]}
-    tree = ElementTree.fromstring(plot_mda._strips(glance))
+    tree = ElementTree.fromstring(plot.mda._strips(glance))
     faint, lit = tree.iter("path")
     square, gap = map(float, faint.get("stroke-dasharray").split())
 
@@ -261,7 +251,7 @@ def test_a_strip_lights_as_many_squares_as_channels_stay():
 
 def test_the_frames_of_a_large_network_fit_a_page():
     given = lit_parts(counts=(1, 2, 3), widths=[512] * 16)
-    size = max(len(plot_mda._strips(glance)) for glance in given.values())
+    size = max(len(plot.mda._strips(glance)) for glance in given.values())
     assert size < 7000
 
 

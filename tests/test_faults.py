@@ -8,7 +8,9 @@ import faults_runner
 import faults_store
 import pytest
 
-from wlib import claims, ledger, parameters, runner, store
+from wlib import claims, store
+from wlib.book import parameters, runner
+from wlib.claims import ledger
 
 QUICK = [one for one in faults.FAULTS if not one.slow]
 SLOW = [one for one in faults.FAULTS if one.slow]

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from small import Own, images, lived
 from torch import nn
 
-from wlib import audit, claims, fewshot, learner, nets, replay
+from wlib import claims
+from wlib.core import audit, nets
+from wlib.core.pool import Pool
 from wlib.data import ImageSet, episodes
-from wlib.pool import Pool
+from wlib.free import fewshot, learner, replay
 
 
 def universe(classes=10, each=8, first=0):

@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wlib import fingerprint as fp
+from wlib.ground import fingerprint as fp
 from wlib import seeds
 
 TOY = {
@@ -431,7 +431,7 @@ def test_what_python_and_packages_bring_is_theirs():
 def test_packages_that_pip_put_elsewhere_are_packages(tmp_path):
     """--user and --target: their classes count by name and version, a reader's own by source."""
     (tmp_path / "theirs.py").write_text("__version__ = '7'\nclass A:\n    pass\n")
-    code = "import theirs\nfrom wlib import fingerprint as fp\nprint(fp.is_own(theirs.A))"
+    code = "import theirs\nfrom wlib.ground import fingerprint as fp\nprint(fp.is_own(theirs.A))"
     for own in ("True", "False"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": os.pathsep.join(
@@ -518,7 +518,7 @@ def test_what_is_set_on_a_function_counts():
 
 @pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
 def test_files_that_python_runs_first_count(name, tmp_path):
-    code = ("import sys; from wlib import fingerprint as fp;"
+    code = ("import sys; from wlib.ground import fingerprint as fp;"
             f"import {name}; print(fp.versions().get('{name}'))")
     told = []
     for text in ("x = 1", "x = 1  # a comment", "x = 2"):

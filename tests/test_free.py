@@ -16,8 +16,8 @@ from torch.func import functional_call
 
 from wlib import domains, free, inversion, nets, rivals, store
 from wlib.free import MetaGenerator
-from wlib.inversion import Objective, adversarial_loss, statistics_loss
-from wlib.teachers import Teacher, Teachers
+from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
+from wlib.free.teachers import Teacher, Teachers
 
 SHAPE = (1, 16, 16)
 CPU = {"device": "cpu"}

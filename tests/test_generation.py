@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from wlib import condition, generation, heads, seeds, universes, zoo
-from wlib.universes import Counts
+from wlib import seeds
+from wlib.d2nwg import condition, generation, heads, zoo
+from wlib.data import universes
+from wlib.data.universes import Counts
 
 COUNTS = Counts(4, 4, 2, 2)
 

@@ -12,7 +12,10 @@ import toybook
 from conftest import REPOSITORY
 from toyrun import git, good, project
 
-from wlib import claims, fingerprint, ledger, runner
+from wlib import claims
+from wlib.book import runner
+from wlib.claims import ledger
+from wlib.ground import fingerprint
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import gpu
@@ -64,7 +67,7 @@ case "$*" in
   -) cat > /dev/null;;
   *agreement*) mkdir -p "$3"; echo '{"a": 1}' > "$3/gpu-agreement.json"; exit 1;;
   *times*) sleep 60;;
-  *wlib.cli*) echo "$@" > "$LOG";;
+  *wlib.book.cli*) echo "$@" > "$LOG";;
 esac
 """
 

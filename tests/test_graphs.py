@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from wlib import graphs, mda, store, wiring
+from wlib import mda, store
+from wlib.mda import graphs, wiring
 
 SMALL = {"nodes": 200, "classes": 4, "words": 60}
 

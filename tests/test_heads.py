@@ -5,9 +5,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from wlib import domains, heads, score, seeds, store
-from wlib.heads import Features
-from wlib.zoo import accuracy, descend
+from wlib import seeds, store
+from wlib.core import score
+from wlib.d2nwg import heads
+from wlib.d2nwg.heads import Features
+from wlib.d2nwg.zoo import accuracy, descend
+from wlib.data import domains
 
 
 @pytest.fixture(autouse=True)

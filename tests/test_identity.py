@@ -21,8 +21,9 @@ from small import Own, lived
 from torch import nn
 from torchvision.models import resnet18, vit_b_16
 
-from wlib import identity, nets
-from wlib.pool import Pool
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.store import identity
 
 
 class Color(enum.Enum):

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from wlib import kinds, nets, parameters, runner
-from wlib.kinds import KINDS
+from wlib.book import kinds, parameters, runner
+from wlib.book.kinds import KINDS
+from wlib.core import nets
 
 NOTEBOOKS = {path.stem: parameters.defaults(path)
              for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))}

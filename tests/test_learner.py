@@ -9,8 +9,9 @@ from small import Own, few, lived
 from torch import nn
 from torch.func import grad, vmap
 
-from wlib import learner, nets
-from wlib.pool import Pool
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.free import learner
 
 NETS = {"mlp": lambda: nets.fresh("mlp", 0, classes=3, size=16, hidden=(6,)),
         "conv4": lambda: nets.fresh("conv4", 0, classes=3, size=16, width=4),

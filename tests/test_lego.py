@@ -11,8 +11,10 @@ from small import images
 from torch import nn
 from torchvision import models
 
-from wlib import cutting, lego, mda, nets, train, wiring
-from wlib.pool import Pool
+from wlib import mda
+from wlib.core import nets, train
+from wlib.core.pool import Pool
+from wlib.mda import cutting, lego, wiring
 
 
 def parts_of(net, *splits, seed=0):

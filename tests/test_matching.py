@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from small import Own, few
 from torch import nn
 
-from wlib import audit, nets
-from wlib.matching import aligned, chain, matches, permuted, shuffles
-from wlib.pool import Pool
-from wlib.zoo import tiny_cnn
+from wlib.core import audit, nets
+from wlib.core.matching import aligned, chain, matches, permuted, shuffles
+from wlib.core.pool import Pool
+from wlib.d2nwg.zoo import tiny_cnn
 
 KINDS = {"tiny cnn": (tiny_cnn, (1, 28, 28)), "color": (lambda: tiny_cnn(channels=3), (3, 28, 28)),
          "mlp": (lambda: nets.build("mlp", size=6, hidden=(9, 7)), (1, 6, 6)),

@@ -12,7 +12,9 @@ from small import Own, few
 from torch import nn
 from torchvision import models
 
-from wlib import cutting, mda, nets, wiring
+from wlib import mda
+from wlib.core import nets
+from wlib.mda import cutting, wiring
 
 HEAD = torch.tensor([[2, -1, 0, 3], [1, 1, -2, 0], [0, 4, 1, -1]]).float()
 BELOW = torch.tensor([[1, 0, 2], [0, 3, 1], [2, 2, -1], [-1, 1, 4]]).float()

@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from small import few, images
 
-from wlib import nets, score, seeds
-from wlib.memorization import battery, beside, decision_map, error_iou, min_l2, novelty, z_u
-from wlib.pool import Pool
+from wlib import seeds
+from wlib.core import nets, score
+from wlib.core.pool import Pool
+from wlib.d2nwg.memorization import battery, beside, decision_map, error_iou, min_l2, novelty, z_u
 
 
 def normal(*shape, seed=0):

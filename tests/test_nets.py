@@ -5,7 +5,7 @@ import torch
 from small import Own
 from torch import nn
 
-from wlib import nets
+from wlib.core import nets
 
 NAMES = sorted(nets.ARCHITECTURES)
 

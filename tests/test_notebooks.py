@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from wlib import claims, parameters, runner
+from wlib import claims
+from wlib.book import parameters, runner
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PROFILES = ("smoke", "laptop", "study", "gpu")

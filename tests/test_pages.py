@@ -22,9 +22,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
-from wlib import claims, cli, draw, mda, pagecheck, pageparts, pages
-from wlib.fingerprint import notebook_fingerprint
-from wlib.pagecheck import PageError
+from wlib import claims, mda
+from wlib.book import cli, draw, pagecheck, pageparts, pages
+from wlib.book.pagecheck import PageError
+from wlib.ground.fingerprint import notebook_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
@@ -530,7 +531,7 @@ def test_toy_numbers_of_the_mda_chapter_are_right():
 
 def test_toy_numbers_of_the_free_chapter_are_right():
     """The walk through two losses, by the library."""
-    from wlib import align
+    from wlib.free import align
 
     text = (ROOT / "book" / "free.md").read_text(encoding="utf8")
     losses = [lambda w: (w**2 / 2 - 2 * w).sum(), lambda w: (1.5 * w**2 + w).sum()]
@@ -567,7 +568,7 @@ def test_chapters_avoid_the_words_of_advertisement():
 
 
 def test_pages_are_imported_without_torch():
-    code = "import sys, wlib.pages; sys.exit('torch' in sys.modules)"
+    code = "import sys, wlib.book.pages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

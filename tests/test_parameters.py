@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wlib import parameters
+from wlib.book import parameters
 
 KNOWN = {"seed": 0, "rate": 0.5, "data": "mnist5k", "fast": False, "seeds": [0, 1, 2],
          "energies": [0.9, 1], "names": ["a"], "limit": None, "empty": []}

@@ -10,8 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from wlib import cutting, lego, mda, nets, wiring
-from wlib.partfile import load_part, save_part
+from wlib import mda
+from wlib.core import nets
+from wlib.mda import cutting, lego, wiring
+from wlib.mda.partfile import load_part, save_part
 
 
 def uncut(seed=0, kinds=("residual", "branches", "depthwise", "gate")):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from wlib import plot, plot_d2nwg
+from wlib import plot
 
 ARMS, OURS = {"shared": "#111111", "own": "#222222"}, {"sampled": plot.METHOD}
 
@@ -59,20 +59,20 @@ def titles(figure):
 
 def test_a_map_has_each_network_at_its_place_in_its_color_and_shape():
     places, turn = np.arange(8.0).reshape(4, 2), np.array([-60, 0, 30, 60])
-    figure = plot_d2nwg.zoo_map({"shared": places, "own": -places}, turn, [0, 1, 0, 0], title="t")
+    figure = plot.d2nwg.zoo_map({"shared": places, "own": -places}, turn, [0, 1, 0, 0], title="t")
     light, dark = figure.axes[0].collections
     assert light.get_offsets().tolist() == places[[0, 2, 3]].tolist()
     assert light.get_array().tolist() == [-60, 30, 60] and dark.get_array().tolist() == [0]
     assert figure.axes[1].collections[1].get_offsets().tolist() == [[-2, -3]]
     assert titles(figure)[:2] == ["shared", "own"] and "degrees" in figure.axes[2].get_ylabel()
     assert words(figure.legends[0].get_texts()) == ["light on dark", "dark on light"]
-    assert len(plot_d2nwg.zoo_map({"one": places}, turn, [0] * 4, title="none dark").axes) == 2
+    assert len(plot.d2nwg.zoo_map({"one": places}, turn, [0] * 4, title="none dark").axes) == 2
 
 
 @pytest.mark.parametrize("order", [["seen", "unseen"], ["unseen", "seen"]])
 def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
     frame = crossed(seeds, "accuracy", lambda p, n: n + len(p), networks=order, size=[4, 60])
-    figure = plot_d2nwg.ceilings(frame, {"seen": 0.9, "unseen": 0.8}, arms=OURS, title="t")
+    figure = plot.d2nwg.ceilings(frame, {"seen": 0.9, "unseen": 0.8}, arms=OURS, title="t")
     for axis, title, part in zip(figure.axes, titles(figure), order, strict=True):
         (a, low), (b, high) = drawn(axis, seeds)["sampled"]
         assert (low, high) == (4 + len(part), 60 + len(part)) and abs(a - 4) + abs(b - 60) < 1
@@ -83,27 +83,27 @@ def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
 
 def test_accuracies_are_dots_beside_chance_lines_over_sizes_and_bars(seeds):
     frame = crossed(seeds, "accuracy", lambda n, a: len(n), networks=["a", "bb"], arm=list(ARMS))
-    axis, = plot_d2nwg.means(frame, arms=ARMS, title="t").axes
+    axis, = plot.d2nwg.means(frame, arms=ARMS, title="t").axes
     assert drawn(axis, seeds) == {"shared": [(1, -0.08), (2, 0.92)], "own": [(1, 0.08), (2, 1.08)]}
     assert words(axis.get_yticklabels()) == ["a", "bb"] and 0.1 in levels(axis, "x")
     assert axis.get_xlim() == (0, 1.01) and np.diff(axis.get_ylim()) < 0
     frame = crossed(seeds, "accuracy", lambda n: n / 100, of=[15, 60])
-    axis, = plot_d2nwg.zoo_sizes(frame, arms=OURS, title="t").axes
+    axis, = plot.d2nwg.zoo_sizes(frame, arms=OURS, title="t").axes
     assert drawn(axis, seeds) == {"sampled": [(0, 0.15), (1, 0.6)]} and levels(axis) == [0.1]
     assert words(axis.get_xticklabels()) == ["15", "60"] and axis.get_ylim()[0] == 0
     table = plot.over_seeds(frame, ["of"], "accuracy").assign(network=["few", "many"])
-    axis, = plot_d2nwg.spans(table, colors={"many": (1, 0, 0, 1)}, title="t").axes
+    axis, = plot.d2nwg.spans(table, colors={"many": (1, 0, 0, 1)}, title="t").axes
     assert [(bar.get_width().round(2), bar.get_facecolor() == (1, 0, 0, 1))
             for bar in axis.patches] == [(0.15, False), (0.6, True)]
     assert words(axis.get_yticklabels()) == ["few", "many"] and words(axis.texts) == ["chance"]
 
 
 def test_noise_begins_after_a_step_and_as_many_samples_as_latents_are_drawn():
-    axis, = plot_d2nwg.schedules({"4": torch.tensor([4, 2, 1, 0]), "2": [3, 1]}, title="t").axes
+    axis, = plot.d2nwg.schedules({"4": torch.tensor([4, 2, 1, 0]), "2": [3, 1]}, title="t").axes
     assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
         "4": [[0.25, 4], [0.5, 2], [0.75, 1], [1, 0]], "2": [[0.5, 3], [1, 1]]}
     latents, path = torch.rand(5, 2), torch.rand(8, 4, 2)
-    left, right = plot_d2nwg.walks(latents, path, title="t", paths=3).axes
+    left, right = plot.d2nwg.walks(latents, path, title="t", paths=3).axes
     assert np.allclose(left.collections[0].get_offsets(), latents)
     assert np.allclose(right.collections[0].get_offsets(), path[:5, -1])
     assert np.allclose([line.get_xydata() for line in right.lines[::2]], path[:3])
@@ -113,12 +113,12 @@ def test_noise_begins_after_a_step_and_as_many_samples_as_latents_are_drawn():
 def test_times_and_sizes_stand_on_logarithmic_axes(seeds):
     ms = {"DDIM, 5 steps": 1.0, "DDIM, 20 steps": 4.0, "ancestral, 200 steps": 40.0}
     frame = crossed(seeds, "points", lambda walk: ms[walk] + 30, walk=list(ms))
-    axis, = plot_d2nwg.quality(frame.assign(ms=frame["walk"].map(ms)), title="t").axes
+    axis, = plot.d2nwg.quality(frame.assign(ms=frame["walk"].map(ms)), title="t").axes
     assert drawn(axis, seeds) == {"DDIM": [(1, 31), (4, 34)], "ancestral": [(40, 70)]}
     assert [text.xy[0] for text in axis.texts] == [1, 4, 40] and "ms (log)" in axis.get_xlabel()
     assert words(axis.texts) == ["5", "20", "200"]
     frame = crossed(seeds, "points", lambda a, n: n + len(a), arm=["ridge"], size=[200, 50])
-    axis, = plot_d2nwg.growth(frame, title="t", level={"prototype head": 70}).axes
+    axis, = plot.d2nwg.growth(frame, title="t", level={"prototype head": 70}).axes
     assert drawn(axis, seeds)["ridge"] == [(50, 55), (200, 205)]
     assert words(axis.get_xticklabels()) == ["50", "200"] and axis.get_xscale() == "log"
     assert 70 in levels(axis) and "points" in axis.get_ylabel()
@@ -128,7 +128,7 @@ def test_each_data_set_and_step_has_a_frame_with_its_numbers():
     latents, weights, points = torch.randn(2, 6, 40), torch.randn(2, 6, 30), 90 * torch.rand(2, 6)
     goals = {"latent": latents[:, 1] + 0.5, "weights": weights[:, 0], "points": [91, 92]}
     left = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)                  # of the variance, by steps taken
-    first, second, outer = plot_d2nwg.reverse_explorer(
+    first, second, outer = plot.d2nwg.reverse_explorer(
         latents, weights, points, goals, names="A<", signal=left[4::-1], kernels=(2, 3, 3)).children
     assert first.options == ("A", "<") and second.options == ("0", "2", "4", "5")
     for (m, name), (k, step) in product(enumerate(("A", "&lt;")), enumerate((0, 2, 4, 5))):
@@ -145,7 +145,7 @@ def test_each_data_set_and_step_has_a_frame_with_its_numbers():
 def test_standings_have_a_row_an_arm_from_the_top_and_room_for_chance():
     table = pd.DataFrame({"arm": ["ours", "theirs"], "label": ["method", "control"], "mean":
                           [61.6, 40], "half": [2, np.inf], "seeds": [[60, 63.2], [40]]})
-    axis, = plot_d2nwg.standings(table, title="t", xlabel="points", level={"chance": 10}).axes
+    axis, = plot.d2nwg.standings(table, title="t", xlabel="points", level={"chance": 10}).axes
     ours, theirs = axis.containers
     assert np.allclose(ours.lines[2][0].get_segments(), [[[59.6, 0], [63.6, 0]]])
     assert theirs.lines[0].get_xydata().tolist() == [[40, 1]] and not theirs.has_xerr
@@ -156,7 +156,7 @@ def test_standings_have_a_row_an_arm_from_the_top_and_room_for_chance():
 
 def test_pairs_name_means_over_seeds_and_have_a_diagonal():
     frame = pd.DataFrame({"name": ["", "", "r", "r"], "x": [20, 30, 40, 60], "y": [25, 15, 50, 80]})
-    figures = [plot_d2nwg.pairs(frame[:n], xlabel="a", ylabel="b", title="t") for n in (1, 4)]
+    figures = [plot.d2nwg.pairs(frame[:n], xlabel="a", ylabel="b", title="t") for n in (1, 4)]
     both = figures[1].axes[0]
     assert [line.get_xydata().tolist() for line in both.lines] == [
         [[20, 25], [30, 15]], [[50, 65]], [[12, 12], [83, 83]]]
@@ -168,7 +168,7 @@ def test_pairs_name_means_over_seeds_and_have_a_diagonal():
 @pytest.mark.parametrize("starts", [["shared", "own"], ["own"]])
 def test_courses_stand_in_the_panel_of_their_start(starts, seeds):
     frame = crossed(seeds, "points", lambda s, k: k + len(s), start=list(ARMS), step=[0, 60])
-    figure = plot_d2nwg.courses(frame, {s.upper(): s for s in starts}, ["sampled"], title="t")
+    figure = plot.d2nwg.courses(frame, {s.upper(): s for s in starts}, ["sampled"], title="t")
     for axis, name in zip(figure.axes, starts, strict=True):
         assert drawn(axis, seeds) == {"sampled": [(0, len(name)), (1, 60 + len(name))]}
         assert words(axis.get_xticklabels()) == ["0", "60"] and axis.get_legend() is None
@@ -177,7 +177,7 @@ def test_courses_stand_in_the_panel_of_their_start(starts, seeds):
 
 def test_a_sweep_has_its_columns_in_panels_and_the_mark_at_a_hundred(seeds):
     frame = crossed(seeds, "share", lambda w: w / 8, width=[32, 128])
-    figure = plot_d2nwg.sweep(frame.eval("own = share + 10\nseen = share + 20"), title="t")
+    figure = plot.d2nwg.sweep(frame.eval("own = share + 10\nseen = share + 20"), title="t")
     for axis, title, more in zip(figure.axes, titles(figure), (0, 10, 20), strict=True):
         assert drawn(axis, seeds) == {"sampled": [(0, 4 + more), (1, 16 + more)]}
         assert title.endswith("points" if more == 20 else "%")
@@ -189,7 +189,7 @@ def test_a_sweep_has_its_columns_in_panels_and_the_mark_at_a_hundred(seeds):
 def test_histograms_share_bins_and_lose_nobody(names):
     found = {"zoo": np.array([1.1, 1.1, 3, 4]), "sampled": np.array([0, 2.0])}
     heights = {"zoo": [0, 0.5, 0.25, 0.25], "sampled": [0.5, 0.5, 0, 0]}
-    figure = plot_d2nwg.distances({name: found[name] for name in names}, 1.5, title="t", bins=4)
+    figure = plot.d2nwg.distances({name: found[name] for name in names}, 1.5, title="t", bins=4)
     for axis, name in zip(figure.axes, names, strict=True):
         assert [bar.get_height() for bar in axis.patches] == heights[name]
         assert np.allclose([bar.get_x() for bar in axis.patches], [0, 1.02, 2.04, 3.06])
@@ -200,7 +200,7 @@ def test_histograms_share_bins_and_lose_nobody(names):
 @pytest.mark.parametrize("names, limit", [(["seen", "unseen"], 4), (["unseen"], 1)])
 def test_a_sample_is_above_its_nearest_on_one_scale(names, limit):
     values = {"seen": torch.tensor([[1.0, 2], [3, -4], [0, 0]]), "unseen": torch.ones(2, 2)}
-    figure = plot_d2nwg.beside({name: values[name] for name in names}, title="a: 1; b: 2")
+    figure = plot.d2nwg.beside({name: values[name] for name in names}, title="a: 1; b: 2")
     for axis, name in zip(figure.axes[:-1], names, strict=True):
         image, rows = axis.images[0], ["sampled", "nearest 1", "nearest 2"][:len(values[name])]
         assert np.array_equal(image.get_array(), values[name])
@@ -212,7 +212,7 @@ def test_a_sample_is_above_its_nearest_on_one_scale(names, limit):
 def test_a_decision_is_drawn_at_its_place_in_the_color_of_its_class(names):
     classes, places = torch.randint(10, (len(names), 3, 3)), torch.tensor([[0.0, 10], [2, 14]])
     maps = SimpleNamespace(classes=classes, places=places, low=places[0], high=places[1])
-    figure = plot_d2nwg.decisions(maps, torch.tensor([0, 8]), names, title="t")
+    figure = plot.d2nwg.decisions(maps, torch.tensor([0, 8]), names, title="t")
     for axis, wanted in zip(figure.axes, classes, strict=True):
         (image,), (dots,) = axis.images, axis.collections
         assert np.array_equal(image.get_array(), wanted) and image.origin == "lower"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wlib import plot, plot_free
+from wlib import plot
 
 FRAME = pd.DataFrame([{"arm": arm, "seed": s, "one": base + s, "five": 2 * base + s}
                       for arm, base in (("ours", 30.0), ("theirs", 50.0)) for s in range(3)])
@@ -33,7 +33,7 @@ def dots(axis):
 
 def test_a_row_has_its_mean_each_seed_and_the_level():
     arms = {"theirs": "#111111", "ours": "#222222"}
-    figure = plot_free.ranked(FRAME, {"one": "points", "five": "points, five"}, arms=arms,
+    figure = plot.free.ranked(FRAME, {"one": "points", "five": "points, five"}, arms=arms,
                               title="t", levels={"one": {"chance": 20.0}})
     one, five = figure.axes
     assert dots(one) == [(51.0, 0.0), (31.0, 1.0)] and dots(five) == [(101.0, 0.0), (61.0, 1.0)]
@@ -50,7 +50,7 @@ def test_pairs_stand_on_lines_of_their_own_side_by_side():
     frame = pd.DataFrame([{"learner": name, "pool": pool, "seed": s, "points": at + s}
                           for name, at in (("walk", 30.0), ("joint", 40.0))
                           for pool in ("mixed", "uniform") for s in range(2)])
-    figure = plot_free.paired(frame, "points", name="learner", arm="pool", arms=plot_free.POOLS,
+    figure = plot.free.paired(frame, "points", name="learner", arm="pool", arms=plot.free.POOLS,
                               title="t", xlabel="points", level={"start": 25.0})
     axis, = figure.axes
     found = dots(axis)
@@ -65,17 +65,17 @@ def test_pairs_stand_on_lines_of_their_own_side_by_side():
 
 def test_cosines_are_written_into_small_maps_and_have_no_signed_zero():
     cosines = np.array([[1.0, -0.04], [-0.04, 1.0]])
-    figure = plot_free.cosine_maps({"before": cosines, "after": -cosines}, ["a", "b"], title="t")
+    figure = plot.free.cosine_maps({"before": cosines, "after": -cosines}, ["a", "b"], title="t")
     written = [[text.get_text() for text in axis.texts] for axis in figure.axes[:2]]
     assert written == [["1.0", "0.0", "0.0", "1.0"], ["-1.0", "0.0", "0.0", "-1.0"]]
-    many = plot_free.cosine_maps({"before": np.eye(10)}, [str(i) for i in range(10)], title="t")
+    many = plot.free.cosine_maps({"before": np.eye(10)}, [str(i) for i in range(10)], title="t")
     assert not many.axes[0].texts
 
 
 def test_adaptation_marks_the_steps_that_the_claim_is_about():
     frame = pd.DataFrame([{"arm": "meta", "seed": s, "k": k, "cross-entropy": 2.0 / (1 + k),
                            "accuracy": k / 20} for s in range(3) for k in (0, 5, 20)])
-    figure = plot_free.adaptation(frame, arms={"meta": plot.METHOD}, marked=5, title="t")
+    figure = plot.free.adaptation(frame, arms={"meta": plot.METHOD}, marked=5, title="t")
     left, right = figure.axes
     assert "nats" in left.get_ylabel() and right.get_ylabel() == "accuracy"
     for axis in (left, right):
@@ -90,16 +90,16 @@ STEPS = (0, 2)
 def recoveries(classes=5, teachers=2):
     """Curves and images of teachers that do not exist."""
     random = np.random.default_rng(0)
-    curves = {(arm, t): [3.0 - t, 2.0, 1.0 + t] for arm in plot_free.ARMS for t in range(teachers)}
+    curves = {(arm, t): [3.0 - t, 2.0, 1.0 + t] for arm in plot.free.ARMS for t in range(teachers)}
     images = {(arm, t, k): random.integers(0, 256, (classes, 28, 28), dtype=np.uint8)
-              for arm in plot_free.ARMS for t in range(teachers) for k in STEPS}
+              for arm in plot.free.ARMS for t in range(teachers) for k in STEPS}
     return curves, images
 
 
 def test_each_teacher_and_step_has_a_frame_with_its_images_and_numbers():
     curves, images = recoveries()
     classes = [list("ABCDE"), list("FG<IJ")]
-    box = plot_free.recovery_explorer(curves, images, teachers=2, steps=STEPS, classes=classes,
+    box = plot.free.recovery_explorer(curves, images, teachers=2, steps=STEPS, classes=classes,
                                       start=(1, 0))
     first, second, frames = box.children
     assert first.options == ("1", "2") and second.options == ("0", "2") and first.index == 1
@@ -108,7 +108,7 @@ def test_each_teacher_and_step_has_a_frame_with_its_images_and_numbers():
     assert "after 2 steps: 2.00 nats by the meta-generator, 2.00 nats by the fresh" in page
     strips = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
               for data in re.findall(r"base64,([^']+)'", page)]
-    for strip, arm in zip(strips, plot_free.ARMS, strict=True):
+    for strip, arm in zip(strips, plot.free.ARMS, strict=True):
         wanted = np.concatenate(list(images[arm, 1, 2]), axis=1)
         assert np.array_equal(strip, wanted // 16 * 17), "sixteen grays of the very images"
     for svg in re.findall(r"<svg.*?</svg>", page, re.S):
@@ -116,5 +116,5 @@ def test_each_teacher_and_step_has_a_frame_with_its_images_and_numbers():
 
 
 def test_one_step_is_written_in_the_singular():
-    words = plot_free.recovery_caption({"meta-generator": [2.0, 1.0]}, 1, 1, "AB")
+    words = plot.free.recovery_caption({"meta-generator": [2.0, 1.0]}, 1, 1, "AB")
     assert "after 1 step: 1.00 nats" in words

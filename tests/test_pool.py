@@ -15,8 +15,9 @@ from small import Own, few, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from wlib import audit, mda, mge, nets
-from wlib.pool import ENGINES, IMAGES_AT_ONCE, Pool
+from wlib import mda, mge
+from wlib.core import audit, nets
+from wlib.core.pool import ENGINES, IMAGES_AT_ONCE, Pool
 
 SHAPES = {"mlp": {"hidden": (6,)}, "lenet": {}, "conv4": {"width": 4}, "vgg": {"widths": (4, 6)},
           "resnet": {"widths": (4, 6)}}
@@ -98,7 +99,7 @@ def test_logits_of_an_image_set_are_those_of_its_floats(networks):
 def test_vmap_takes_a_few_networks_at_a_time(monkeypatch):
     pool, z = mlps(5), torch.rand(6, 1, 4, 4)
     whole = pool.logits(z, "vmap")
-    monkeypatch.setattr("wlib.pool.VMAP_CELLS", 2 * 3 * 16 * 32)      # two networks, three images
+    monkeypatch.setattr("wlib.core.pool.VMAP_CELLS", 2 * 3 * 16 * 32)   # 2 networks, 3 images
     pieces = [(n.stop - n.start, i.stop - i.start) for n, i, _ in pool.outputs(z, "vmap", 3)]
     assert pieces == [(2, 3)] * 4 + [(1, 3)] * 2
     torch.testing.assert_close(pool.logits(z, "vmap", 3), whole)
@@ -625,7 +626,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         name.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("wlib.tensorfiles.save_file", fail)
+    monkeypatch.setattr("wlib.store.tensorfiles.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         mlps(3).save(path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

@@ -9,7 +9,9 @@ from scipy.stats import hypergeom
 from small import few, images
 from torch import nn
 
-from wlib import mge, race, score, train
+from wlib import mge
+from wlib.core import score, train
+from wlib.mge import race
 
 
 @few

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torchvision
 
-from wlib import nets
+from wlib.core import nets
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

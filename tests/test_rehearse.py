@@ -7,9 +7,12 @@ import torch
 from conftest import REPOSITORY
 from toyrun import call, project, wlib, write_notebook
 
-from wlib import inversion, kinds, ledger, nets, rehearse, replay, runner
-from wlib.kinds import KINDS, Rule
-from wlib.pool import Pool
+from wlib.book import kinds, rehearse, runner
+from wlib.book.kinds import KINDS, Rule
+from wlib.claims import ledger
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.free import inversion, replay
 
 CELLS = ["import os", "big = bytearray(200 * 2**20)", """import json
 from wlib import claims

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from small import Own, images, lived
 from torch import nn
 
-from wlib import learner, nets, replay
+from wlib.core import nets
+from wlib.core.pool import Pool
 from wlib.data import Episode, ImageSet, episodes
-from wlib.pool import Pool
+from wlib.free import learner, replay
 
 SMALL = {"ways": 3, "shots": 2, "queries": 3, "steps": 4, "batch": 2, "rate": 1e-2,
          "inner_steps": 2, "inner_rate": 0.1}

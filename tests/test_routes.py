@@ -4,7 +4,9 @@ import pytest
 import torch
 from cutnets import lived, some
 
-from wlib import mda, nets, routes
+from wlib import mda
+from wlib.core import nets
+from wlib.mda import routes
 
 
 def test_overlap_by_hand():

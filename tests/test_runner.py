@@ -23,8 +23,10 @@ from toyrun import (
     write_notebook,
 )
 
-from wlib import claims, files, fingerprint, runner
-from wlib.progress import Display, Track, duration
+from wlib import claims
+from wlib.book import runner
+from wlib.book.progress import Display, Track, duration
+from wlib.ground import files, fingerprint
 
 
 # ---------------------------------------------------------------- before anything runs
@@ -402,7 +404,7 @@ def test_what_takes_too_long_is_ended(tmp_path, option, message):
 def test_a_stopped_run_leaves_no_kernel_and_nothing_half_written(tmp_path, number):
     root = project(tmp_path, {"01-slow": [SLEEP]})
     pid = root / "notebooks" / "pid"
-    process = subprocess.Popen([sys.executable, "-m", "wlib.cli", "run", "--profile", "smoke"],
+    process = subprocess.Popen([sys.executable, "-m", "wlib", "run", "--profile", "smoke"],
                                cwd=root, stderr=subprocess.PIPE, text=True)
     until(lambda: pid.exists() and pid.read_text())
     os.kill(process.pid, number)
@@ -457,7 +459,7 @@ def test_durations_read_well(seconds, text):
 
 
 def test_the_parent_of_notebooks_needs_no_torch():
-    code = ("import sys, wlib.cli, wlib.pages; "
+    code = ("import sys, wlib.book.cli, wlib.book.pages; "
             "sys.exit(bool({'torch', 'papermill', 'nbclient', 'pandas'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

@@ -12,10 +12,10 @@ from scipy import stats
 from small import Own, few, images
 from torch import nn
 
-from wlib import nets, score, train
+from wlib.core import nets, score, train
+from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.mge import generate
-from wlib.pool import Pool
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import few, images
 
-from wlib import mge, score, screen, train
+from wlib import mge
+from wlib.core import score, train
+from wlib.mge import screen
 
 
 def decide(wrong, bar, slack, **settings):

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from small import Own
 from torch import nn
 
-from wlib import cutting, mda, nets, selectors, wiring
+from wlib import mda
+from wlib.core import nets
+from wlib.mda import cutting, selectors, wiring
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def make(root, target="book", old=0, venv=0, pip=0, **options):
 def test_set_up_is_done_once_and_again_when_the_pins_change(folder):
     done, log = make(folder)
     assert done.returncode == 0, done.stderr
-    assert log.index("-m venv") < log.index("-m pip install") < log.index("wlib.cli book")
+    assert log.index("-m venv") < log.index("-m pip install") < log.index("wlib book")
     assert "-c constraints.txt -e .[book,cluster,test]" in log
     assert "pip install" not in make(folder)[1]
     (folder / "constraints.txt").touch()
@@ -59,7 +59,7 @@ def test_set_up_is_done_once_and_again_when_the_pins_change(folder):
 
 def test_a_set_up_that_broke_off_does_not_look_finished(folder):
     done, log = make(folder, pip=1)
-    assert done.returncode != 0 and "wlib.cli" not in log
+    assert done.returncode != 0 and "wlib.book.cli" not in log
     assert not (folder / ".venv" / "ready").exists()
     (folder / ".venv" / "bin" / "python").unlink()
     done, log = make(folder)

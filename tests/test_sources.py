@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from wlib import sources
 from wlib.data import ImageSet
+from wlib.mda import sources
 
 
 def small(**settings):

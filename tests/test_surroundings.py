@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from wlib import entries, fingerprint, realsets, surroundings
+from wlib.data import realsets
+from wlib.ground import entries, fingerprint, surroundings
 
 
 def test_a_kernel_gets_places_and_cards_and_no_other_settings(monkeypatch):

@@ -9,9 +9,10 @@ from PIL import Image
 from small import Own, few, images
 from torch import nn
 
-from wlib import cifarfs, domains, glyphs, nets, store
-from wlib.data import SPLITS, ImageSet
-from wlib.teachers import Teacher, Teachers, accuracy, stacked, tasks, trained
+from wlib import store
+from wlib.core import nets
+from wlib.data import SPLITS, ImageSet, cifarfs, domains, glyphs
+from wlib.free.teachers import Teacher, Teachers, accuracy, stacked, tasks, trained
 
 BASE = images(96, 12, size=16)
 LATIN = {"characters": "latin", "samples": 4}

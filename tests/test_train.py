@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from small import Own, images
 from torch import nn
 
-from wlib import nets, score, store, train
-from wlib.pool import Pool
+from wlib import store
+from wlib.core import nets, score, train
+from wlib.core.pool import Pool
 
 SPECS = {"mlp": ("mlp", {"hidden": (6,)}), "lenet": ("lenet", {}), "conv4": ("conv4", {"width": 4}),
          "vgg": ("vgg", {"widths": (4, 6)}), "resnet": ("resnet", {"widths": (4, 6)}),

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import few, images
 
-from wlib import glyphs, seeds, universes
-from wlib.data import SPLITS, ImageSet
-from wlib.universes import Counts, DataSet, characters, divided, letters, real, styles
+from wlib import seeds
+from wlib.data import SPLITS, ImageSet, glyphs, universes
+from wlib.data.universes import Counts, DataSet, characters, divided, letters, real, styles
 
 TINY = Counts(3, 2, 1, 1)
 

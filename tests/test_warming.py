@@ -8,7 +8,8 @@ import sys
 import pytest
 from toyrun import call, project, until, wlib
 
-from wlib import entries, runner, warming
+from wlib.book import runner, warming
+from wlib.ground import entries
 
 CELLS = ["""import time
 from wlib import entries, store
@@ -127,7 +128,7 @@ def cluster(toy, tmp_path):
 @pytest.mark.book
 def test_a_cluster_that_loses_a_worker_fills_the_store(toy, cluster, monkeypatch, tmp_path):
     address, workers = cluster
-    warm = subprocess.Popen([sys.executable, "-m", "wlib.cli", "warm", "01", "--profile", "smoke",
+    warm = subprocess.Popen([sys.executable, "-m", "wlib", "warm", "01", "--profile", "smoke",
                              "--seeds", "0:4", "--dask", address], cwd=toy, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: len(made()) >= 2)           # both work

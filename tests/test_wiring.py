@@ -8,7 +8,8 @@ from small import Own
 from torch import nn
 from torchvision import models
 
-from wlib import nets, wiring
+from wlib.core import nets
+from wlib.mda import wiring
 
 
 def shape_only(name, **settings):

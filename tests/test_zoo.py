@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import few, images
 
-from wlib import audit, domains, nets, score, train, zoo
-from wlib.pool import Pool
-from wlib.universes import PARTS, Counts, DataSet, styles
-from wlib.zoo import Zoo, accuracy, area, curves, descend, tiny_cnn, trained
+from wlib.core import audit, nets, score, train
+from wlib.core.pool import Pool
+from wlib.d2nwg import zoo
+from wlib.d2nwg.zoo import Zoo, accuracy, area, curves, descend, tiny_cnn, trained
+from wlib.data import domains
+from wlib.data.universes import PARTS, Counts, DataSet, styles
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from wlib import claims, pageparts
+from wlib import claims
+from wlib.book import pageparts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = """# A toy book

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from wlib import cli, surroundings
+from wlib.book import cli
+from wlib.ground import surroundings
 
 PARAMETERS = "data = 'toy'\nseed = 0\nseeds = [0, 1, 2]\ndevice = 'auto'\nrate = 0.5"
 REPORT = """from wlib import claims
@@ -62,7 +63,7 @@ def good(name: str, *sources: str) -> list[str]:
 
 def wlib(root: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """The command `wlib`, run in a book's folder."""
-    return subprocess.run([sys.executable, "-m", "wlib.cli", *arguments], cwd=root, text=True,
+    return subprocess.run([sys.executable, "-m", "wlib", *arguments], cwd=root, text=True,
                           capture_output=True, timeout=300, **options)
 
 

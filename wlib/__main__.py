@@ -4,7 +4,7 @@
 def main() -> None:
     """Entry point of the command."""
     try:
-        from wlib import cli
+        from wlib.book import cli
     except ModuleNotFoundError as error:
         if (error.name or "wlib").partition(".")[0] == "wlib":
             raise

@@ -1,0 +1,1 @@
+"""The machinery of the book: runs notebooks, builds pages, holds claims against results."""

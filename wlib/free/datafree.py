@@ -1,0 +1,166 @@
+"""Data-free meta-learning from one end to the other: what the notebooks of part III share.
+
+`universe` draws the images that teachers are trained on, and the episodes of other classes that
+learners are chosen by and judged on. `meta_learn` is FREE's learner (Wei et al., 2405.00984): turns
+of BELL's walk through the teachers (`align`) and of replay (`replay`), on images that
+`wlib.free` recovered or a rival made. `score` judges it.
+
+    world = universe(["glyphs"], episodes=200)
+    pool = teachers.trained(world.fit, count=20)
+    learner = meta_learn(start_of(pool), pool, images)
+    score(learner, world.test)                                   # {1: (E,), 5: (E,)}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from wlib.check import require, require_one_of
+from wlib.core import nets
+from wlib.core.pool import Pool
+from wlib.data import SPLITS, Episode, ImageSet, domains
+from wlib.data import episodes as drawn
+from wlib.data.domains import first
+from wlib.free import align, fewshot, replay
+from wlib.free.teachers import Teachers
+
+Tasks = dict[int, list[Episode]]        # by the number of shots
+ORDERS = (*align.ORDERS, "replay only")
+
+
+class Universe(NamedTuple):
+    """Images of base classes by domain, and episodes of other classes by number of shots.
+
+    `held` has other images of the base classes than `fit`: teachers are judged on them. Episodes
+    of several domains come domain by domain, as many of each.
+    """
+
+    fit: dict[str, ImageSet]
+    held: dict[str, ImageSet]
+    validation: Tasks
+    test: Tasks
+
+
+def universe(names: Sequence[str] = ("glyphs",), *, samples: int = 30, held: int = 10,
+             ways: int = 5, shots: Sequence[int] = (1, 5), queries: int = 15, choosing: int = 60,
+             episodes: int = 200, channels: int | None = None, size: int | None = None,
+             root: str | Path | None = None, seed: int = 0) -> Universe:
+    """Images and episodes of the domains in `names` (of `data.domains`), brought to one shape.
+
+    Of each base class `samples` images are for training teachers and `held` for judging them.
+    Each domain gets `choosing` validation and `episodes` test episodes for each number of shots;
+    a domain with fewer than `ways` classes in a split has none there.
+    """
+    require(len(names) > 0 and len(set(names)) == len(names), "names", names,
+            "at least one domain, none twice")
+    require(isinstance(held, int) and held >= 1, "held", held, "a whole number ≥ 1")
+    require(len(shots) > 0, "shots", shots, "at least one number of shots")
+    sets = {split: {name: domains.images(
+        name, split, samples=samples + held if split == "train" else max(shots) + queries + 5,
+        channels=channels, size=size, root=root, seed=seed) for name in names} for split in SPLITS}
+    tasks = {split: {k: _tasks(sets[split], ways, k, queries, count, seed) for k in shots}
+             for split, count in (("validation", choosing), ("test", episodes))}
+    parts = {name: _divided(whole, samples) for name, whole in sets["train"].items()}
+    return Universe({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()},
+                    tasks["validation"], tasks["test"])
+
+
+def available(names: Sequence[str], root: str | Path | None = None) -> str:
+    """The first of these domains whose images are there: a wish with something to fall back on.
+
+    Raises `FileNotFoundError` where none is.
+    """
+    require(len(names) > 0, "names", names, "at least one domain")
+    for name in names[:-1]:
+        try:
+            domains.images(name, "test", samples=1, root=root)
+        except FileNotFoundError:
+            continue
+        return name
+    domains.images(names[-1], "test", samples=1, root=root)
+    return names[-1]
+
+
+def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
+    able = [part for part in sets.values() if len(part.classes) >= ways]
+    require(len(able) > 0, "ways", ways, f"at most the classes of {', '.join(sets)}")
+    return [task for part in able for task in
+            drawn(part, ways=ways, shots=shots, queries=queries, count=count, seed=seed)]
+
+
+def _divided(images: ImageSet, samples: int) -> tuple[ImageSet, ImageSet]:
+    """The first `samples` images of each class, and the others."""
+    place = domains.place_in_class(images)
+    return first(images, samples), images[place > samples]
+
+
+def score(learner: fewshot.Learner, tasks: Mapping[int, Sequence[Episode]], **settings
+          ) -> dict[int, Tensor]:
+    """Accuracy in points on each episode, (E,), for each number of shots (see `fewshot.evaluate`).
+    """
+    return {k: 100 * fewshot.evaluate(learner, some, **settings) for k, some in tasks.items()}
+
+
+def start_of(teachers: Teachers, seed: int = 0, *, width: int = 16) -> Pool:
+    """A fresh Conv4 for the teachers' images and number of classes: where all learners start."""
+    channels, size, _ = teachers.shape
+    return Pool.stack([nets.fresh("conv4", seed, classes=teachers.ways, width=width, size=size,
+                                  channels=channels)])
+
+
+def by_teacher(teachers: Teachers, images: ImageSet) -> list[ImageSet]:
+    """Images that came teacher by teacher, one set a teacher."""
+    require(len(images) % len(teachers) == 0, "images", f"{len(images)} images",
+            f"as many for each of {len(teachers)} teachers")
+    count = len(images) // len(teachers)
+    return [images[a:a + count] for a in range(0, len(images), count)]
+
+
+def imitation(teachers: Teachers, images: ImageSet) -> list[tuple[ImageSet, Pool]]:
+    """What `align` walks through: each teacher's images, and the teacher."""
+    return [(part, Pool.stack([member.net])) for part, member in
+            zip(by_teacher(teachers, images), teachers.members, strict=True)]
+
+
+def meta_learn(start: Pool, teachers: Teachers, images: ImageSet, *, order: str = "sequential",
+               turns: int = 15, walks: int = 1, at_once: int = 4, walk_rate: float = 0.05,
+               kd: str = "kl", official: bool = False, steps: int = 15, batch: int = 2,
+               rate: float = 1e-3, head: str = "prototype", shots: int = 1, queries: int = 7,
+               seed: int = 0, device: str = "auto") -> Pool:
+    """FREE's learner: `turns` turns of `walks` walks through `at_once` teachers each, and of
+    `steps` steps of replay, from `start`.
+
+    `images` come teacher by teacher, as many of each (`free.recover` and its rivals). `order` is
+    that of `align`; "replay only" makes no walk and takes so many more steps of replay that as
+    many images pass. `official` walks with Adam inside and outside and the code's own loss
+    (`align.OFFICIAL`) in place of `walk_rate` and `kd`; the code makes one walk and at least
+    eleven steps a turn.
+    """
+    require_one_of("order", order, ORDERS)
+    for name, value in (("turns", turns), ("walks", walks), ("steps", steps)):
+        require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
+    tasks = imitation(teachers, images)
+    if order == "replay only":
+        steps += round(walks * at_once * len(tasks[0][0])
+                       / (batch * teachers.ways * (shots + queries)))
+    else:
+        tasks = align.prepare(start, tasks, device)
+    settings = {"head": head, "ways": teachers.ways, "shots": shots, "queries": queries,
+                "batch": batch, "rate": rate, "seed": seed, "device": device}
+    walk = align.OFFICIAL if official else {"inner_rate": walk_rate, "kd": kd}
+    walk = walk | {"at_once": at_once}
+    learner, first, run = start, None, None
+    for turn in range(1, turns + 1):
+        if order != "replay only":
+            learner = align.align(learner, tasks, order=order, steps=walks, device=device,
+                                  seed=seed * turns + turn - 1, **walk)
+        first = first or learner
+        run = replay.fit(first, images, steps=turn * steps,
+                         run=run and replace(run, learner=learner), **settings)
+        learner = run.learner
+    return learner.to(start.device)

@@ -1,0 +1,99 @@
+"""The source networks that part II cuts and joins: letters, and networks trained on them.
+
+Each source has classes of its own. The last training images of each class are *held out*: they
+train nothing and choose no channels, so that whatever is fitted to logits can be fitted to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from wlib.check import require, require_one_of
+from wlib.core import nets, train
+from wlib.core.pool import Pool
+from wlib.data import SPLITS, ImageSet, load
+
+# Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
+ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
+             "Cyrillic": "БДЖЛЧШЩЪЫЬЭЮЯдзйлфцщ"}
+SAMPLES = (150, 40, 60)        # images of a class: training, validation, test
+RATE = 1e-3                    # at twice the rate some networks never leave the start
+
+
+class Images(NamedTuple):
+    """A source's images: `fit` trains, `held` is fitted to logits, then validation and test."""
+
+    fit: ImageSet
+    held: ImageSet
+    validation: ImageSet
+    test: ImageSet
+
+
+def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
+           samples: Sequence[int] | None = None, held: int = 20, style: str = "color",
+           seed: int = 0) -> Images:
+    """The images of one source, `held` of each class held out of the training split.
+
+    `glyphs` renders the first `ways` letters of an alphabet, `samples` of each for the three
+    splits (default `SAMPLES`). Every other name of `wlib.data.load` has its own classes and
+    images, of which `samples`, if given, takes so many a class on average.
+    """
+    require_one_of("alphabet", alphabet, ALPHABETS)
+    require(isinstance(ways, int) and 1 <= ways <= len(ALPHABETS[alphabet]), "ways", ways,
+            f"a whole number from 1 to {len(ALPHABETS[alphabet])}")
+    require(samples is None or len(samples) == len(SPLITS), "samples", samples,
+            "one number a split: three")
+    if name == "glyphs":
+        letters = ALPHABETS[alphabet][:ways]
+        sets = [load(name, split, characters=letters, style=style, samples=count, seed=seed)
+                for split, count in zip(SPLITS, samples or SAMPLES, strict=True)]
+    else:
+        sets = [load(name, split) for split in SPLITS]
+        if samples is not None:
+            sets = [one.take(min(len(one), count * len(one.classes)), seed=seed)
+                    for one, count in zip(sets, samples, strict=True)]
+    return Images(*divide(sets[0], held), *sets[1:])
+
+
+def divide(whole: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
+    """A set in two: all but the last `held` images of each class, and those."""
+    counts = whole.labels.bincount(minlength=len(whole.classes))
+    require(isinstance(held, int) and 1 <= held < int(counts.min()), "held", held,
+            f"a whole number ≥ 1 below the {int(counts.min())} images of the smallest class")
+    late = torch.zeros(len(whole), dtype=torch.bool)
+    for k in range(len(whole.classes)):
+        late[(whole.labels == k).nonzero().flatten()[-held:]] = True
+    return whole[~late], whole[late]
+
+
+def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: int = 6,
+            batch: int = 16, widths: Sequence[int] = (8, 16, 32), device: str = "auto") -> Pool:
+    """Networks trained on the images, one a seed, each kept in the store.
+
+    A fast start of `epochs` passes, then a third as many in larger batches at a quarter of the
+    rate: without this calm end the last steps decide how good a network is. `architecture` is a
+    name of `wlib.core.nets` or of torchvision; `widths` are those of "vgg" and "resnet".
+    """
+    own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
+    started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,
+                               batch=batch, rate=RATE, device=device, **own)
+    return Pool.cat([train.stored_fit(started[i], data, seeds=[seed], epochs=max(1, epochs // 3),
+                                      batch=2 * batch, rate=RATE / 4, device=device)
+                     for i, seed in enumerate(seeds)])
+
+
+def design(architecture: str, data: ImageSet) -> str | nn.Module:
+    """What `core.train` takes: a name of `core.nets`, or a network of torchvision to start anew."""
+    if architecture in nets.ARCHITECTURES:
+        return architecture
+    from torchvision import models  # late, because it takes a second to import
+
+    require_one_of("architecture", architecture, [*nets.ARCHITECTURES, *models.list_models()])
+    more = {"aux_logits": False, "init_weights": True} if architecture == "googlenet" else {}
+    return nets.fresh(
+        partial(models.get_model, architecture, num_classes=len(data.classes), **more), 0)

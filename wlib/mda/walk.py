@@ -1,0 +1,478 @@
+"""Follow channels through a traced network, operation by operation: the rules of `wiring`.
+
+A tensor on its way is a `Feature`: which of its axes holds channels, and the wire of each. A rule
+says what an operation does to them. Where no rule applies, or the layout is not known for sure,
+the channels that go in are *pinned*: no cut takes them, so that the operation computes in the part
+what it computes in the network, whatever it is. What comes out is a tensor like the image, of
+which nothing is ever cut.
+
+Sizes are followed too: `x.size(1)` stands for the count of wires, which a cut changes, and a
+number that is computed from it pins them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from wlib.check import require
+from wlib.mda.features import (
+    BATCH,
+    CHANNELS,
+    UNKNOWN,
+    Batch,
+    Feature,
+    Number,
+    Shape,
+    flattened,
+    given,
+    name_of,
+    opaque_places,
+    places,
+    rank_of,
+    softmax,
+)
+from wlib.mda.merge import Merge
+from wlib.mda.rules import (
+    CAST_NAMES,
+    MIX_CALLS,
+    NORMS,
+    PLACE_NAMES,
+    POINT_NAMES,
+    RULES,
+    SIZED,
+    WHY,
+    number,
+    rows,
+    sizes_of,
+)
+from wlib.mda.tracing import MIXES, Tracer, base, mixing
+
+POINTS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+          nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Hardshrink, nn.Sigmoid, nn.LogSigmoid,
+          nn.Tanh, nn.Tanhshrink, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Threshold,
+          nn.Identity, nn.modules.dropout._DropoutNd)
+PLACES = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
+          nn.modules.pooling._LPPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
+          nn.modules.pooling._AdaptiveMaxPoolNd, nn.modules.padding._ConstantPadNd,
+          nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd,
+          nn.modules.padding._CircularPadNd, nn.Upsample)
+
+
+class Walk:
+    """Follow the wires through a traced graph; afterwards the fields hold what was found."""
+
+    def __init__(self, net: nn.Module, traced: Tracer):
+        self.net, self.graph = net, traced.graph
+        self.reached, self.entered = set(traced.reached), traced.entered
+        self.parent: list[int] = []                  # wires tied together form trees
+        self.pinned: set[int] = set()
+        self.found: dict[str, dict] = {}             # layers, with wires not yet final
+        self.vectors: dict[str, tuple] = {}          # path: axis, wires, pieces
+        self.asked: set[str] = set()                 # tensors that code takes by itself
+        self.norm_of: dict[str, str] = {}
+        self.whole: dict[tuple[str, str], None] = {}          # what pinned channels, and why
+        self.tangled = ""
+        self.values: dict[fx.Node, object] = {}
+        self.owners = _owners(net)
+        for node in self.graph.nodes:
+            if node.op != "output":
+                self.values[node] = self.step(node)
+        self.keep_layers_in_use()
+        self.result = self.outputs()
+
+    def outputs(self) -> Feature:
+        """The logits (B, K); anything else is refused."""
+        output = next(n for n in self.graph.nodes if n.op == "output").args[0]
+        result = self.values.get(output) if isinstance(output, fx.Node) else None
+        if isinstance(result, Feature) and result.wires is None and self.whole:
+            self.raise_for(*next(iter(self.whole)))
+        require(isinstance(result, Feature) and result.wires is not None, "net",
+                "outputs of another kind", "one tensor of logits (B, K)")
+        require(result.axes is None or result.axes == (BATCH, CHANNELS), "net",
+                "outputs with other axes than batch and channels", "one tensor of logits (B, K)")
+        require(not result.flat, "net", "a flattened map as output, as many logits as it has "
+                "places", "logits (B, K): nn.AdaptiveAvgPool2d(1) or x.mean((2, 3)) makes one "
+                "place of all")
+        if len(result.pieces) > 1:
+            self.tangled = self.tangled or "outputs that several layers write"
+        logits = {self.root(w) for w in result.wires}
+        written = {self.root(w) for layer in self.found.values() for w in layer["writes"]}
+        pinned = {self.root(w) for w in self.pinned}
+        if self.whole and written <= pinned | logits:
+            self.raise_for(*next(iter(self.whole)))
+        return result
+
+    def keep_layers_in_use(self) -> None:
+        """A layer stays whole if other code takes its weights too."""
+        for path in self.asked:
+            layer = self.found.get(path.rpartition(".")[0])
+            if layer is not None:
+                _, along, _ = self.vectors.pop(path, (0, (), ()))
+                self.pinned.update(layer["writes"], layer["reads"] or (), along)
+                self.tangled = self.tangled or f"{path}: it is used by itself"
+
+    # ---- wires ------------------------------------------------------------------------------
+    def new(self, count: int) -> list[int]:
+        first = len(self.parent)
+        self.parent.extend(range(first, first + count))
+        return list(range(first, first + count))
+
+    def root(self, wire: int) -> int:
+        while self.parent[wire] != wire:
+            self.parent[wire] = wire = self.parent[self.parent[wire]]
+        return wire
+
+    def tie(self, a: list[int], b: list[int]) -> None:
+        for x, y in zip(a, b, strict=True):
+            x, y = self.root(x), self.root(y)
+            self.parent[max(x, y)] = min(x, y)
+
+    def pin(self, node: fx.Node, features: list[Feature], why: str = UNKNOWN) -> None:
+        """Keep all channels of these tensors."""
+        for f in features:
+            if f.wires is not None and f.batch is not None:
+                self.whole.setdefault((self.name(node), why))
+                self.tangled = self.tangled or f"{self.name(node)}: {why}"
+            self.pinned.update(f.wires or ())
+
+    # ---- one operation ----------------------------------------------------------------------
+    def step(self, node: fx.Node) -> object:
+        if node.op == "placeholder":
+            return Feature(batch=Batch())
+        if node.op == "get_attr":
+            return self.constant(node.target, len(node.users))
+        values = [self.values[n] for n in node.all_input_nodes]
+        features = [v for v in values if isinstance(v, Feature)]
+        if any(f.last for f in features):
+            self.pin(node, features, "it follows a softmax over the outputs")
+            return Feature(batch=Batch())
+        if node.op == "call_module":
+            return self.module(node, features)
+        name = name_of(node.target)
+        known = self.about(node, name)
+        if known is not None:
+            return known
+        of_image = all(f.wires is None for f in features)
+        if name not in SIZED or of_image:            # it takes a count that a cut changes
+            self.pin_sizes(node, values)
+        if not features:
+            known = getattr(node.target, "__module__", "") in ("_operator", "builtins", "math")
+            return Number() if known else Feature(batch=Batch())
+        if of_image and name in ("linear", "conv2d"):
+            layer = self.layer(node, features)
+            if layer is not None:
+                return layer
+        if of_image:
+            return self.of_image(node, name, features)
+        result = RULES[name](self, node, features) if name in RULES else None
+        if result is not None:
+            return result
+        self.pin_sizes(node, values)
+        self.pin(node, features, WHY.get(name, UNKNOWN))
+        if name in MIX_CALLS:
+            self.raise_for(self.name(node), MIX_CALLS[name])
+        return Feature(batch=Batch())
+
+    def pin_sizes(self, node, values) -> None:
+        self.pin(node, [v.of for v in values if isinstance(v, (Number, Shape)) and v.of],
+                 "it computes with the number of channels")
+
+    def constant(self, path: str, uses: int = 1) -> object:
+        """A parameter or buffer: cut along, if channels meet its one long axis."""
+        self.reached.add(path.rpartition(".")[0])
+        self.asked.add(path)
+        tensor = _attribute(self.net, path)
+        if not isinstance(tensor, Tensor):
+            return Feature(batch=None)               # made while tracing; nothing to cut
+        if tensor.numel() == 1:
+            return Number() if tensor.ndim <= 1 else Feature(axes=(1,) * tensor.ndim)
+        long = [i for i, size in enumerate(tensor.shape) if size != 1]
+        if len(self.owners.get(id(tensor), ())) > 1:
+            return Feature(axes=tuple(tensor.shape))             # held twice: it is not cut
+        if len(long) != 1:
+            return Feature(axes=tuple(tensor.shape), path=path if uses == 1 else None)
+        if path not in self.vectors:
+            wires = self.new(tensor.shape[long[0]])
+            self.vectors[path] = (long[0], wires, (len(wires),))
+        axes = tuple(CHANNELS if i == long[0] else 1 for i in range(tensor.ndim))
+        return Feature(self.vectors[path][1], axes, pieces=(tensor.numel(),), path=path)
+
+    def about(self, node, name) -> object:
+        """What is asked of a tensor but no tensor itself: sizes, kinds, checks."""
+        x = self.values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else 0
+        if node.target is getattr:
+            name = node.args[1]
+        if name in ("size", "shape") and isinstance(x, Feature):
+            dim = given(node, 1, "dim") if name == "size" else None
+            return Shape(x) if dim is None else self.size(node, x, dim)
+        if name == "getitem" and isinstance(x, Shape):
+            dim = node.args[1]
+            return self.part(node, x.of, dim) if isinstance(dim, slice) else self.size(
+                node, x.of, dim)
+        if name in ("dim", "ndim", "ndimension", "dtype", "device", "is_cuda", "requires_grad",
+                    "is_floating_point", "is_complex", "_assert", "get_device", "layout"):
+            return Number()
+        if name in ("numel", "nelement", "len") and isinstance(x, Feature):
+            self.pin(node, [x], "it counts its values")
+            return Number()
+        return None
+
+    def part(self, node, x: Feature, some: slice) -> object:
+        """Some sizes of a shape, as x.shape[2:]."""
+        if some.start in (None, 0) and some.step is None:
+            return Shape(x)
+        plain = not any(isinstance(s, fx.Node) for s in (some.start, some.stop, some.step))
+        if x.wires is not None and (x.axes is None or not plain
+                                    or x.axis in range(len(x.axes))[some]):
+            self.pin(node, [x], "it computes with the number of channels")
+        return Number()
+
+    def size(self, node, x: Feature, dim) -> Number:
+        held = x.at(dim)
+        if held == BATCH or (dim == 0 and x.axes is None):
+            return Number(batch=x.batch)
+        if held == CHANNELS and not x.flat:
+            return Number(of=x)
+        if x.wires is not None and held in (CHANNELS, UNKNOWN):
+            self.pin(node, [x], "it computes with the number of features")
+        return Number()
+
+    def of_image(self, node, name, features) -> Feature:
+        """An operation on the image, or on what is made of it: never cut; is its batch the same?"""
+        x = next((f for f in features if f.batch), features[0])
+        if x.batch is None:
+            return Feature(axes=None)
+        same = all(f.batch in (None, x.batch) for f in features)
+        if same and name in POINT_NAMES | CAST_NAMES:
+            return replace(x, axes=x.axes if len(features) == 1 else None, path=None)
+        if same and name in PLACE_NAMES:
+            return opaque_places(x, given(node, 1, "output_size")
+                                  if name.startswith("adaptive") else None)
+        if name in ("mean", "amax") and given(node, 2, "keepdim") is True and given(
+                node, 1, "dim") in ((2, 3), [2, 3], (-1, -2), [-1, -2], (-2, -1), [-2, -1]):
+            return opaque_places(x, 1)
+        if same and name == "flatten" and given(node, 1, "start_dim", 0) == 1 and \
+                given(node, 2, "end_dim", -1) == -1:
+            return Feature(axes=(BATCH, None), batch=x.batch)
+        if name in ("view", "reshape"):
+            sizes = sizes_of(node)
+            first = number(self, sizes[0]) if sizes else None
+            kept = isinstance(first, Number) and first.batch is x.batch
+            axes = (BATCH, *[None] * (len(sizes) - 1)) if sizes else None
+            return Feature(axes=axes, batch=x.batch if kept else Batch())
+        if name == "getitem" and same:
+            index = node.args[1]
+            first = index[0] if isinstance(index, tuple) and index else None
+            if first == slice(None) or first is Ellipsis:
+                return Feature(batch=x.batch)
+        return Feature(batch=Batch())
+
+    # ---- modules ----------------------------------------------------------------------------
+    def module(self, node: fx.Node, features: list[Feature]) -> Feature:
+        name, module = node.target, self.net.get_submodule(node.target)
+        kind = base(module)
+        if isinstance(module, tuple(MIXES)):
+            self.refuse(node, next(why for k, why in MIXES.items() if isinstance(module, k)))
+        if parametrize.is_parametrized(module) or (
+                isinstance(module, (nn.Conv2d, nn.Linear, *NORMS))
+                and (module._forward_pre_hooks or module._forward_hooks)):
+            self.refuse(node, "its weights are computed from others, or hooks change what it does")
+        if len(features) == 1 and isinstance(module, Merge):
+            return self.merge(node, module, features[0])
+        if len(features) == 1 and kind is not None:
+            x = features[0]
+            for kinds, rule in ((nn.Conv2d, self.convolution), (nn.Linear, self.linear),
+                                (NORMS, self.norm)):
+                if issubclass(kind, kinds):
+                    self.check_layer(node, name, module)
+                    return rule(node, name, module, x)
+            if x.wires is None:
+                return self.plain_image(module, kind, x)
+            result = self.plain(module, kind, name, x)
+            if result is not None:
+                return result
+        self.pin(node, features)
+        return Feature(batch=Batch())
+
+    def merge(self, node, module, x) -> Feature:
+        """Columns that become one output are kept or dropped together."""
+        if x.wires is None or x.flat or x.axes not in (None, (BATCH, CHANNELS)):
+            self.pin(node, [x], "it reads other than logits")
+            return Feature(batch=x.batch)
+        for first, *others in module.groups:
+            self.tie([x.wires[i] for i in others], [x.wires[first]] * len(others))
+        self.found[node.target] = dict(kind="norm", reads=x.wires, writes=x.wires, pieces=x.pieces)
+        self.tangled = self.tangled or f"{node.target}: it makes one output of several"
+        written = [x.wires[group[0]] for group in module.groups]
+        return replace(x, wires=written, pieces=(len(written),), source=None, path=None)
+
+    @staticmethod
+    def plain_image(module, kind, x: Feature) -> Feature:
+        """A module on the image, or on what is made of it: what is left to know of its axes."""
+        if issubclass(kind, POINTS):
+            return replace(x, path=None)
+        if issubclass(kind, PLACES):
+            return opaque_places(x, getattr(module, "output_size", None))
+        if issubclass(kind, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
+            return Feature(axes=(BATCH, None), batch=x.batch)
+        return Feature(batch=Batch())
+
+    def plain(self, module, kind, name, x: Feature) -> Feature | None:
+        """A module without rows of its own, or a PReLU; None if no rule applies."""
+        if issubclass(kind, nn.Identity):
+            return x
+        if issubclass(kind, POINTS):
+            return replace(x, source=None)
+        if issubclass(kind, PLACES):
+            if getattr(module, "return_indices", False):
+                return None
+            return places(x, getattr(module, "output_size", None), rank_of(kind.__name__))
+        if issubclass(kind, nn.Flatten):
+            return flattened(x, module.start_dim, module.end_dim)
+        if issubclass(kind, nn.PReLU):
+            weight = self.constant(f"{name}.weight")
+            return (replace(x, source=None) if isinstance(weight, Number) else
+                    rows(self, x, [weight]))
+        if issubclass(kind, (nn.Softmax, nn.LogSoftmax)):
+            return softmax(x, module.dim, "log_softmax" if issubclass(kind, nn.LogSoftmax)
+                            else "softmax")
+        return None
+
+    def check_layer(self, node, name, module) -> None:
+        """A layer runs once, and no other module holds its tensors: it is cut in one place."""
+        if name in self.found:
+            self.refuse(node, "it is used twice")
+        for tensor in module._parameters.values():
+            others = self.owners.get(id(tensor), ())
+            if len(others) > 1:
+                self.refuse(node, f"its weights are shared: {' and '.join(others)} hold the same "
+                            "tensor")
+
+    def layer(self, node, features) -> Feature | None:
+        """A call that is all that a module does: F.linear(x, self.weight, self.bias) of its input.
+
+        With other weights, settings or input it is no layer that could be cut or asked for what
+        its inputs contribute.
+        """
+        weight = given(node, 1, "weight")
+        name = weight.target.rpartition(".")[0] if getattr(weight, "op", "") == "get_attr" else ""
+        module = self.net.get_submodule(name) if name else None
+        kind, settings = (nn.Linear, ()) if name_of(node.target) == "linear" else (
+            nn.Conv2d, ("stride", "padding", "dilation", "groups"))
+        bias = given(node, 2, "bias")
+        if not isinstance(module, kind) or self.entered.get(name) is not node.args[0] or (
+                getattr(bias, "target", bias)) != (None if module.bias is None else f"{name}.bias"):
+            return None
+        if any(given(node, 3 + i, setting, 1 - (setting == "padding")) not in (
+                getattr(module, setting), getattr(module, setting)[0] if setting != "groups" else 0)
+                for i, setting in enumerate(settings)):
+            return None
+        self.check_layer(node, name, module)
+        self.asked -= {f"{name}.weight", f"{name}.bias"}
+        return (self.linear if kind is nn.Linear else self.convolution)(
+            node, name, module, features[0])
+
+    def convolution(self, node, name, module, x) -> Feature:
+        wires = self.read(node, x, module.in_channels, of=4, axis=1)[0]
+        point = module.kernel_size == (1, 1) and module.stride == (1, 1) \
+            and module.padding in ((0, 0), "valid", "same")
+        known = point and x.axes is not None and len(x.axes) == 4 and (wires or not x.wires)
+        axes = (BATCH, CHANNELS, *(x.axes[2:] if known else (None, None)))
+        if module.groups == 1:
+            return self.written_by(name, "conv", wires, module.out_channels, x, axes)
+        if wires is None:                            # it reads the image in groups: it stays whole
+            return Feature(batch=x.batch)
+        groups, written = module.groups, self.new(module.out_channels)
+        wide, high = len(wires) // groups, len(written) // groups
+        for g in range(groups):                      # a group is kept or dropped as a whole
+            members = wires[g * wide:(g + 1) * wide] + written[g * high:(g + 1) * high]
+            self.tie(members[1:], members[:1] * (len(members) - 1))
+        self.found[name] = dict(kind="grouped", reads=wires, writes=written, pieces=x.pieces)
+        if any(width % wide for width in x.pieces):
+            self.tangled = self.tangled or f"{name}: its groups span concatenated tensors"
+        return Feature(written, axes, x.batch, tuple(w // wide * high for w in x.pieces),
+                       source=name)
+
+    def linear(self, node, name, module, x) -> Feature:
+        wires, taps = self.read(node, x, module.in_features)
+        axes = None if x.axes is None else (*x.axes[:-1], CHANNELS)
+        if axes is not None and CHANNELS in axes[:-1]:           # it ran over places, not channels
+            axes = (*(None if a == CHANNELS else a for a in axes[:-1]), CHANNELS)
+        return self.written_by(name, "fc", wires, module.out_features, x, axes, taps)
+
+    def norm(self, node, name, module, x) -> Feature:
+        if x.wires is None:
+            return replace(x, path=None)             # of the image: never cut
+        single = isinstance(module, nn.modules.instancenorm._InstanceNorm)      # (C, places) is one
+        wires, taps = self.read(node, x, module.num_features, axis=1,
+                                of=rank_of(_kind(module)) if single else None)
+        if wires is None:
+            return Feature(batch=x.batch)
+        self.found[name] = dict(kind="norm", reads=wires, writes=wires, pieces=x.pieces, taps=taps)
+        if x.source:
+            self.norm_of[x.source] = name
+        return replace(x, source=None)
+
+    def written_by(self, name, kind, reads, count, x, axes, taps=1) -> Feature:
+        written = self.new(count)
+        self.found[name] = dict(kind=kind, reads=reads, writes=written,
+                                pieces=x.pieces if reads else (), taps=taps)
+        return Feature(written, axes, x.batch, (count,), source=name)
+
+    def read(self, node, x: Feature, count: int, of: int | None = None,
+             axis: int = -1) -> tuple[list[int] | None, int]:
+        """The wires that a layer with `count` inputs reads, and its features a wire.
+
+        None where nothing is to be cut: the image, or a layout that the layer does not expect.
+        """
+        if x.wires is None:
+            return None, 1
+        fits = (x.axes is None or x.place(axis) == x.axis) and of in (
+            None, None if x.axes is None else len(x.axes))
+        taps, rest = divmod(count, len(x.wires))
+        if not fits or (x.flat and (of or len(x.axes) != 2)):
+            self.pin(node, [x], "it reads another axis than the channels'")
+            return None, 1
+        if rest or taps < 1 or (taps > 1 and not x.flat):
+            self.refuse(node, f"it reads {count} features where {len(x.wires)} channels come")
+        return x.wires, taps
+
+    # ---- words ------------------------------------------------------------------------------
+    def name(self, node: fx.Node) -> str:
+        if node.op == "call_module":
+            return f"{node.target} ({type(self.net.get_submodule(node.target)).__name__})"
+        scope = list(node.meta.get("nn_module_stack", {"": ("", type(self.net))}).values())
+        where, kind = scope[-1]
+        return f"{name_of(node.target)} in {where or 'the network'} " \
+               f"({getattr(kind, '__name__', kind)})"
+
+    def refuse(self, node: fx.Node, why: str):
+        self.raise_for(self.name(node), why)
+
+    def raise_for(self, what: str, why: str):
+        what, why = mixing(self.net) or (what, why)  # says more than the reshaping around it
+        raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
+
+
+def _kind(module: nn.Module) -> str:
+    """The name of the class of PyTorch behind a module."""
+    return next(k.__name__ for k in type(module).__mro__ if k.__module__.startswith("torch.nn."))
+
+
+def _owners(net: nn.Module) -> dict[int, list[str]]:
+    """The names of each parameter and buffer, by its id."""
+    owners: dict[int, list[str]] = {}
+    for name, module in net.named_modules():
+        for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                owners.setdefault(id(tensor), []).append(f"{name}.{own}".lstrip("."))
+    return owners
+
+
+def _attribute(net, path: str):
+    for part in path.split("."):
+        net = getattr(net, part, None)
+    return net

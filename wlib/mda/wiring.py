@@ -1,0 +1,237 @@
+"""The wiring of a network: which output channels feed which inputs, found with `torch.fx`.
+
+Every channel that a layer writes is a *wire*. BatchNorm, activations, pooling and dropout pass a
+wire on; flattening makes H·W features of one wire; a concatenation lines wires up; an addition
+(residual streams) or a product ties two wires into one, and so does a depthwise or grouped
+convolution with the channels of one group. To drop a channel is to drop a wire, in every layer
+that writes or reads it: whatever is cut along wires fits together again.
+
+Where channels mix, or code counts them (a slice of channels, a shuffle, `view(-1, 400)`), the wires
+that go in are *pinned*: they stay in every cut. Refused by name is what would leave nothing to cut,
+and layers that normalize over channels or attend. The rules are in `walk`, the trace is in
+`tracing`.
+
+Letters: P inputs and Q outputs of a layer, n wires of a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from wlib.check import finite, require
+from wlib.mda import tracing
+from wlib.mda.walk import Walk
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer with weights: its kind, and the wires of its inputs and outputs.
+
+    `kind` is conv, fc, grouped (also depthwise) or norm. `reads` (P,) is None where the layer
+    reads the image, or what pinned wires make. An fc behind a flattening has `taps` = H·W features
+    a wire. `pieces` are the widths of the concatenated tensors that it reads.
+    """
+
+    name: str
+    kind: str
+    reads: Tensor | None
+    writes: Tensor
+    pieces: tuple[int, ...] = ()
+    taps: int = 1
+
+    @property
+    def features(self) -> Tensor | None:
+        """The wire of every input feature (P·taps,), channel by channel as a flattening does."""
+        return None if self.reads is None else self.reads.repeat_interleave(self.taps)
+
+    @property
+    def votes(self) -> bool:
+        """Whether the layer chooses among its inputs; norms and grouped convolutions do not."""
+        return self.kind in ("conv", "fc")
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """A parameter or buffer of no layer that is cut along: `axis` holds a row for each wire."""
+
+    axis: int
+    wires: Tensor
+    pieces: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """All layers with weights in the order in which they run, and the wires between them."""
+
+    layers: dict[str, Layer]
+    wires: int                          # n
+    outputs: Tensor                     # (K,) the wires of the logits
+    head: str | None                    # the layer whose outputs are the logits, if one's are
+    norm_of: dict[str, str]             # the norm that directly follows a layer
+    defined: tuple[str, ...]            # layers that vote, in the order of their definition
+    unused: tuple[str, ...]             # modules that evaluation does not reach, outermost first
+    steps: tuple                        # every operation of the trace: equal if networks are alike
+    pinned: Tensor                      # (n,) bool, the wires that every cut keeps
+    whole: tuple[str, ...] = ()         # the operations that pin them, and why
+    vectors: dict[str, Vector] = field(default_factory=dict)      # by their path
+    softmax: str = ""                   # softmax or log_softmax, where the outputs go through one
+    tangled: str = ""                   # an operation that keeps blocks from being padded
+
+    @property
+    def voting(self) -> dict[str, Layer]:
+        return {name: layer for name, layer in self.layers.items() if layer.votes}
+
+    @property
+    def classes(self) -> int:
+        return len(self.outputs)
+
+    @cached_property
+    def streams(self) -> Tensor:
+        """(n,) a number for each wire: wires that the same layers write are one stream.
+
+        What a layer writes is one stream, and so is what all blocks of a residual stage write.
+        """
+        writers: list[set] = [set() for _ in range(self.wires)]
+        for name, layer in self.layers.items():
+            if layer.kind != "norm":
+                for wire in layer.writes.tolist():
+                    writers[wire].add(name)
+        numbers: dict[frozenset, int] = {}
+        return torch.tensor([numbers.setdefault(frozenset(w), len(numbers)) for w in writers])
+
+
+def trace(net: nn.Module) -> Wiring:
+    """The wiring of a network that takes images (B,C,H,W) and gives logits (B,K).
+
+    The network runs symbolically, in evaluation mode and without an image, and stays as it was.
+    `ValueError` names the module that cannot be cut and says why.
+    """
+    require(isinstance(net, nn.Module), "net", net, "an nn.Module")
+    traced = tracing.graph(net)
+    wires = _finished(net, Walk(net, traced))
+    if traced.decided:                           # by the size of the image, which is not known
+        other = _finished(net, Walk(net, tracing.graph(net, decide=True)))
+        require(_same(wires, other), "net", f"{type(net).__name__}, whose channels go other ways "
+                "for images of another size", "one way for all images")
+    return wires
+
+
+def _same(a: Wiring, b: Wiring) -> bool:
+    """Whether two wirings differ in nothing that a cut depends on."""
+    def plain(value):
+        if isinstance(value, (Layer, Vector)):
+            return [plain(v) for v in vars(value).values()]
+        return value.tolist() if isinstance(value, Tensor) else value
+
+    return all([(k, plain(v)) for k, v in getattr(a, own).items()]
+               == [(k, plain(v)) for k, v in getattr(b, own).items()] for own in
+               ("layers", "vectors")) and all(plain(getattr(a, own)) == plain(getattr(b, own))
+                                              for own in ("outputs", "pinned", "softmax"))
+
+
+def _finished(net: nn.Module, walk: Walk) -> Wiring:
+    """Wires get their final numbers, in order of appearance; those that no layer has are gone."""
+    root = [walk.root(w) for w in range(len(walk.parent))]
+    of_layers = {root[w] for layer in walk.found.values()
+                 for w in [*(layer["reads"] or ()), *layer["writes"]]}
+    roots = {wire: i for i, wire in enumerate(sorted(of_layers))}
+    table = torch.tensor([roots.get(r, -1) for r in root])
+
+    def final(wires):
+        return None if wires is None else table[torch.tensor(wires)]
+
+    layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
+                                   for k, v in parts.items()})
+              for name, parts in walk.found.items()}
+    pinned = torch.zeros(len(roots), dtype=torch.bool)
+    pinned[[roots[root[w]] for w in walk.pinned if root[w] in roots]] = True
+    own = [name for name, m in net.named_modules()
+           if name and next(m.parameters(recurse=False), None) is not None]
+    return Wiring(
+        layers, len(roots), final(walk.result.wires), walk.result.source, walk.norm_of,
+        tuple(name for name in own if name in layers and layers[name].votes),
+        _unreached(own, walk.reached),
+        tuple((n.op, getattr(n.target, "__name__", str(n.target)), str(n.args), str(n.kwargs))
+              for n in walk.graph.nodes),
+        pinned, tuple(f"{what}: {why}" for what, why in walk.whole),
+        {path: Vector(axis, final(wires), pieces)
+         for path, (axis, wires, pieces) in walk.vectors.items()
+         if all(root[w] in roots for w in wires)},
+        walk.result.last, walk.tangled)
+
+
+@contextlib.contextmanager
+def evaluating(net: nn.Module) -> Iterator[nn.Module]:
+    """The network in evaluation mode; afterwards every module is as it was."""
+    modes = [(module, module.training) for module in net.modules()]
+    try:
+        yield net.eval()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _around(name: str) -> list[str]:
+    """A module's name and those of the modules around it, outermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+
+
+def _unreached(weighted: list[str], reached: set[str]) -> tuple[str, ...]:
+    """The outermost modules with weights in which nothing runs."""
+    running = {outer for name in reached for outer in _around(name)}
+    return tuple(dict.fromkeys(next(outer for outer in _around(name) if outer not in running)
+                               for name in weighted if name not in running))
+
+
+def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Tensor:
+    """The network's outputs (B,K) in evaluation mode, without gradients, a few images at a time.
+
+    `watch(name, layer, input)` is called with the input of every named layer as it runs, so that
+    no feature map outlives its layer.
+    """
+    first = next(net.parameters())
+    hooks = [] if watch is None else [
+        module.register_forward_hook(    # behind the layer: its own refusal of an image is heard
+            lambda m, inputs, _, name=name: watch(name, m, inputs[0]))
+        for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    try:
+        with evaluating(net), torch.no_grad():
+            return torch.cat([net(part.to(first.device, first.dtype)).cpu()
+                              for part in images.split(at_once)])
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def require_finite(outputs: Tensor) -> Tensor:
+    """The outputs of a network, refused where they are no numbers."""
+    require(finite(outputs), "net", "outputs that are not finite", "finite weights")
+    return outputs
+
+
+def per_channel(x: Tensor, layer: Layer) -> Tensor:
+    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
+    if layer.kind == "fc" and x.ndim > 2:
+        x = x.flatten(1, -2).movedim(-1, 1)
+    return x.reshape(len(x), len(layer.reads), -1)
+
+
+def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
+    """Refuse images that are no floats and labels that name no output of the network."""
+    require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
+            and len(images) > 0, "images", images,
+            "floats (B, C, H, W), at least one (an ImageSet gives them by floats())")
+    require(finite(images), "images", "NaN or infinite values", "finite numbers")
+    require(isinstance(labels, Tensor) and labels.dtype == torch.int64
+            and labels.shape == images.shape[:1], "labels", labels,
+            f"int64 of shape ({len(images)},), one an image")
+    low, high = int(labels.min()), int(labels.max())
+    require(0 <= low and high < classes, "labels", f"labels from {low} to {high}",
+            f"labels from 0 to {classes - 1}, the network's outputs")

@@ -1,0 +1,13 @@
+"""Costly results are kept and found again: `store.cached(function, ...)`.
+
+`identity` describes a value for a key, `tensorfiles` writes tensors; what the store's folder holds
+is asked of `wlib.ground.entries`, which needs no torch.
+"""
+
+from wlib.store.cache import (
+    cached,
+)
+
+__all__ = [
+    "cached",
+]
