@@ -20,8 +20,8 @@ import yaml
 from faults import fault, promised, refused
 from toyrun import good, project, write_notebook
 
-from wlib import claims
 from wlib.book import runner
+from wlib.claims import report as claims
 
 KINDS = {"whole": ["x", "1.5", "", "1e3", "[1]", "null", "true", "1 2", "٣"],
          "share": ["x", "", "nan", "inf", "-inf", "[0.5]", "true", "0,5", "1e999"],

@@ -20,8 +20,8 @@ from faults import fault, homeless, promised, remount, small_disc, without_locks
 from safetensors.torch import save_file
 from toyrun import until
 
-from wlib import store
 from wlib.ground import entries
+from wlib.store import cache as store
 
 CALLS: list[Any] = []
 
@@ -138,7 +138,7 @@ def unreadable(folder: Path) -> str:
 # ---------------------------------------------------------------- killed makers
 KILLED = """
 import os, signal, sys, time, random
-from wlib import store
+from wlib.store import cache as store
 def slow(number, log):
     with open(log, "a") as file:
         file.write(f"{number} ")
@@ -185,7 +185,7 @@ def killed_makers(folder: Path) -> str:
 MAKER = """
 import os, sys, time
 from pathlib import Path
-from wlib import store
+from wlib.store import cache as store
 def make(log):
     first = not Path(log).exists()
     with open(log, "a") as file:
@@ -297,7 +297,7 @@ def no_locks(folder: Path) -> str:
 
 
 ALONE = """
-from wlib import store
+from wlib.store import cache as store
 def give(number):
     return {"number": number}
 for number in (1, 2, 1):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from small import few
 from torch import nn
 
-from wlib import d2nwg, seeds
+from wlib import seeds
 from wlib.d2nwg import Denoiser, UNet, condition, fit, schedule, select, signal, stored_fit
+from wlib.d2nwg import diffusion as d2nwg
 
 TINY = {"timesteps": 20, "width": 8, "depth": 1, "steps": 6, "batch": 4, "decay": 0.9,
         "device": "cpu"}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets
 
-from wlib import data
 from wlib.data import SPLITS, ImageSet, assign, episodes, glyphs, load, realsets
+from wlib.data import imagesets as data
 
 PACKAGED = realsets.PACKAGED  # before a test takes it away
 QUICK = settings(max_examples=25, deadline=None)

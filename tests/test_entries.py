@@ -10,8 +10,9 @@ import torch
 from filelock import FileLock
 from toyrun import call
 
-from wlib import seeds, store
+from wlib import seeds
 from wlib.ground import entries, fingerprint
+from wlib.store import cache as store
 
 
 def twice(x, tensor=None):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from small import Own, few, images, lived
 from torch import nn
 
-from wlib import mge
 from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
 from wlib.mge import evolve, race
+from wlib.mge import generator as mge
 
 SMALL = {"generations": 3, "parents": 4, "offspring": 8}
 

@@ -8,9 +8,10 @@ import faults_runner
 import faults_store
 import pytest
 
-from wlib import claims, store
 from wlib.book import parameters, runner
 from wlib.claims import ledger
+from wlib.claims import report as claims
+from wlib.store import cache as store
 
 QUICK = [one for one in faults.FAULTS if not one.slow]
 SLOW = [one for one in faults.FAULTS if one.slow]

@@ -16,8 +16,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wlib.ground import fingerprint as fp
 from wlib import seeds
+from wlib.ground import fingerprint as fp
 
 TOY = {
     "wlib": '"""The package."""\n',

@@ -14,10 +14,12 @@ from small import Own, few, images, lived
 from torch import nn
 from torch.func import functional_call
 
-from wlib import domains, free, inversion, nets, rivals, store
+from wlib import domains, inversion, nets, rivals, store
 from wlib.free import MetaGenerator
+from wlib.free import generator as free
 from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
 from wlib.free.teachers import Teacher, Teachers
+from wlib.ground import entries
 
 SHAPE = (1, 16, 16)
 CPU = {"device": "cpu"}
@@ -473,7 +475,7 @@ def test_stored_images_are_made_once():
     made.append(first)
     assert free.stored(free.recover, pool, START, steps=1, **TINY).digest() == first.digest() \
         == free.recover(pool, START, steps=1, **TINY).digest()
-    assert len(list(store.root().rglob("*.safetensors"))) == 1
+    assert len(list(entries.root().rglob("*.safetensors"))) == 1
 
 
 # ---- bad input --------------------------------------------------------------------------------

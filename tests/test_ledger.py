@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wlib import claims
+from wlib.claims import report as claims
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = claims.load(ROOT / "book" / "claims.yml")

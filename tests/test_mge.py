@@ -14,10 +14,11 @@ from small import Own, few, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from wlib import mge, seeds
+from wlib import seeds
 from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
 from wlib.mge import cosine
+from wlib.mge import generator as mge
 
 V = torch.tensor([3, 1, -2, 0.5, 4, -1, 0, 2], dtype=torch.float64)
 PRIMED = 6 * 43_717         # a long signal with a large prime factor

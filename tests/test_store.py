@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from small import Own, few, images
 from torch import nn
 
-from wlib import store
 from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.ground import fingerprint
+from wlib.store import cache as store
 
 CALLS = []
 

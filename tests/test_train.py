@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from small import Own, images
 from torch import nn
 
-from wlib import store
 from wlib.core import nets, score, train
 from wlib.core.pool import Pool
+from wlib.ground import entries
 
 SPECS = {"mlp": ("mlp", {"hidden": (6,)}), "lenet": ("lenet", {}), "conv4": ("conv4", {"width": 4}),
          "vgg": ("vgg", {"widths": (4, 6)}), "resnet": ("resnet", {"widths": (4, 6)}),
@@ -219,7 +219,7 @@ def test_stored_fit_keeps_each_seed_by_itself(small, tmp_path, monkeypatch):
     assert same(train.stored_fit("mlp", small, seeds=(1, 0), **how), kept[[1, 0]])
     with pytest.raises(TypeError):
         train.stored_fit("mlp", small, seeds=(2,), **how)
-    assert len(list(store.root().rglob("*.safetensors"))) == 2
+    assert len(list(entries.root().rglob("*.safetensors"))) == 2
 
 
 def test_stored_fit_of_the_readers_module_and_of_a_pool(small, tmp_path, monkeypatch):

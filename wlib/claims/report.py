@@ -439,7 +439,8 @@ def judging_fingerprint(rows: Sequence[Row]) -> str:
     """Hash of what a notebook's own table of verdicts depends on beside its measures."""
     shown = [(row.id, row.claim, row.unit, row.better, row.controls, row.margin, repr(row.rule))
              for row in rows]
-    return fingerprint.digest(shown, fingerprint.definition_fingerprint("wlib.claims", "Report"))
+    return fingerprint.digest(
+        shown, fingerprint.definition_fingerprint("wlib.claims.report", "Report"))
 
 
 def summarize(name: str, method: Any, controls: Mapping[str, Any], references: Mapping[str, Any],

@@ -244,9 +244,9 @@ def notebook_fingerprint(path: Path | str, parameters: Mapping[str, Any],
     code = [plain_code("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
     modules = sorted({name for text in code for name in reached(text, sources)} | {"wlib"})
     report = ""
-    if any("claims" in text for text in code) and "wlib.claims" in sources:
+    if any("claims" in text for text in code) and "wlib.claims.report" in sources:
         # Judging changes no result, but the code that makes a measure of arrays does.
-        report = definition_fingerprint("wlib.claims", "summarize", sources)
+        report = definition_fingerprint("wlib.claims.report", "summarize", sources)
     installed = versions() if installed is None else installed
     return digest(code, parameters, installed, report, _modules_fingerprint(modules, sources))
 

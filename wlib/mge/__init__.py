@@ -4,6 +4,7 @@
 `race` and `screen` compare many children at few images, `cosine` is the transform.
 """
 
+from wlib.mge.cosine import dct, idct
 from wlib.mge.generator import (
     CRITERIA,
     ORDERS,
@@ -21,6 +22,8 @@ from wlib.mge.generator import (
 )
 
 __all__ = [
+    "dct",
+    "idct",
     "CRITERIA",
     "ORDERS",
     "REDRAWS",

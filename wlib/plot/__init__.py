@@ -33,8 +33,15 @@ from wlib.plot.figures import (
     theory,
     tiles,
 )
+from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 __all__ = [
+    "CONTROL",
+    "GOOD",
+    "METHOD",
+    "PURPLE",
+    "REDRAWN",
+    "SKY",
     "COLUMN",
     "CONTROLS",
     "FULL",

@@ -4,10 +4,7 @@
 is asked of `wlib.ground.entries`, which needs no torch.
 """
 
-from wlib.store.cache import (
-    cached,
-)
+from wlib.store.cache import cached
+from wlib.store.identity import architecture, describe, digest
 
-__all__ = [
-    "cached",
-]
+__all__ = ["architecture", "cached", "describe", "digest"]
