@@ -100,7 +100,7 @@ def compared(notebook: str, one: dict[str, Any], other: dict[str, Any],
 
 
 def arms(measure: dict[str, Any]) -> dict[str, list[float]]:
-    """The values of a measure and of its rivals, a number a seed."""
+    """The values of a measure and of its rivals, a number per seed."""
     rivals = measure["controls"] | measure["references"]
     return {"the method": measure["values"]} | {name: r["values"] for name, r in rivals.items()}
 

@@ -411,7 +411,7 @@ def recovering(quick: bool) -> list[dict]:
 
 
 def _untrained_teachers(name, width, count):
-    """Grey 28×28, five classes."""
+    """Gray 28×28, five classes."""
     kind, settings = teachers.ARCHITECTURES[name](width)
     return teachers.Teachers([teachers.Teacher(nets.fresh(kind, i, classes=5, **settings), "abcde",
                                                architecture=name) for i in range(count)],

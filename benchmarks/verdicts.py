@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/verdicts.py      # seconds; writes results/verdicts.json
 
-An arm's value is a number a seed: its true mean, what all arms of that seed share, noise of its
+An arm's value is a number per seed: its true mean, what all arms of that seed share, noise of its
 own, and the luck of the test images, which no seed averages out. Intervals and verdicts come from
 `claims.intervals` and `claims.decide`, the code that judges the book's claims. All lengths are in
 margins.

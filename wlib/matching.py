@@ -99,7 +99,7 @@ def _checked(orders, layers, count) -> list[Tensor]:
 
 
 def shuffles(pool: Pool, seed: int = 0) -> list[Tensor]:
-    """Orders by lot for `permuted`; network i's depend on `seed` and i alone."""
+    """Random orders for `permuted`; network i's depend on `seed` and i alone."""
     hidden = chain(pool)[:-1]
     return [torch.stack([torch.randperm(layer.units, generator=seeds.generator(seed, i, place))
                          for i in range(len(pool))]) for place, layer in enumerate(hidden)]
