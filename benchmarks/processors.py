@@ -80,7 +80,7 @@ def run(folder: Path, variables: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def compared(notebook: str, one: dict[str, Any], other: dict[str, Any],
              margins: dict[str, float]) -> list[dict]:
-    """A row a measure: how far its values, of the method and of every rival, lie apart."""
+    """A row per measure: how far its values, of the method and of every rival, lie apart."""
     rows = []
     require(one["measures"].keys() == other["measures"].keys(), notebook, list(other["measures"]),
             f"the measures {list(one['measures'])}")

@@ -139,7 +139,7 @@ def tables(found: dict[Cell, dict[str, dict[str, float]]], repeats: int) -> list
     """The tables of the page *Benchmarks and limits*."""
     command = "python benchmarks/verdicts.py"
     made = [{"title": f"Wrong verdicts where they are most frequent ({repeats:,} simulated "
-                      "measures a cell)", "command": command, "rows": worst(found)}]
+                      "measures per cell)", "command": command, "rows": worst(found)}]
     for rule, images in itertools.product(RULES, IMAGES):
         error = f"image error {images:g}" if images else "no image error"
         made.append({"title": f"Rates of the verdicts in percent, {rule}, {error}",

@@ -48,7 +48,7 @@ def by_class(features: Tensor, labels: Tensor, count: int = 20, classes: int | N
              ) -> Tensor:
     """The first `count` images' features of every class, (C, count, d), of features (B, d).
 
-    The released code keeps 20 a class and draws 5 of them at a time. `classes` is C, where the
+    The released code keeps 20 per class and draws 5 of them at a time. `classes` is C, where the
     labels alone would not tell that the last class has no image.
     """
     _check("features", features, 2)

@@ -207,7 +207,7 @@ def mda_caption(glance: Mapping, names: Sequence[str], *, images: int) -> str:
 
 
 def _strips(glance):
-    """A row of squares a layer, full where a channel stays; of wide layers, some channels."""
+    """A row of squares per layer, full where a channel stays; of wide layers, some channels."""
     lit = {name: np.asarray(mask, bool) for name, mask in glance["lit"].items()}
     chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
     wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
@@ -321,7 +321,7 @@ BOTH, NONE = "#222222", "#d4d4d4"
 
 
 def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str):
-    """Two decision routes through one network, over each other: a column of dots a layer.
+    """Two decision routes through one network, over each other: a column of dots per layer.
 
     `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them,
     those that neither uses below; a line joins neighbors of one route, in its color.

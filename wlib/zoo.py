@@ -5,7 +5,7 @@
     zoo.split("train").weights                   # (48, 2464), to learn from
     accuracy(weights, [s.test for s in zoo.split("test").sets], like=zoo.pool)     # (12, M)
 
-Letters: T data sets, N networks, M candidates a data set, D weights a network, B images, K classes.
+Letters: T data sets, N networks, M candidates per data set, D weights, B images, K classes.
 How the networks of a zoo start decides what can be learned from them, so a zoo says it (`start`).
 """
 
@@ -140,7 +140,7 @@ def _outputs(pool: Pool) -> int | None:
 def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str = "shared",
             each: int = 1, steps: int = 300, batch: int = 40, rate: float = 3e-3, seed: int = 0,
             engine: str = "auto", device: str = "auto") -> Zoo:
-    """A zoo of `each` networks a data set, trained with Adam and cross-entropy on its train part.
+    """A zoo of `each` networks per data set, trained with Adam and cross-entropy on its train part.
 
     `net` is the architecture, by default `tiny_cnn` for the images; its weights do not count. With
     `start="shared"` all networks begin with the same weights, with "independent" each with its
