@@ -174,7 +174,7 @@ def test_each_generation_has_four_pictures_and_its_numbers():
         assert f"noise evolution {lines['noise evolution'][number]:.1%}" in alts[3]
         caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
         assert caption.startswith(f"Generation {number}, {step['evaluations']} networks judged")
-        assert f"{everyone} images are wrong for all of it" in caption
+        assert f"all get {everyone} images wrong" in caption
         born = "first population" if number == 0 else "1 of 4 are new"
         assert born in caption
 

@@ -104,8 +104,9 @@ def _quota(share: np.ndarray, total: int) -> np.ndarray:
 
 
 def _graph(features, labels, linked, classes, draw) -> Graph:
-    """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes per class to
-    train on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at most."""
+    """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes per class
+    to train on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at
+    most."""
     linked = linked | linked.T
     np.fill_diagonal(linked, True)                       # every node also hears itself
     degree = linked.sum(1) ** -0.5

@@ -366,7 +366,7 @@ def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
         axis.fill_between(counts, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
         axis.plot(counts, mean, color=color, lw=2, label=name)
     axis.plot(counts, limit, color="#333333", ls="--", lw=1, label="p + sd √(2 ln N)")
-    axis.axhline(truth, color="#333333", ls=":", lw=1, label="what all of them are worth")
+    axis.axhline(truth, color="#333333", ls=":", lw=1, label="true accuracy of all of them")
     axis.set_xscale("log")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.set(xlabel="number N of equal networks to choose from", ylabel="accuracy of the best")
@@ -409,7 +409,7 @@ def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, 
     return (f"Generation {number}, {step['evaluations']} networks judged so far; {born}. "
             f"The best gets {np.max(step['accuracy']):.1%} of {images:,} validation images right, "
             f"the mean of the population {np.mean(step['accuracy']):.1%}; its diversity is "
-            f"{np.mean(step['diversity']):.2f}; {always} images are wrong for all of it. "
+            f"{np.mean(step['diversity']):.2f}; all get {always} images wrong. "
             f"At the same number of networks: {others}.")
 
 
@@ -446,7 +446,7 @@ def _error_sets(step, some):
     for i, word in ((0, "fittest"), (len(wrong) - 1, "last")):
         chart.text(chart.LEFT - 5, 44 + high * (i + 0.5), word, "text-anchor='end'")
     chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 20,
-               f"{len(some)} images of those some get wrong, some right", "text-anchor='middle'")
+               f"{len(some)} images that only some networks get right", "text-anchor='middle'")
     return chart.svg(f"Who errs on which of {len(some)} images: {int(wrong.all(0).sum())} of them "
                      f"are wrong for the whole population, {int((~wrong.any(0)).sum())} for none. "
                      f"Of all images {always} are wrong for the whole population.")

@@ -61,7 +61,7 @@ def _remembered(images, step):
         chart.text(0, top - 8, arm)
         strip = np.concatenate(list(np.asarray(stack, np.uint8)), axis=1)           # (H, C·W)
         _gray(chart, strip, top, 64 * len(stack) if len(stack) <= 5 else 330)
-    return chart.svg(f"Images of {len(stack)} classes after {step} steps, one row a generator.")
+    return chart.svg(f"Images of {len(stack)} classes after {step} steps, one row per generator.")
 
 
 def _gray(chart, strip, top, width):
