@@ -184,7 +184,7 @@ def test_only_images_on_which_networks_disagree_are_drawn():
     often = np.concatenate([step["errors"] for step in steps]).mean(0)
     disputed = int(((often > 0) & (often < 1)).sum())
     frame = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65).children[1]
-    assert f"{disputed} images of those some get wrong" in frame.children[0].value
+    assert f"{disputed} images that only some networks get right" in frame.children[0].value
     few = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65, shown=5)
     assert "Who errs on which of 5 images" in few.children[1].children[0].value
 
