@@ -262,7 +262,7 @@ class MLPEncoder(nn.Module):
 def alignment_loss(W: Tensor, D: Tensor, temperature: float = 1.0) -> Tensor:
     """The contrastive loss of latents W (B, L) and the data sets' embeddings D (B, L).
 
-    Rows that belong together shall have large products. The targets are soft: the softmax of the
+    Rows that belong together should have large products. The targets are soft: the softmax of the
     mean of DDᵀ and WWᵀ. As in the released code, nothing is normalized and the temperature divides
     logits but multiplies the targets'.
     """

@@ -264,7 +264,7 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
     gradient counts as three) and "bar", what the seed networks reached: hand it back as `bar` to
     judge more children without judging the seeds again.
 
-    With `lazy`, a network that fails a criterion is not judged by the dearer ones: their
+    With `lazy`, a network that fails a criterion is not judged by the costlier ones: their
     quantities are NaN, their columns False.
     """
     _check_pool(pool)
