@@ -28,7 +28,7 @@ TERMS = {
     "Part I: MGE": ("cosine transform", "book/mge"),
     "Part II: MDA": ("logit restriction", "book/mda"),
     "Part III: FREE": ("transductive", "book/free"),
-    "Part IV: D2NWG": ("reading copy", "book/d2nwg"),
+    "Part IV: D2NWG": ("set transformer", "book/d2nwg"),
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",
