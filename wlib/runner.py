@@ -134,7 +134,7 @@ def read_profile(profile: str, root: Path, names: Sequence[str]) -> dict[str, di
     require_one_of("profile", profile, [path.stem for path in (root / "profiles").glob("*.yml")])
     path = root / "profiles" / f"{profile}.yml"
     blocks = claims.read_yaml(path)
-    require(isinstance(blocks, dict), path.name, blocks, "a mapping with a block a notebook")
+    require(isinstance(blocks, dict), path.name, blocks, "a mapping with a block per notebook")
     for name, block in blocks.items():
         require_one_of(f"{path.name}: notebook", name, names)
         require(block is None or isinstance(block, dict), f"{path.name}: {name}", block,
