@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that is to be done on a GPU which is at hand for minutes, in one call, in order of worth:
+# Everything that needs a GPU, in one call and the most important first, for a few minutes of one:
 #
 #     benchmarks/gpu.sh OUT                          # on a machine with the book's environment
 #     benchmarks/gpu.sh OUT --wheels W --data D      # on a bare one without a network

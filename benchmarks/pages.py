@@ -40,7 +40,7 @@ def read(folder: Path) -> dict[str, list[chrome.Visit]]:
 
 
 def weights(visits: dict[str, list[chrome.Visit]]) -> list[dict]:
-    """A row a page, the heaviest first."""
+    """A row per page, the heaviest first."""
     rows = [{"page": name, "kB": light.own / 1000, "shared, cached: kB": light.shared / 1000,
              "share of the budget": f"{light.own / chrome.BUDGET:.0%}"}
             for name, (light, *_) in visits.items()]

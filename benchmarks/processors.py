@@ -80,7 +80,7 @@ def run(folder: Path, variables: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def compared(notebook: str, one: dict[str, Any], other: dict[str, Any],
              margins: dict[str, float]) -> list[dict]:
-    """A row a measure: how far its values, of the method and of every rival, lie apart."""
+    """A row per measure: how far its values, of the method and of every rival, lie apart."""
     rows = []
     require(one["measures"].keys() == other["measures"].keys(), notebook, list(other["measures"]),
             f"the measures {list(one['measures'])}")
@@ -100,7 +100,7 @@ def compared(notebook: str, one: dict[str, Any], other: dict[str, Any],
 
 
 def arms(measure: dict[str, Any]) -> dict[str, list[float]]:
-    """The values of a measure and of its rivals, a number a seed."""
+    """The values of a measure and of its rivals, a number per seed."""
     rivals = measure["controls"] | measure["references"]
     return {"the method": measure["values"]} | {name: r["values"] for name, r in rivals.items()}
 

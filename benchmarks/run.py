@@ -388,7 +388,7 @@ def recovering(quick: bool) -> list[dict]:
         each = {engine: statistics.median(values) / count for engine, values in seconds.items()}
         gap = (recover("loop").floats() - recover("vmap").floats()).abs().mean()
         rows.append({"teachers": f"{count} × {name}, {width} wide", "images each": 5 * per_class,
-                     "loop, s a teacher": each["loop"], "vmap, s a teacher": each["vmap"],
+                     "loop, s per teacher": each["loop"], "vmap, s per teacher": each["vmap"],
                      "the rule picks": inversion.resolved("auto", pool.device),
                      "picked ÷ other": times_as_long(seconds["loop"], seconds["vmap"])[1],
                      "mean difference of images": f"{gap:.0e}"})
@@ -396,7 +396,7 @@ def recovering(quick: bool) -> list[dict]:
 
 
 def _untrained_teachers(name, width, count):
-    """Grey 28×28, five classes."""
+    """Gray 28×28, five classes."""
     kind, settings = teachers.ARCHITECTURES[name](width)
     return teachers.Teachers([teachers.Teacher(nets.fresh(kind, i, classes=5, **settings), "abcde",
                                                architecture=name) for i in range(count)],
@@ -425,7 +425,7 @@ def _replay_row(head, width, shots, data, steps, rounds):
     behind, text = times_as_long(seconds[rule], seconds[other])
     loss = [run.losses[0] for run in runs.values()]
     return {"learner": f"conv4, {width} wide", "head": head, "episodes": f"5-way {shots}-shot",
-            **{f"{engine}, s a step": statistics.median(took) / steps
+            **{f"{engine}, s per step": statistics.median(took) / steps
                for engine, took in seconds.items()},
             "the rule picks": rule, "picked ÷ other": text,
             "does the rule lose?": "yes" if behind > LOSS else "no",
@@ -456,7 +456,7 @@ def sampling(quick: bool) -> list[dict]:
     for name in SAMPLERS:
         right = generation.points(sample(name)[:, :10], world.train, like=members.pool)
         rows.append({"sampler": name, "networks": count * each,
-                     "ms a network": 1000 * statistics.median(seconds[name]) / (count * each),
+                     "ms per network": 1000 * statistics.median(seconds[name]) / (count * each),
                      f"{slowest} ÷ this": times_as_long(seconds[slowest], seconds[name])[1],
                      "accuracy on the zoo's data sets, points": f"{right.mean():.1f}",
                      "trained networks, points": f"{100 * members.accuracy().mean():.1f}"})
@@ -478,7 +478,7 @@ def zoos(quick: bool) -> list[dict]:
     start = time.perf_counter()
     descend("loop", *whole)
     return [{"networks × steps": f"{count} × {steps}",
-             **{f"{engine}, ms a step of one": 1000 * statistics.median(took) / (count * steps)
+             **{f"{engine}, ms per step of one": 1000 * statistics.median(took) / (count * steps)
                 for engine, took in seconds.items()},
              "vmap ÷ loop": times_as_long(seconds["vmap"], seconds["loop"])[1],
              "the rule picks": "loop",
@@ -495,7 +495,7 @@ TABLES = {
     "MDA: finding the masks of ten classes, with the official code's procedure as rival": masking,
     "MDA: half-width parts of a small VGG joined in one network": joining,
     "FREE: five steps of recovery, teacher by teacher (loop) or together (vmap)": recovering,
-    "FREE: a step of meta-training on 4 episodes with 10 query images a class": replaying,
+    "FREE: a step of meta-training on 4 episodes with 10 query images per class": replaying,
     "D2NWG: sampling and decoding tiny CNNs, 20 steps of DDIM against 200 ancestral": sampling,
     "D2NWG: training a zoo of tiny CNNs, one after another (loop) or stacked (vmap)": zoos,
 }

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/verdicts.py      # seconds; writes results/verdicts.json
 
-An arm's value is a number a seed: its true mean, what all arms of that seed share, noise of its
+An arm's value is a number per seed: its true mean, what all arms of that seed share, noise of its
 own, and the luck of the test images, which no seed averages out. Intervals and verdicts come from
 `claims.intervals` and `claims.decide`, the code that judges the book's claims. All lengths are in
 margins.
@@ -139,7 +139,7 @@ def tables(found: dict[Cell, dict[str, dict[str, float]]], repeats: int) -> list
     """The tables of the page *Benchmarks and limits*."""
     command = "python benchmarks/verdicts.py"
     made = [{"title": f"Wrong verdicts where they are most frequent ({repeats:,} simulated "
-                      "measures a cell)", "command": command, "rows": worst(found)}]
+                      "measures per cell)", "command": command, "rows": worst(found)}]
     for rule, images in itertools.product(RULES, IMAGES):
         error = f"image error {images:g}" if images else "no image error"
         made.append({"title": f"Rates of the verdicts in percent, {rule}, {error}",

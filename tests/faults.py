@@ -71,7 +71,7 @@ def refused(function: Callable[..., Any], *arguments: Any, names: str = "") -> s
 
 
 @contextlib.contextmanager
-def small_disc(folder: Path, size: str) -> Iterator[Path]:
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """A file system of its own under `folder`, as large as `size` ('64k')."""
     folder.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
@@ -113,7 +113,7 @@ def homeless(folder: Path) -> Iterator[dict[str, str]]:
              and not key.startswith(("XDG_", "MPL"))}
     yield plain
     yield plain | {"HOME": os.devnull}
-    with contextlib.suppress(NotHere), small_disc(folder / "home", "64k") as home:
+    with contextlib.suppress(NotHere), small_disk(folder / "home", "64k") as home:
         remount(home, "ro")
         yield plain | {"HOME": str(home)}
 
@@ -134,7 +134,7 @@ def without_locks(number: int) -> Iterator[None]:
 
 
 def remount(folder: Path, how: str) -> None:
-    """Make a small disc read-only ('ro') or writable again ('rw')."""
+    """Make a small disk read-only ('ro') or writable again ('rw')."""
     subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
 
 

@@ -33,16 +33,16 @@ DEFAULTS = ("data = 'toy'\nseed = 0\nseeds = [0, 1]\ndevice = 'auto'\nwhole = 3\
 
 
 def wrong_parameters(count: int) -> Iterator[tuple[str, str]]:
-    """Misspelt names and values of a wrong type, drawn at random: (name, text)."""
+    """Misspelled names and values of a wrong type, drawn at random: (name, text)."""
     draw = random.Random(0)
     while count:
         name = draw.choice(list(KINDS))
         place = draw.randrange(len(name))
-        misspelt = name[:place] + draw.choice("xyz_") + name[place + 1:]
+        misspelled = name[:place] + draw.choice("xyz_") + name[place + 1:]
         if draw.random() < 0.5:
             yield name, draw.choice(KINDS[name])
-        elif misspelt not in KINDS:
-            yield misspelt, "1"
+        elif misspelled not in KINDS:
+            yield misspelled, "1"
         else:
             continue
         count -= 1

@@ -1,4 +1,4 @@
-"""Faults that befall a run: papermill's traps, kills at any moment, full discs, clocks."""
+"""Faults that befall a run: papermill's traps, kills at any moment, full disks, clocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from faults import fault, first, homeless, promised, refused, remount, small_disc
+from faults import fault, first, homeless, promised, refused, remount, small_disk
 from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
 
 from wlib import claims
@@ -110,7 +110,7 @@ for path in sys.argv[1:]:
 """
 
 
-@fault("run", "the same traps, a misspelt parameter and a wrong type under bare papermill",
+@fault("run", "the same traps, a misspelled parameter and a wrong type under bare papermill",
        "they are traps: papermill ends well")
 def bare_papermill(folder: Path) -> str:
     root, _ = trapped()
@@ -231,12 +231,12 @@ def _nothing_half_written(root: Path, unbroken: dict[str, Any]) -> None:
         promised(seen == unbroken, "called unchanged, but it is not there")
 
 
-# ---------------------------------------------------------------- discs and clocks
-@fault("run", "a disc that is full", "the notebook fails by name, nothing half-written")
-def full_disc(folder: Path) -> str:
+# ---------------------------------------------------------------- disks and clocks
+@fault("run", "a disk that is full", "the notebook fails by name, nothing half-written")
+def full_disk(folder: Path) -> str:
     noise = "import random; print(random.Random(0).randbytes(400_000).hex())"
-    with small_disc(folder / "disc", "600k") as disc:
-        root = project(disc / "book", {"01-toy": good("01-toy", noise)})
+    with small_disk(folder / "disk", "600k") as disk:
+        root = project(disk / "book", {"01-toy": good("01-toy", noise)})
         done = wlib(root, "run", "--profile", "smoke")
         promised(done.returncode == 1, done.stdout + done.stderr)
         promised("No space left on device" in done.stdout + done.stderr, done.stderr)
@@ -257,9 +257,9 @@ def quota(folder: Path) -> str:
 
 @fault("run", "an output folder that is read-only", "one clear line before anything runs")
 def read_only(folder: Path) -> str:
-    with small_disc(folder / "disc", "1m") as disc:
-        root = project(disc / "book", {"01-toy": good("01-toy")})
-        remount(disc, "ro")
+    with small_disk(folder / "disk", "1m") as disk:
+        root = project(disk / "book", {"01-toy": good("01-toy")})
+        remount(disk, "ro")
         done = wlib(root, "run", "--profile", "smoke")
     promised(done.returncode == 2 and "started" not in done.stderr, done.stderr)
     promised(done.stderr.startswith("wlib: ") and "Read-only file system" in done.stderr and

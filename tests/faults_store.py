@@ -1,4 +1,4 @@
-"""Faults that befall the store: damage of every kind, killed makers, full and read-only discs."""
+"""Faults that befall the store: damage of every kind, killed makers, full and read-only disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from faults import fault, homeless, promised, remount, small_disc, without_locks
+from faults import fault, homeless, promised, remount, small_disk, without_locks
 from safetensors.torch import save_file
 from toyrun import until
 
@@ -223,7 +223,7 @@ def take_over(folder: Path) -> str:
             process.communicate()
 
 
-# ---------------------------------------------------------------- discs
+# ---------------------------------------------------------------- disks
 def _kept_nothing(folder: Path) -> str:
     """Values are right although nothing can be kept, and one warning says so."""
     with warnings.catch_warnings(record=True) as told, store_in(folder):
@@ -236,14 +236,14 @@ def _kept_nothing(folder: Path) -> str:
     return str(told[0].message).partition("(")[2].partition(")")[0]
 
 
-@fault("store", "a disc that is full", "the value is returned; one warning")
-def full_disc(folder: Path) -> str:
-    with small_disc(folder / "disc", "64k") as disc:
+@fault("store", "a disk that is full", "the value is returned; one warning")
+def full_disk(folder: Path) -> str:
+    with small_disk(folder / "disk", "64k") as disk:
         with contextlib.suppress(OSError):
-            (disc / "filler").write_bytes(bytes(100_000))
-        _kept_nothing(disc)
-        (disc / "filler").unlink()
-        with store_in(disc):
+            (disk / "filler").write_bytes(bytes(100_000))
+        _kept_nothing(disk)
+        (disk / "filler").unlink()
+        with store_in(disk):
             store.cached(give, 1), store.cached(give, 1)
             promised(CALLS == [1], "not kept although there is space again")
     return "No space left on device: values returned, one warning; kept again with space"
@@ -264,18 +264,18 @@ def quota(folder: Path) -> str:
 
 @fault("store", "a folder that is read-only", "what is kept is read; the rest is made; one warning")
 def read_only(folder: Path) -> str:
-    with small_disc(folder / "disc", "1m") as disc:
-        with store_in(disc):
+    with small_disk(folder / "disk", "1m") as disk:
+        with store_in(disk):
             store.cached(give, 9)
-        remount(disc, "ro")
-        with store_in(disc), warnings.catch_warnings():
+        remount(disk, "ro")
+        with store_in(disk), warnings.catch_warnings():
             warnings.simplefilter("error")
             promised(same(store.cached(give, 9), 9) and CALLS == [], "what was kept is not read")
-        with warnings.catch_warnings(record=True) as told, store_in(disc):
+        with warnings.catch_warnings(record=True) as told, store_in(disk):
             warnings.simplefilter("always")
             promised(same(store.cached(give, 1), 1) and same(store.cached(give, 2), 2), "value")
         promised(len(told) == 1, str(told))
-        remount(disc, "rw")
+        remount(disk, "rw")
     return "read-only: entries read, new values returned, one warning"
 
 

@@ -502,7 +502,7 @@ def test_rows_that_are_not_one_an_image_contribute_to_no_class(forward):
                       state=nn.Parameter(torch.rand(1, 8), requires_grad=False)))
     x, y = torch.randn(36, 3, 8, 8), torch.arange(36) % 4        # as many as there are places
     assert mda.disassemble(net, {}, [0, 2], images=x)(x).shape == (36, 2)
-    with pytest.raises(ValueError, match=r"net\.[cde]: .* rows of 2 images.*one row an image"):
+    with pytest.raises(ValueError, match=r"net\.[cde]: .* rows of 2 images.*one row per image"):
         mda.contributions(net, x, y)
 
 

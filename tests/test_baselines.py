@@ -58,11 +58,11 @@ CASES = {          # a fitted rival, new conditions, weights of one network
     "mean": (lambda: MeanOfZoo().fit(C, W), NEW, 9),
     "kde": (lambda: LatentKDE(Halves()).fit(C, W), NEW, 9),
     "noisy": (lambda: Noisy(0.1).fit(C, W), NEW, 9),
-    "noisy by lot": (lambda: Noisy(0.1, nearest=False).fit(C, W), NEW, 9),
+    "noisy at random": (lambda: Noisy(0.1, nearest=False).fit(C, W), NEW, 9),
     "gaussian": (lambda: Gaussian().fit(C, W), NEW, 9),
     "averaged": (lambda: Averaged().fit(C, W), NEW, 9),
     "random start": (lambda: RandomStart(NET), NEW, 9)}
-BY_LOT = ("kde", "noisy", "noisy by lot", "gaussian", "averaged", "random start")
+DRAWN = ("kde", "noisy", "noisy at random", "gaussian", "averaged", "random start")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -74,7 +74,7 @@ def test_all_have_one_interface(name):
     assert torch.equal(make()(conditions, 3, 5), found)                  # equal seeds, equal draws
     assert torch.equal(make()(conditions, 3, torch.Generator().manual_seed(1)),
                        make()(conditions, 3, torch.Generator().manual_seed(1)))
-    if name in BY_LOT:
+    if name in DRAWN:
         assert not torch.equal(found[:, 0], found[:, 1])
         assert not torch.equal(make()(conditions, 3, 6), found)
         torch.testing.assert_close(make()(conditions[:2], 2, 5), found[:2, :2])

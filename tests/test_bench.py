@@ -21,7 +21,7 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
     for words in ("One thread", "3 × mlp", "2 × lenet", "does the rule lose?", "÷ training one",
                   "noise of equal norm", "one accepted ÷ training", "for place 3",
                   "wlib ÷ scipy", "each further one, s", "per sample ÷ wlib", "VGG-16",
-                  "dense ÷ grouped", "loop, s a teacher",
+                  "dense ÷ grouped", "loop, s per teacher",
                   "fomaml", "s a step", "DDIM, 20 steps", "vmap ÷ loop"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
@@ -33,5 +33,5 @@ def test_one_part_is_timed_alone():
                            "--part", "FREE"], capture_output=True, text=True, timeout=300,
                           env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert "loop, s a teacher" in done.stdout and "fomaml" in done.stdout
+    assert "loop, s per teacher" in done.stdout and "fomaml" in done.stdout
     assert "lenet" not in done.stdout

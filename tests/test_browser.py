@@ -29,7 +29,7 @@ TERMS = {
     "Part I: MGE": ("cosine transform", "book/mge"),
     "Part II: MDA": ("logit restriction", "book/mda"),
     "Part III: FREE": ("transductive", "book/free"),
-    "Part IV: D2NWG": ("reading copy", "book/d2nwg"),
+    "Part IV: D2NWG": ("set transformer", "book/d2nwg"),
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",
@@ -37,8 +37,8 @@ KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate
 NOTEBOOK = "notebooks/11-mge-generate"  # with folded code, mathematics, tables and figures
 THEME = "document.documentElement.dataset.theme"
 EXPLORERS = ["notebooks/11-mge-generate", "notebooks/12-mge-evolve"]
-# What a browser forbids a page that was opened from disc, and the book says so.
-FROM_DISC = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
+# What a browser forbids a page that was opened from disk, and the book says so.
+FROM_DISK = ("webfonts", "fa-", "blocked by CORS policy", "net::ERR_FAILED", "_sources")
 
 pytestmark = pytest.mark.book
 
@@ -308,31 +308,31 @@ def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
     assert tab.page.evaluate(THEME) == "dark"
 
 
-# ---------------------------------------------------------------- opened from disc
+# ---------------------------------------------------------------- opened from disk
 @pytest.fixture(scope="module")
-def disc(program, smoke_book):
-    """A tab for pages opened from disc."""
+def disk(program, smoke_book):
+    """A tab for pages opened from disk."""
     tab = Tab.open(program, smoke_book.parent.as_uri())
     yield tab
     tab.close()
 
 
 @pytest.mark.parametrize("page", ["book/index", "book/mge", NOTEBOOK, "book/claims"])
-def test_page_works_from_disc_but_for_what_the_book_says(page, disc):
-    noise = disc.visit(f"{page}.html")
-    assert [one for one in noise if not any(word in one for word in FROM_DISC)] == []
-    assert disc.page.locator("article h1").is_visible()
+def test_page_works_from_disk_but_for_what_the_book_says(page, disk):
+    noise = disk.visit(f"{page}.html")
+    assert [one for one in noise if not any(word in one for word in FROM_DISK)] == []
+    assert disk.page.locator("article h1").is_visible()
     if page == "book/mge":
-        assert disc.page.locator("mjx-container svg").count() > 5
-    disc.page.click(".prev-next-footer a.right-next")  # links lead on
-    disc.page.locator("article h1").wait_for()
-    assert disc.page.url.startswith("file://") and page not in disc.page.url
+        assert disk.page.locator("mjx-container svg").count() > 5
+    disk.page.click(".prev-next-footer a.right-next")  # links lead on
+    disk.page.locator("article h1").wait_for()
+    assert disk.page.url.startswith("file://") and page not in disk.page.url
 
 
-def test_search_from_disc_finds_pages_without_excerpts(disc):
-    disc.visit("search.html?q=margin")
-    disc.page.wait_for_selector("#search-results .search li a")
-    assert disc.page.locator("#search-results .search li p.context").count() == 0
+def test_search_from_disk_finds_pages_without_excerpts(disk):
+    disk.visit("search.html?q=margin")
+    disk.page.wait_for_selector("#search-results .search li a")
+    assert disk.page.locator("#search-results .search li p.context").count() == 0
 
 
 # ---------------------------------------------------------------- the checks can fail

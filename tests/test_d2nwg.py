@@ -331,7 +331,7 @@ def test_the_rate_warms_up(zoo):
 
 
 def test_a_condition_for_each_class(zoo, sets):
-    """`per_class` gives C rows a data set, and so there are C latents a data set."""
+    """`per_class` gives C rows per data set, and so there are C latents per data set."""
     latents = torch.randn(12, 2, 5)
     run = fit(latents, sets, encoder=condition.per_class, shots=3, **TINY)
     samples = run.sample(sets[:3], 4, method="ddim", steps=5)

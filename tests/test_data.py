@@ -811,7 +811,7 @@ def of(mode, *pixels):
     (of("LA", (0, 0), (0, 255), (9, 255), (0, 51)), {}, [255, 0, 9, 204], [[255, 0, 9, 204]] * 3),
     (of("L", 0, 7, 8, 9), {"transparency": 7}, [0, 255, 8, 9], [[0, 255, 8, 9]] * 3),
     (of("RGB", (0, 0, 0), (7, 7, 7)), {"transparency": (7, 7, 7)}, [0, 255], [[0, 255]] * 3)
-], ids=["RGBA", "LA", "a grey", "a color"])
+], ids=["RGBA", "LA", "a gray", "a color"])
 def test_what_is_transparent_shows_white(image, save, grey, color, tmp_path):
     image.save(tmp_path / "a.png", **save)
     assert read_as(tmp_path / "a.png") == [grey] and read_as(tmp_path / "a.png", "RGB") == color
@@ -846,7 +846,7 @@ def test_palettes_bits_and_inks(tmp_path):
     assert read_as(tmp_path / "b.png") == [[0, 255, 0]] and realsets._is_grey(tmp_path / "b.png")
     of("CMYK", (0, 0, 0, 0), (0, 0, 0, 255), (0, 255, 255, 0)).save(tmp_path / "c.tif")
     assert read_as(tmp_path / "c.tif", "RGB") == [[255, 0, 255], [255, 0, 0], [255, 0, 0]]
-    assert read_as(tmp_path / "c.tif") == [[255, 0, 76]]  # red is 30 % of grey
+    assert read_as(tmp_path / "c.tif") == [[255, 0, 76]]  # red is 30 % of gray
 
 
 @pytest.mark.parametrize("dtype, name", [(np.uint8, "a.png"), (np.uint8, "a.tif"),
@@ -922,7 +922,7 @@ def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
 
 def test_folder_refuses(tmp_path):
     for root in (None, tmp_path / "nowhere"):
-        with pytest.raises(ValueError, match="^root: got .*one directory of images a class"):
+        with pytest.raises(ValueError, match="^root: got .*one directory of images per class"):
             load("folder", root=root)
     with pytest.raises(ValueError, match="^root: got"):
         load("folder", root=tmp_path)

@@ -115,7 +115,7 @@ def test_the_official_walk_by_hand(start, pool, images):
 
 
 def test_replay_only_sees_as_many_images_and_never_walks(start, pool, images):
-    # A walk passes 2 teachers × 18 images, an episode 3 ways × (1 + 3): three more steps a turn.
+    # A walk passes 2 teachers × 18 images, an episode 3 ways × (1 + 3): three more steps per turn.
     got = learned(start, pool, images, order="replay only")
     run = replay.fit(start, images, ways=3, queries=3, steps=10, batch=1, device="cpu")
     for k, t in got.parameters.items():

@@ -164,7 +164,7 @@ def test_each_generation_has_four_pictures_and_its_numbers():
         assert f"noise evolution {lines['noise evolution'][number]:.1%}" in alts[3]
         caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
         assert caption.startswith(f"Generation {number}, {step['evaluations']} networks judged")
-        assert f"{everyone} images are wrong for all of it" in caption
+        assert f"all get {everyone} images wrong" in caption
         born = "first population" if number == 0 else "1 of 4 are new"
         assert born in caption
 
@@ -174,7 +174,7 @@ def test_only_images_on_which_networks_disagree_are_drawn():
     often = np.concatenate([step["errors"] for step in steps]).mean(0)
     disputed = int(((often > 0) & (often < 1)).sum())
     frame = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65).children[1]
-    assert f"{disputed} images of those some get wrong" in frame.children[0].value
+    assert f"{disputed} images that only some networks get right" in frame.children[0].value
     few = plot.evolution_explorer(steps, lines, images=30, seed_accuracy=0.65, shown=5)
     assert "Who errs on which of 5 images" in few.children[1].children[0].value
 

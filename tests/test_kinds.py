@@ -61,7 +61,7 @@ TOGETHER = {
             lambda v: all(steps % v["lengths"][0] == 0 for steps in v["lengths"])],
     "44-": [lambda v: max(v["amounts"]) <= v["sets"], lambda v: max(v["sizes"]) < v["sets"],
             lambda v: v["starting"] <= v["unseen"], lambda v: v["tuning"] <= v["choosing"]],
-    "4": [lambda v: v["counts"][1] >= 10],        # a condition is made of ten images a class
+    "4": [lambda v: v["counts"][1] >= 10],        # a condition is made of ten images per class
 }
 
 

@@ -108,7 +108,7 @@ def test_a_network_s_order_does_not_depend_on_the_others():
     ("reference: ", lambda: matches(pool_of("mlp")[0], pool_of("lenet", 1)[0])),
     ("reference: ", lambda: matches(pool_of("mlp")[0], pool_of("mlp")[0])),
     ("passes: ", lambda: matches(pool_of("mlp")[0], pool_of("mlp", 1)[0], 0)),
-    ("orders: .*2, one a hidden layer", lambda: permuted(pool_of("mlp")[0], [])),
+    ("orders: .*2, one per hidden layer", lambda: permuted(pool_of("mlp")[0], [])),
     ("orders: .*permutations of 9 units for fc1", lambda: permuted(
         pool_of("mlp")[0], [torch.zeros(3, 9).long(), torch.zeros(3, 7).long()]))])
 def test_matching_refuses(message, make):

@@ -27,7 +27,7 @@ def seeds(request):
 
 
 def crossed(seeds, name, value, **levels):
-    """A row a combination of levels and a seed; the column `name` has value(*levels) + seed."""
+    """A row per combination of levels and seed; the column `name` has value(*levels) + seed."""
     rows = [dict(zip(levels, row, strict=True)) for row in product(*levels.values())]
     return pd.DataFrame([{"arm": "sampled", **row, "seed": s, name: value(*row.values()) + s}
                          for row in rows for s in seeds])

@@ -20,7 +20,7 @@ def blocks(language):
 
 
 def test_lifting_a_method_out_takes_ten_lines_that_run(monkeypatch):
-    # A short network of the same kind: ResNet-18 itself takes seconds a child.
+    # A short network of the same kind: ResNet-18 itself takes seconds per child.
     network = torchvision.models.resnet.ResNet(
         torchvision.models.resnet.BasicBlock, [1, 0, 0, 0], num_classes=1000)
     network.layer2, network.fc = torch.nn.Identity(), torch.nn.Linear(64, 1000)
@@ -72,4 +72,4 @@ def test_times_are_those_that_were_measured():
 def test_the_longest_recorded_study_run_is_named():
     seconds = [json.loads(path.read_text(encoding="utf-8"))["provenance"]["seconds"]
                for path in (ROOT / "results" / "study").glob("*.json")]
-    assert f"up to {math.ceil(max(seconds) / 60)} min a notebook" in README
+    assert f"up to {math.ceil(max(seconds) / 60)} min per notebook" in README

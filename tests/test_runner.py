@@ -1,4 +1,4 @@
-"""What the runner refuses before it starts, what it catches afterwards, and what it keeps."""
+"""What the runner refuses before it starts, what it catches afterward, and what it keeps."""
 
 import io
 import json

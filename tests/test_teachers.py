@@ -110,7 +110,7 @@ def test_domains_come_in_one_shape_and_keep_their_classes_apart():
         domains.mixed({"a": images(6, 3, size=8), "b": images(6, 3, size=16)})
 
 
-def test_restricted_sets_are_labelled_anew():
+def test_restricted_sets_are_labeled_anew():
     ten = images(20, 10)
     two = domains.restrict(ten, ["c3", "c0"])
     assert two.classes == ("c3", "c0") and two.labels.tolist() == [1, 0, 1, 0]
@@ -160,7 +160,7 @@ def test_dealt_classes_come_back_only_after_all_have_come():
         assert sorted(c for t in hand for c in t.classes) == sorted(BASE.classes)
     lots = tasks(BASE, count=4, ways=3)
     assert all(len(set(t.classes)) == 3 for t in lots)
-    assert len({c for t in lots for c in t.classes}) < 12      # by lot, some come twice
+    assert len({c for t in lots for c in t.classes}) < 12      # at random, some come twice
 
 
 # ---- training ---------------------------------------------------------------------------------

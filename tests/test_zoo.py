@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_where_it_was(monkeypatch, tmp_path):
     monkeypatch.setattr(zoo, "descend", killed)
     with pytest.raises(KeyboardInterrupt):
         small()
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 2            # one entry a network
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2            # one entry per network
     monkeypatch.setattr(zoo, "descend", lambda *a, **k: calls.append(1) or real(*a, **k))
     again = small()
     assert len(calls) == 4 and torch.equal(again.weights, uninterrupted.weights)

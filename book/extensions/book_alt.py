@@ -28,7 +28,7 @@ def with_alt(render_image: Any) -> Any:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Wrap the renderer once a process, however many books it builds."""
+    """Wrap the renderer once per process, however many books it builds."""
     if not hasattr(NbElementRenderer.render_image, "takes_alt"):
         NbElementRenderer.render_image = with_alt(NbElementRenderer.render_image)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -94,7 +94,7 @@ def warm(name: Annotated[str, typer.Argument(metavar="NOTEBOOK")],
          dask: Annotated[str | None, typer.Option(
              help="Address of a Dask scheduler whose workers share the store's folder.")] = None,
          cell_timeout: CellTimeout = None, timeout: Timeout = None) -> None:
-    """Fill the store: run a notebook once a seed, at many places, and keep no outputs."""
+    """Fill the store: run a notebook once per seed, at many places, and keep no outputs."""
     plans = warming.plan(name, profile, warming.read_seeds(seeds), pairs(given))
     limits = runner.limits_of(profile, cell_timeout, timeout)
     if dask is None:
@@ -252,7 +252,7 @@ def total(found: Sequence[entries.Entry]) -> str:
 
 
 def tell(found: Sequence[entries.Entry]) -> None:
-    """A line an entry: size, days since it was used, what it took to make, what made it."""
+    """A line per entry: size, days since it was used, what it took to make, what made it."""
     for entry in found:
         took = duration(entry.made["seconds"]) if entry.made else "–"
         typer.echo(f"{entries.size_words(entry.size):>9}  used {entry.days:.0f} days ago"

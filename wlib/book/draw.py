@@ -265,7 +265,7 @@ def mda_picture() -> Figure:
 def small_mda() -> tuple[list[np.ndarray], dict[int, list[np.ndarray]]]:
     """Weights of a chain 3–4–3 and, for classes 0 and 2, what of inputs, hidden, logits they need.
 
-    One image a class, thresholds 0.4 and 0.3, as in the chapter's example.
+    One image per class, thresholds 0.4 and 0.3, as in the chapter's example.
     """
     layers = [np.array([[1, 0, 2], [0, 3, 1], [2, 2, -1], [-1, 1, 4]]),
               np.array([[2, -1, 0, 3], [1, 1, -2, 0], [0, 4, 1, -1]])]
@@ -453,19 +453,19 @@ def walk_orders() -> Figure:
     return figure
 
 
-# ---------------------------------------------------------------- the verdicts, one square a claim
+# -------------------------------------------------------------- the verdicts, one square per claim
 VERDICTS = {"reproduced": ("✔", GOOD), "reproduced, but a control does as well": ("≈", REDRAWN),
             "not reproduced": ("✘", "#d55e00"), "undecided": ("?", METHOD),
             "not measured": ("–", CONTROL)}
 
 
 def verdicts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
-    """How many claims of each paper came to which verdict, as SVG: a square with a mark a claim."""
+    """How many claims of each paper came to which verdict, as SVG: a marked square per claim."""
     return rendered(lambda: verdict_squares(counts))
 
 
 def verdicts_alt(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """The same counts as a sentence a paper."""
+    """The same counts as a sentence per paper."""
     papers = [f"{paper}: " + ", ".join(f"{n} {words}" for words, n in found.items() if n)
               for paper, found in counts.items()]
     total = sum(sum(found.values()) for found in counts.values())
@@ -473,7 +473,7 @@ def verdicts_alt(counts: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def verdict_squares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
-    """A row of squares a paper, in the order of the verdicts; below, what the marks mean."""
+    """A row of squares per paper, in the order of the verdicts; below, what the marks mean."""
     most = max([sum(found.values()) for found in counts.values()], default=1)
     side, high = min(0.4, (WIDTH - 1.1) / max(most, 1)), 0.46 * len(counts)
     figure, axis = canvas(high + 0.75)
@@ -504,7 +504,7 @@ def d2nwg_picture() -> Figure:
     titles = ("1  A zoo: data sets, trained networks", "2  Weights become a few numbers",
               "3  From noise to latents, as asked", "4  A data set never seen")
     notes = ("each network was trained on its data set",
-             "one dot a network; near means alike",
+             "one dot per network; near means alike",
              "same noise (gray), two data sets asked for",
              "a few images are encoded; weights come out")
     figure, axis = four_panels(titles, notes)
@@ -592,7 +592,7 @@ def data_flow() -> Figure:
         "library": (0.08, 1.2, "wlib", "the library", METHOD),
         "store": (0.08, 0.15, "the store", "costly results, kept", CONTROL),
         "executed": (4.0, 2.45, "executed notebooks", "with their outputs", REDRAWN),
-        "results": (4.0, 1.2, "results, as JSON", "a value a seed, controls", REDRAWN),
+        "results": (4.0, 1.2, "results, as JSON", "a value per seed, controls", REDRAWN),
         "book": (2.02, 0.15, "book/", "chapters, claims.yml", METHOD),
         "pages": (5.75, 1.2, "the pages", "checked HTML", GOOD),
     }

@@ -56,13 +56,13 @@ def load_matplotlib() -> None:
     here, folder = Path.cwd(), Path(os.environ["MPLCONFIGDIR"])
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    import matplotlib.font_manager  # noqa: F401  with the list of fonts, made once a machine
+    import matplotlib.font_manager  # noqa: F401  with the list of fonts, made once per machine
 
     os.chdir(here)
 
 
 def tell_the_runner() -> None:
-    """Let what the store cannot do be said by the runner, once a run, and not on every page."""
+    """Let what the store cannot do be said by the runner, once per run, and not on every page."""
     show = warnings.showwarning
 
     def showwarning(message: Any, category: type, *rest: Any, **more: Any) -> None:

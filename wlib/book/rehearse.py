@@ -148,7 +148,7 @@ def run(parts: Sequence[Part], *, jobs: int = 1, force: bool = False,
 
 
 def summary(parts: Sequence[Part], outcomes: Sequence[Outcome], memory: dict[str, int]) -> str:
-    """A line a notebook: how it ended, seconds, memory, and what of it a whole run has more of."""
+    """A line per notebook: how it ended, seconds, memory, and what a whole run has more of."""
     width = max(len(one.name) for one in outcomes)
     lines = [f"{'':<{width}}  {'':<9}  {'time':>10}  {'memory':>8}  held at once, of the profile's"]
     for part, one in zip(parts, outcomes, strict=True):

@@ -7,7 +7,7 @@ folder of its own and is moved into place when everything about it is right:
     _build/P/executed/NN.ipynb   the notebook with its outputs
     _build/P/results/NN.json     its measures, with where and how they were made
     _build/P/failed/NN.ipynb     a notebook that failed, as far as it came
-    _build/P/runs.json           one entry a notebook: status, fingerprint, seconds, cells' seconds
+    _build/P/runs.json           one entry per notebook: status, fingerprint, seconds, also of cells
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from wlib.claims import ledger
 from wlib.ground import fingerprint, surroundings
 from wlib.ground.files import locked, write_atomic
 
-LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds a cell, a notebook
+LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds per cell, per notebook
 LONGEST = (4 * 3600.0, 12 * 3600.0)  # for the other profiles
 READ = ("notebooks/*.ipynb", "profiles/*.yml", "book/claims.yml", "wlib/**/*.py")  # by a run
 GRACE = 3.0  # seconds that a process gets to end its kernel by itself
@@ -137,7 +137,7 @@ def read_profile(profile: str, root: Path, names: Sequence[str]) -> dict[str, di
     require_one_of("profile", profile, [path.stem for path in (root / "profiles").glob("*.yml")])
     path = root / "profiles" / f"{profile}.yml"
     blocks = claims.read_yaml(path)
-    require(isinstance(blocks, dict), path.name, blocks, "a mapping with a block a notebook")
+    require(isinstance(blocks, dict), path.name, blocks, "a mapping with a block per notebook")
     for name, block in blocks.items():
         require_one_of(f"{path.name}: notebook", name, names)
         require(block is None or isinstance(block, dict), f"{path.name}: {name}", block,
@@ -210,7 +210,7 @@ class Job:
 
     plan: Plan
     folder: Folder
-    limits: tuple[float, float]  # seconds a cell, seconds a notebook
+    limits: tuple[float, float]  # seconds per cell, seconds per notebook
     earlier: Sequence[float] = ()  # seconds of the cells in an earlier run
     variables: Mapping[str, str] = field(default_factory=dict)  # of the kernel's environment
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -476,7 +476,7 @@ def failed(job: Job, seconds: float) -> Outcome:
 
 def _keep_failed(job: Job, outcome: Outcome) -> None:
     """Remember the failure, and keep the notebook as far as it came."""
-    with contextlib.suppress(OSError):  # a full disc must not hide why the notebook failed
+    with contextlib.suppress(OSError):  # a full disk must not hide why the notebook failed
         earlier = job.folder.runs().get(job.plan.name, {}).get("cells", [])
         job.folder.note(job.plan.name, {"status": "failed", "message": outcome.message,
                                         "seconds": round(outcome.seconds, 2), "date": utc_now(),
@@ -487,7 +487,7 @@ def _keep_failed(job: Job, outcome: Outcome) -> None:
 
 
 def summary(outcomes: Sequence[Outcome], profile: str) -> str:
-    """One line a notebook and one for all, true to what happened."""
+    """One line per notebook and one for all, true to what happened."""
     words = {"done": "done", "unchanged": "unchanged", "failed": "FAILED"}
     width = max(len(one.name) for one in outcomes)
     lines = []

@@ -1,4 +1,4 @@
-"""Fill the store ahead of a run: one notebook, once a seed, on local processes or a Dask cluster.
+"""Fill the store ahead of a run: one notebook, once per seed, on local processes or a Dask cluster.
 
 Every costly step is a store entry, so spreading work needs no more than this. The outputs of these
 runs are thrown away; the ordinary run that follows only reads.
@@ -49,7 +49,7 @@ def run(plans: Sequence[Plan], limits: tuple[float, float], jobs: int,
     """Run all on this machine, `jobs` at once; Ctrl-C ends them, what is in the store stays."""
     require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
     with tempfile.TemporaryDirectory(prefix="wlib-warm-") as folder, runner.interruptible():
-        fonts = {"MPLCONFIGDIR": str(Path(folder, "matplotlib"))}  # listed once, not once a seed
+        fonts = {"MPLCONFIGDIR": str(Path(folder, "matplotlib"))}  # listed once, not once per seed
         todo = [Job(one, Folder(Path(folder, str(number)), one.profile), limits, variables=fonts)
                 for number, one in enumerate(plans)]
         with contextlib.closing(runner.run_jobs(todo, jobs, display or Display())) as ended:

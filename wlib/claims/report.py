@@ -1,7 +1,7 @@
 """Results with provenance, the claims of the papers, and verdicts that are computed, never typed.
 
 A notebook reports measures with every seed's value and the values of its controls (`Report`).
-`book/claims.yml` has one row a claim (`load`). `judge` holds one against the other.
+`book/claims.yml` has one row per claim (`load`). `judge` holds one against the other.
 Nothing here imports torch, so that the runner starts fast; tensors and arrays are both taken.
 """
 
@@ -380,10 +380,10 @@ class Report:
                 better: str = "higher", resampled: str = "") -> None:
         """Report one measure: the method's values, its controls' and what else to compare with.
 
-        Each is an array (S,), one value a seed, or (S,B), one value a seed and test image in the
-        unit of the measure: then its mean over B counts, and the standard error from resampling
-        the images is kept (of each, and of each paired difference to the method). A row of
-        that name in the claims file must ask for exactly these controls, this unit and direction.
+        Each is an array (S,), one value per seed, or (S,B), one value per seed and test image
+        in the unit of the measure: then its mean over B counts, and the standard error from
+        resampling the images is kept (of each, and of each paired difference to the method). The
+        claims file's row of that name must ask for exactly these controls, this unit and direction.
         """
         require(isinstance(name, str) and name != "", "name", name, "the measure's name")
         require(name not in self.measures, "name", name, "a measure not yet reported")
@@ -568,7 +568,7 @@ def _check_entry(measure: Any, seeds: int, where: str) -> None:
         require(isinstance(entry, dict), f"{where}: {name}", entry, "a mapping")
         values = entry.get("values")
         fine = isinstance(values, list) and len(values) == seeds and all(map(_is_number, values))
-        require(fine, f"{where}: {name}", values, f"{seeds} finite numbers, one a seed")
+        require(fine, f"{where}: {name}", values, f"{seeds} finite numbers, one per seed")
         for key in ("image_se", "difference_image_se")[:1 if entry is measure else 2]:
             error = entry.get(key)
             require(_is_number(error) and error >= 0, f"{where}: {name}: {key}", error,

@@ -177,7 +177,7 @@ def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
             f"as many rows as networks or a multiple of {len(pool)}")
     spans = _spans(pool, "network" if distance.shape[1] == 1 else "tensor")
     require(distance.shape[1] == len(spans), "distance", distance,
-            f"1 or {len(spans)} columns, one a tensor")
+            f"1 or {len(spans)} columns, one per tensor")
     base, times = seeds.base(generator), len(distance) // len(pool)
     rows = pool.flat().double().repeat_interleave(times, dim=0)
     for i, row in enumerate(rows):

@@ -89,7 +89,7 @@ def _view(pool: Pool, layer: Layer) -> Tensor:
 def _checked(orders, layers, count) -> list[Tensor]:
     orders = list(orders)
     require(len(orders) == len(layers) - 1, "orders", f"{len(orders)} tensors",
-            f"{len(layers) - 1}, one a hidden layer")
+            f"{len(layers) - 1}, one per hidden layer")
     for order, layer in zip(orders, layers, strict=False):
         good = isinstance(order, Tensor) and order.shape == (count, layer.units) \
             and bool((order.sort(dim=1).values == torch.arange(layer.units)).all())
@@ -99,7 +99,7 @@ def _checked(orders, layers, count) -> list[Tensor]:
 
 
 def shuffles(pool: Pool, seed: int = 0) -> list[Tensor]:
-    """Orders by lot for `permuted`; network i's depend on `seed` and i alone."""
+    """Random orders for `permuted`; network i's depend on `seed` and i alone."""
     hidden = chain(pool)[:-1]
     return [torch.stack([torch.randperm(layer.units, generator=seeds.generator(seed, i, place))
                          for i in range(len(pool))]) for place, layer in enumerate(hidden)]

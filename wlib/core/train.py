@@ -27,11 +27,11 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
         seeds: Sequence[int] = (0,), epochs: int = 12, batch: int = 64, rate: float = 1e-3,
         optimizer: str = "adam", weight_decay: float = 0.0, engine: str = "auto",
         device: str = "auto", **settings) -> Pool:
-    """A pool of networks trained with cross-entropy, one a seed.
+    """A pool of networks trained with cross-entropy, one per seed.
 
     `spec` is an architecture's name (classes, channels and size come from the data; `settings` go
     to `nets.build`), a module (copied and initialized anew), a function that returns a module, or
-    a `Pool` to train further: of one network, which then starts every member, or of one a seed.
+    a `Pool` to train further: of one network, which then starts every member, or of one per seed.
     `data` is an `ImageSet`. With `epochs=0` the members are returned as they start. An image that
     would be alone in the last batch goes into the one before where BatchNorm asks for two.
     """
@@ -126,7 +126,7 @@ def _batches(count: int, seed: int, epochs: int, batch: int, join: bool = False)
 def _needs_two(start: Pool, data, batch: int) -> bool:
     """Whether one image would be left alone in a batch and the network cannot learn from one.
 
-    BatchNorm cannot where one value a channel is left of an image: it is its own mean.
+    BatchNorm cannot where one value per channel is left of an image: it is its own mean.
     """
     if len(data) % batch != 1 % batch:
         return False

@@ -13,13 +13,13 @@
 | `FewShotLogistic` | a head fitted to the support images                  | (K, s, d), features   |
 | `MeanOfZoo`       | the mean of all weights                              | any; not looked at    |
 | `LatentKDE`       | each latent number drawn from a kernel density       | any; not looked at    |
-| `Noisy`           | a member plus noise, the nearest or one by lot       | (d,); any             |
+| `Noisy`           | a member plus noise, the nearest or one at random    | (d,); any             |
 | `Gaussian`        | each weight drawn by its mean and standard deviation | any; not looked at    |
-| `Averaged`        | the mean of 16 members by lot                        | any; not looked at    |
+| `Averaged`        | the mean of 16 members at random                     | any; not looked at    |
 | `RandomStart`     | fresh weights                                        | any; not looked at    |
 
 Letters: n conditions to learn from, m new ones, D weights, K classes, d features, s shots. Where
-nothing is drawn by lot, the one answer is repeated `count` times. What candidate j for condition i
+nothing is random, the one answer is repeated `count` times. What candidate j for condition i
 is depends on the generator's seed, i and j alone.
 """
 
@@ -78,7 +78,7 @@ class Baseline:
         return self._one(conditions)[:, None].expand(-1, count, -1)
 
     def _one(self, conditions) -> Tensor:
-        """The one answer to each condition, (m, D), where nothing is drawn by lot."""
+        """The one answer to each condition, (m, D), where nothing is drawn at random."""
         raise NotImplementedError
 
     def _each(self, conditions, count, draw) -> Tensor:
@@ -236,7 +236,7 @@ class LatentKDE(Baseline):
 
 
 class Noisy(Baseline):
-    """A member plus Gaussian noise of standard deviation `sd`: the nearest, or one by lot."""
+    """A member plus Gaussian noise of standard deviation `sd`: the nearest, or one at random."""
 
     def __init__(self, sd: float, nearest: bool = True):
         super().__init__()
@@ -267,7 +267,7 @@ class Gaussian(Baseline):
 
 
 class Averaged(Baseline):
-    """The mean of `members` different members by lot."""
+    """The mean of `members` different members at random."""
 
     looks = None
 

@@ -1,7 +1,7 @@
 """From a data set to what a generator of networks is conditioned on (D2NWG, arXiv 2402.18153).
 
 A frozen network turns images into features, a few images of each class are drawn, and an encoder
-makes one vector of them, or one a class:
+makes one vector of them, or one per class:
 
     features = glyph_features(images)                               # (B, 64)
     sets = by_class(features, images.labels, count=20)              # (C, 20, 64)
@@ -18,7 +18,7 @@ makes one vector of them, or one a class:
 `align` teaches an encoder to point where the latents of its data sets' networks lie. Features may
 only come from training images: what is scored later must not have been seen in a condition.
 
-Letters: B images, C classes, S images a class, d features, n data sets, L latent numbers.
+Letters: B images, C classes, S images per class, d features, n data sets, L latent numbers.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def by_class(features: Tensor, labels: Tensor, count: int = 20, classes: int | N
              ) -> Tensor:
     """The first `count` images' features of every class, (C, count, d), of features (B, d).
 
-    The released code keeps 20 a class and draws 5 of them at a time. `classes` is C, where the
+    The released code keeps 20 per class and draws 5 of them at a time. `classes` is C, where the
     labels alone would not tell that the last class has no image.
     """
     _check("features", features, 2)
     require(isinstance(labels, Tensor) and labels.shape == features.shape[:1]
             and not labels.is_floating_point(), "labels", labels, f"({len(features)},) whole "
-            "numbers, one an image")
+            "numbers, one per image")
     require(whole(count), "count", count, "a whole number ≥ 1")
     found = torch.bincount(labels, minlength=classes or 0)
     require(classes is None or len(found) == classes, "labels", f"label {len(found) - 1}",
@@ -263,7 +263,7 @@ class MLPEncoder(nn.Module):
 def alignment_loss(W: Tensor, D: Tensor, temperature: float = 1.0) -> Tensor:
     """The contrastive loss of latents W (B, L) and the data sets' embeddings D (B, L).
 
-    Rows that belong together shall have large products. The targets are soft: the softmax of the
+    Rows that belong together should have large products. The targets are soft: the softmax of the
     mean of DDᵀ and WWᵀ. As in the released code, nothing is normalized and the temperature divides
     logits but multiplies the targets'.
     """
@@ -342,7 +342,7 @@ BASE = _base_characters()       # what the glyph encoder is trained on; tasks us
 
 
 class GlyphNetwork(nn.Module):
-    """Grey 28×28 images to features, three convolutions and a linear layer, and on to classes.
+    """Gray 28×28 images to features, three convolutions and a linear layer, and on to classes.
 
     Features are normalized, image by image, to mean 0 and variance 1.
     """
@@ -380,7 +380,7 @@ def _glyph_network() -> nn.Module:
 
 def glyph_features(images: ImageSet, backbone: nn.Module | None = None, *, device: str = "auto"
                    ) -> Tensor:
-    """Features (B, 64) of grey 28×28 images by `backbone`, by default `glyph_backbone()`."""
+    """Features (B, 64) of gray 28×28 images by `backbone`, by default `glyph_backbone()`."""
     require(isinstance(images, ImageSet) and images.images.shape[1:] == (1, 28, 28), "images",
             images, "an ImageSet of shape (1, 28, 28)")
     return _features(backbone if backbone is not None else glyph_backbone(device=device),
@@ -410,7 +410,7 @@ def clip_features(images: ImageSet, weights: str | Path | None = None, *,
     """Features (B, 512) by CLIP's image encoder, as in the paper: not normalized.
 
     Needs the package open_clip, the extra `clip`, and a file of `weights`; a `model` of your own
-    is taken as it is. Images are enlarged to `size` pixels, grey ones repeated.
+    is taken as it is. Images are enlarged to `size` pixels, gray ones repeated.
     """
     if isinstance(model, str):
         open_clip = _open_clip()

@@ -9,7 +9,7 @@ never seen to networks for it:
     weights = generator.sample(support(world.unseen)[:, :, :5], 10)          # (m, 10, D)
     points(weights, world.unseen, like=members.pool)                         # (m, 10)
 
-Letters: n data sets of the zoo, m others, K classes, S images a class, d features, D weights.
+Letters: n data sets of the zoo, m others, K classes, S images per class, d features, D weights.
 """
 
 from __future__ import annotations

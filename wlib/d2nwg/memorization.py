@@ -2,7 +2,7 @@
 
 After "Generative Modeling of Weights: Generalization or Memorization?" (arXiv 2506.07998): distance
 in weights, overlap of errors, and rivals that need no learning (a member plus noise, an average of
-members). A lossy codec pulls everything towards what it learned from, so distances through a codec
+members). A lossy codec pulls everything toward what it learned from, so distances through a codec
 are compared with distances through the same codec. Networks whose hidden units may be permuted are
 brought into one order first (`wlib.core.matching`).
 
@@ -36,7 +36,7 @@ COPYING = -5.0     # a Z_U below this says that what was generated lies too near
 def beside(generated: Tensor, zoo: Tensor, *, neighbors: int = 3, places: int = 100, seed: int = 0
            ) -> Tensor:
     """Each generated network's weights over those of its nearest members, nearest first, at the
-    same places by lot: (m, 1 + neighbors, places), for a heat map in which a copy shows."""
+    same random places: (m, 1 + neighbors, places), for a heat map in which a copy shows."""
     require(isinstance(neighbors, int) and 1 <= neighbors <= len(zoo), "neighbors", neighbors,
             f"a whole number from 1 to {len(zoo)}")
     require(isinstance(places, int) and 1 <= places <= zoo.shape[1], "places", places,

@@ -5,7 +5,7 @@
     zoo.split("train").weights                   # (48, 2464), to learn from
     accuracy(weights, [s.test for s in zoo.split("test").sets], like=zoo.pool)     # (12, M)
 
-Letters: T data sets, N networks, M candidates a data set, D weights a network, B images, K classes.
+Letters: T data sets, N networks, M candidates per data set, D weights, B images, K classes.
 How the networks of a zoo start decides what can be learned from them, so a zoo says it (`start`).
 """
 
@@ -36,7 +36,7 @@ UNSTEADY = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 # ---- architectures ----------------------------------------------------------------------------
 def tiny_cnn(classes: int = 10, channels: int = 1, size: int = 28) -> nn.Sequential:
-    """The paper's tiny CNN: 2,464 weights for grey and 2,864 for color images of 28×28 pixels.
+    """The paper's tiny CNN: 2,464 weights for gray and 2,864 for color images of 28×28 pixels.
 
     Three convolutions and two linear layers with LeakyReLU and pooling in the released code's
     order. Larger images make the first linear layer larger: 32×32 in color has 3,424 weights.
@@ -57,7 +57,7 @@ def tiny_cnn(classes: int = 10, channels: int = 1, size: int = 28) -> nn.Sequent
 class Zoo:
     """T data sets and N networks of one architecture; network i was trained on sets[of[i]].
 
-    `networks` is a `Pool` or a sequence of modules, by default one a data set, in order. A data
+    `networks` is a `Pool` or a sequence of modules, by default one per data set, in order. A data
     set is in one split with all its networks. `start` says how the networks were initialized.
     Refuses mixed architectures, weights that are not finite, data sets of one name, and more
     classes than the networks have outputs.
@@ -74,7 +74,7 @@ class Zoo:
         self.of = torch.arange(len(self.sets)) if of is None else torch.as_tensor(of)
         require(self.of.dtype == torch.int64 and self.of.shape == (len(self.pool),)
                 and sorted(set(self.of.tolist())) == list(range(len(self.sets))), "of",
-                self.of.tolist(), f"{len(self.pool)} whole numbers, one a network, in which each "
+                self.of.tolist(), f"{len(self.pool)} whole numbers, one per network, in which each "
                 f"of the {len(self.sets)} data sets comes")
         require(isinstance(start, str), "start", start, "a word for how the networks began")
         self.start = start
@@ -141,7 +141,7 @@ def _outputs(pool: Pool) -> int | None:
 def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str = "shared",
             each: int = 1, steps: int = 300, batch: int = 40, rate: float = 3e-3, seed: int = 0,
             engine: str = "auto", device: str = "auto") -> Zoo:
-    """A zoo of `each` networks a data set, trained with Adam and cross-entropy on its train part.
+    """A zoo of `each` networks per data set, trained with Adam and cross-entropy on its train part.
 
     `net` is the architecture, by default `tiny_cnn` for the images; its weights do not count. With
     `start="shared"` all networks begin with the same weights, with "independent" each with its
@@ -212,7 +212,7 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
     """Adam and cross-entropy from every network of `start` on images of its own: the pools after
     `keep[0]`, `keep[1]`, … steps (rising).
 
-    `sets` is one set for all or N, one a network; `order` the seed of the batches' order, one for
+    `sets` is one set for all or N, one per network; `order` the seed of the batches' order, one for
     all or N. Step by step the engines do the same: "loop" one network after another, "vmap" all
     together (sets of equal size wanted). For networks that behave alike in training and use;
     `wlib.core.train` serves those with BatchNorm or dropout.
@@ -323,7 +323,7 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
         if networks.ndim == 3:
             images = list(images)
             require(len(images) == len(networks), "images", f"{len(images)} sets",
-                    f"{len(networks)}, one a data set")
+                    f"{len(networks)}, one per data set")
             return torch.stack([accuracy(w, part, like=like, engine=engine)
                                 for w, part in zip(networks, images, strict=True)])
         networks = like[:1].with_flat(networks)
@@ -331,7 +331,7 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
         return score.accuracy(networks, images, engine).cpu()
     images = list(images)
     require(len(images) == len(networks), "images", f"{len(images)} sets",
-            f"1 or {len(networks)}, one a network")
+            f"1 or {len(networks)}, one per network")
     found = torch.empty(len(networks), dtype=torch.float64)
     for key in dict.fromkeys(map(id, images)):               # those with one set go together
         mine = [i for i, part in enumerate(images) if id(part) == key]

@@ -68,7 +68,7 @@ def _folder(domain: str, split: str, root, size: int, channels: int) -> ImageSet
     folder = realsets.root_of(root) / domain / split
     if not folder.is_dir():
         raise FileNotFoundError(f"{domain}: there is no folder {folder}, want one directory of "
-                                f"images a class in it; name its root with root= or the variable "
+                                f"images per class in it; name its root with root= or the variable "
                                 f"WLIB_DATA, or use a domain that needs no files: glyphs, digits")
     part, classes = realsets.read_folder(folder, size, channels)
     return ImageSet(torch.from_numpy(part.images), torch.from_numpy(part.labels), classes)
@@ -104,7 +104,7 @@ def mixed(sets: Mapping[str, ImageSet]) -> ImageSet:
 
 
 def restrict(images: ImageSet, classes: Sequence[str]) -> ImageSet:
-    """The images of these classes alone, labelled 0, 1, … in the order given."""
+    """The images of these classes alone, labeled 0, 1, … in the order given."""
     for c in classes:
         require_one_of("classes", c, images.classes)
     require(len(classes) > 0 and len(set(classes)) == len(classes), "classes", classes,
@@ -127,10 +127,10 @@ def first(images: ImageSet, samples: int) -> ImageSet:
 
 
 def shaped(images: ImageSet, channels: int | None = None, size: int | None = None) -> ImageSet:
-    """The images with so many channels (grey ones repeated) and pixels (bilinear, antialiased)."""
+    """The images with so many channels (gray ones repeated) and pixels (bilinear, antialiased)."""
     x = images.images
     if channels not in (None, images.channels):
-        require(channels == 3, "channels", channels, "3, or None: colors cannot be made grey here")
+        require(channels == 3, "channels", channels, "3, or None: colors cannot be made gray here")
         x = x.expand(-1, 3, -1, -1)
     if size not in (None, images.size):
         x = F.interpolate(x.float(), size=(size, size), mode="bilinear", antialias=True,

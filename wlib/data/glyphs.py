@@ -1,7 +1,7 @@
 """A universe of small images without a download: characters drawn in the faces matplotlib ships.
 
 Every image is one character in one face, fitted to a box, thickened or thinned, warped, dimmed and
-covered with noise: grey 28×28, or 32×32 with colors and a textured background.  `draw` makes one
+covered with noise: gray 28×28, or 32×32 with colors and a textured background.  `draw` makes one
 split; `by` says what the splits of one `seed` keep apart:
 
 | `by`        | train, validation, test differ in | and so the test split promises              |
@@ -117,7 +117,7 @@ def draw(split: str, *, characters: str | Sequence[str] | None = None,
     `characters`: the name of a list (see `characters_of`) or the characters themselves, look-alikes
     and all; default "letters", with by="face" those of them that faces of all three splits hold.
     A named list loses, with by="face", what two splits would show in one shape (as I, a bare bar).
-    `faces`: names from `FACES`; default all that hold all the characters.  `samples`: images a
+    `faces`: names from `FACES`; default all that hold all the characters.  `samples`: images per
     class.  `warp`, `stroke`: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2, shift ±2 pixels of 28
     and a stroke up to a pixel thicker; 0 is none.  `noise`: standard deviation, white is 1.
     Raises `ValueError` for what does not exist, faces that lack a character, an empty split, and

@@ -43,7 +43,7 @@ REAL_SHARES = (0.9, 0.1)  # of train and validation where one does
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images: `images` uint8 (B,C,H,W), `labels` int64 (B,), `classes` K names."""
+    """Labeled images: `images` uint8 (B,C,H,W), `labels` int64 (B,), `classes` K names."""
 
     images: Tensor
     labels: Tensor
@@ -111,7 +111,7 @@ class ImageSet:
         return self[np.sort(np.concatenate(chosen))]
 
     def hashes(self) -> list[str]:
-        """One hash an image, of its pixels and shape: equal hashes mean equal images."""
+        """One hash per image, of its pixels and shape: equal hashes mean equal images."""
         return _hashes(self.images.numpy())
 
     def digest(self) -> str:
@@ -123,7 +123,7 @@ class ImageSet:
 
 
 def _quotas(counts: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:
-    """`total` divided in proportion to `counts`, largest remainders first, ties drawn by lot."""
+    """`total` divided in proportion to `counts`, largest remainders first, ties at random."""
     exact = counts * (total / counts.sum())
     quota = np.minimum(np.floor(exact + 1e-9).astype(int), counts)
     order = np.lexsort((generator.random(len(counts)), -(exact - quota).round(9)))
@@ -145,7 +145,7 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
     """The images of set `name` in one of its splits ("train", "validation", "test").
 
     `root` is the folder of downloaded sets (else the environment variable WLIB_DATA, else the
-    user's data folder), or for "folder" the folder with one directory a class; sets that need no
+    user's data folder), or for "folder" the folder with one directory per class; sets that need no
     files ignore it.  `settings` differ by set.  Raises `ValueError` for a name, split or setting
     that does not exist and `FileNotFoundError` where files are missing.
     """
@@ -326,7 +326,7 @@ class Episode:
 
 def episodes(images: ImageSet, *, ways: int, shots: int, queries: int, count: int,
              seed: int) -> Iterator[Episode]:
-    """`count` tasks of `ways` classes, with `shots` support and `queries` query images a class.
+    """`count` tasks of `ways` classes, with `shots` support and `queries` query images per class.
 
     Support and query share no image, not even two copies of one.  Task i depends on `seed` and i
     alone, so more tasks begin with the same ones.  Raises `ValueError` where too few classes have

@@ -296,18 +296,18 @@ SYSTEMS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"}  # folders that n
 
 def read_folder(root: str | Path | None, size: int | None,
                 channels: int | None) -> tuple[Part, tuple[str, ...]]:
-    """All images of a folder with one directory a class, and the directories' names.
+    """All images of a folder with one directory per class, and the directories' names.
 
     With `size` each is cut to its middle square and resized; else all must have one size.
-    `channels`: 1, 3, or None for 1 where every image is grey.  What is hidden (a name that begins
+    `channels`: 1, 3, or None for 1 where every image is gray.  What is hidden (a name that begins
     with a dot) or a system's own (`SYSTEMS`) is passed over.
     """
     require(root is not None and Path(root).is_dir(), "root", root,
-            "the path of a folder with one directory of images a class")
+            "the path of a folder with one directory of images per class")
     paths = {folder.name: sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(root), p))
              for folder in sorted(Path(root).iterdir())
              if folder.is_dir() and not _is_hidden(folder.name)}
-    require(len(paths) > 0, "root", str(root), "a folder with one directory of images a class")
+    require(len(paths) > 0, "root", str(root), "a folder with one directory of images per class")
     for name, inside in paths.items():
         require(len(inside) > 0, "root", f"no images in {name!r}",
                 f"images ({', '.join(IMG_EXTENSIONS)}) in every directory of {root}")
@@ -335,7 +335,7 @@ def _is_image(inside: Path, path: Path) -> bool:
 def picture(path: str | Path, size: int | None, mode: str) -> np.ndarray:
     """One image file as uint8 (C,H,W), upright; with `size` cut to its middle square and resized.
 
-    Grey of 16 bits and floats from 0 to 1 are scaled to 0 … 255; what is transparent shows white.
+    Gray of 16 bits and floats from 0 to 1 are scaled to 0 … 255; what is transparent shows white.
     """
     with _opened(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
@@ -378,7 +378,7 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
 
 
 def _in_bytes(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits as bytes: Pillow itself clips it, or takes it for black."""
+    """Gray of more than 8 bits as bytes: Pillow itself clips it, or takes it for black."""
     wide = image.mode.startswith("I;16") or image.mode == "I" and image.format in ("PNG", "PPM")
     if image.mode == "I" and not wide:
         raise ValueError("whole numbers of 32 bits or with a sign, of which none is white: save "
@@ -390,7 +390,7 @@ def _in_bytes(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= top):
-        raise ValueError(f"grey values from {low:g} to {high:g}, where black is 0 and white {top}")
+        raise ValueError(f"gray values from {low:g} to {high:g}, where black is 0 and white {top}")
     if tags.get(WHITE) == 0:
         values = top - values
     values[values == image.info.get("transparency")] = top

@@ -41,7 +41,7 @@ DIGITS = tuple("0123456789")
 
 
 class Counts(NamedTuple):
-    """Images a class in each part of a data set."""
+    """Images per class in each part of a data set."""
 
     train: int = 60
     support: int = 20
@@ -150,8 +150,8 @@ def characters(split: str, count: int, *, ways: int = 10, counts: Counts = COUNT
                seed: int = 0) -> list[DataSet]:
     """`count` data sets of `ways` characters of the split each, in the order of `letters`.
 
-    Images are grey, 28×28, in the faces that hold all letters. Data set i depends on `seed`, split
-    and i alone; the order of classes is the same for all sets because an order by lot would give
+    Images are gray, 28×28, in the faces that hold all letters. Data set i depends on `seed`, split
+    and i alone; the order of classes is the same for all sets because a random order would give
     one data set 10! right answers.
     """
     pool = letters(split)
@@ -200,7 +200,7 @@ def styles(split: str, count: int, *, unseen: str = "faces", channels: int = 1,
 
 
 def _three_faces(split: str, unseen: str, random: torch.Generator) -> tuple[str, ...]:
-    """Three faces by lot, in the order of `glyphs.FACES`."""
+    """Three faces at random, in the order of `glyphs.FACES`."""
     faces = [f for f in glyphs.faces_holding(DIGITS)
              if unseen == "combinations" or glyphs.FACES[f][1] == split]
     while True:

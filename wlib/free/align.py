@@ -92,7 +92,7 @@ def _prepared(name: str, task: Any, learner: Pool) -> Task:
     outputs = learner.logits(x[:1]).shape[-1]
     require(isinstance(teacher, Tensor) and teacher.shape == (len(x), outputs)
             and teacher.is_floating_point(), f"{name}: logits", teacher,
-            f"shape ({len(x)}, {outputs}): a row an image, the learner's {outputs} outputs")
+            f"shape ({len(x)}, {outputs}): a row per image, the learner's {outputs} outputs")
     return Task(x, teacher.detach().to(x))
 
 

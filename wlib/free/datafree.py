@@ -139,7 +139,7 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet, *, order: str 
     that of `align`; "replay only" makes no walk and takes so many more steps of replay that as
     many images pass. `official` walks with Adam inside and outside and the code's own loss
     (`align.OFFICIAL`) in place of `walk_rate` and `kd`; the code makes one walk and at least
-    eleven steps a turn.
+    eleven steps per turn.
     """
     require_one_of("order", order, ORDERS)
     for name, value in (("turns", turns), ("walks", walks), ("steps", steps)):

@@ -3,7 +3,7 @@
     tasks = list(episodes(test, ways=5, shots=1, queries=15, count=200, seed=seed))
     evaluate(learner, tasks)                        # (E,), the same tasks for every rival
 
-Rows of accuracies, one a seed of the pool, stack to the (S,E) that `claims.Report.measure` takes:
+Rows of accuracies, one per seed of the pool, stack to the (S,E) that `claims.Report.measure` takes:
 its intervals and paired differences are over seeds and episodes. What is chosen (rates, steps, the
 best network) is chosen on episodes of validation classes.
 
@@ -62,8 +62,8 @@ def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "cent
     in the official code); the network's own outputs 0 … W−1 name the classes.
 
     `transductive=True` is the official protocol: BatchNorm divides by the statistics of all query
-    images of the episode, which come in equal numbers a class. False: of its support images alone.
-    None: by the running statistics that the network was trained with.
+    images of the episode, as many of each class. False: of its support images alone. None: by
+    the running statistics that the network was trained with.
     """
     require_one_of("head", head, HEADS)
     require(transductive is None or isinstance(transductive, bool), "transductive", transductive,

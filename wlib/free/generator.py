@@ -1,7 +1,7 @@
 """FREE's fast recovery: one generator, meta-learned over teachers, that adapts to any in few steps.
 
 After Wei et al., "FREE: Faster and Better Data-Free Meta-Learning" (arXiv 2405.00984), and its
-official code, where the text could not be had. N teachers (`teachers`) know C classes each;
+official code, where we could not read the text. N teachers (`teachers`) know C classes each;
 their images are gone. `recover` walks from the generator's weights φ and from noise z, a few steps
 of Adam on both, to images that the teacher takes for its classes (`inversion` has the losses).
 `fit_generator` moves φ to where such walks are short.
@@ -143,7 +143,7 @@ def _one_each(teachers, generator) -> list[MetaGenerator]:
     several = [generator] * len(teachers) if isinstance(generator, MetaGenerator) else generator
     require(isinstance(several, (list, tuple)) and len(several) == len(teachers)
             and all(isinstance(g, MetaGenerator) for g in several), "generator", generator,
-            f"a MetaGenerator, or a list of {len(teachers)}, one a teacher")
+            f"a MetaGenerator, or a list of {len(teachers)}, one per teacher")
     for g in several:
         require(g.shape == teachers.shape, "generator", f"images of shape {g.shape}",
                 f"the teachers' shape {teachers.shape}")
@@ -179,7 +179,7 @@ def _whole(value: Any, least: int) -> bool:
 
 @torch.no_grad()
 def judge(teachers: Teachers, images: ImageSet, *, pad: int = 0, seed: int = 0) -> pd.DataFrame:
-    """What each teacher says of its own recovered images, a row a teacher: accuracy in [0, 1] and
+    """What each teacher says of its own recovered images, a row per teacher: accuracy in [0, 1] and
     cross-entropy in nats, on the 8-bit images, cropped at random out of `pad` pixels of frame."""
     require(len(images) % len(teachers) == 0, "images", f"{len(images)} images",
             f"as many for each of {len(teachers)} teachers")

@@ -135,7 +135,7 @@ class BatchStatistics(nn.Module):
         self.eps, self.counted, self.fused = layer.eps, counted, fused
 
     def forward(self, x: Tensor) -> Tensor:
-        require(x[: self.counted, 0].numel() > 1, "images", "one, of one value a channel",
+        require(x[: self.counted, 0].numel() > 1, "images", "one, of one value per channel",
                 "at least 2: BatchNorm cannot learn from one where no pixels are left")
         if self.fused and self.counted is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)

@@ -48,7 +48,7 @@ def memory(sets: Sequence[ImageSet], together: bool = True, shape: Sequence[int]
     networks were inverted, and this variety is wanted. With `together=False` they stay two classes,
     "name (0)" of the first set and "name (3)" of the fourth, and may meet in one episode.
 
-    `shape` (C,H,W) brings sets of different shapes to one: bilinear in size, grey repeated over
+    `shape` (C,H,W) brings sets of different shapes to one: bilinear in size, gray repeated over
     the channels and color averaged into one.
     """
     sets = list(sets)
@@ -138,7 +138,7 @@ def fit(learner: Pool, images: ImageSet, *, head: str = "prototype", ways: int =
 
     A step takes the mean of `batch` episodes' query losses (see `query_logits`), an episode has
     `ways` classes with `shots` support and `queries` query images each. Its labels are dealt to
-    its classes by lot. `inner_steps` and `inner_rate` are those of MAML and ANIL. `transductive`
+    its classes at random. `inner_steps` and `inner_rate` are those of MAML and ANIL. `transductive`
     as in `learner.body`. `engine`: episodes one after another ("loop") or stacked ("vmap").
 
     The rate, 5 steps at 0.01 inside and 15 query images are the official code's; it adds the

@@ -101,7 +101,7 @@ class Teachers:
                     raise ValueError(f"shape: got {self.shape}, want what teacher {t.number} takes "
                                      f"({problem})") from problem
             require(found == (1, self.ways), "members",
-                    f"outputs {found[1:]} of teacher {t.number}", f"({self.ways},), one a class")
+                    f"outputs {found[1:]} of teacher {t.number}", f"({self.ways},), one per class")
 
     def __len__(self) -> int:
         return len(self.members)
@@ -187,7 +187,7 @@ class Task(NamedTuple):
 def tasks(sets: ImageSet | Mapping[str, ImageSet], *, count: int, ways: int = 5,
           architectures: Sequence[str] = ("conv4",), deal: bool = False, seed: int = 0
           ) -> list[Task]:
-    """The tasks of `count` teachers: domains in turn, architectures in turn, classes by lot.
+    """The tasks of `count` teachers: domains in turn, architectures in turn, classes at random.
 
     Each teacher draws its classes anew, so two may share some. With `deal=True` the classes of a
     domain are dealt like cards: none comes a second time before all (but a rest smaller than

@@ -1,4 +1,4 @@
-"""What of the user's surroundings reaches a run: his variables, the folders they name, his git.
+"""What of the user's surroundings reaches a run: their variables, the folders they name, their git.
 
 A notebook's kernel gets the variables that are named here and no others, so that no setting of the
 user's own (of Python, IPython, Matplotlib, of language, time zone or terminal) can change a number

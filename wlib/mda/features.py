@@ -29,7 +29,7 @@ class Feature:
     axes: tuple | None = None
     batch: Batch | None = None          # None: a parameter or buffer
     pieces: tuple[int, ...] = ()
-    flat: bool = False                  # flattened: an unknown number of features a channel
+    flat: bool = False                  # flattened: an unknown number of features per channel
     source: str | None = None           # the layer it comes from, with nothing between
     path: str | None = None             # the parameter or buffer that it is
     last: str = ""                      # a softmax over the channels, which only outputs may have

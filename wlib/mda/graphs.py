@@ -24,7 +24,7 @@ from wlib.core import nets
 from wlib.seeds import generator
 
 OFFLINE = "citations"
-LABELED = 20            # training nodes a class, as in the usual splits of Cora
+LABELED = 20            # training nodes per class, as in the usual splits of Cora
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +104,9 @@ def _quota(share: np.ndarray, total: int) -> np.ndarray:
 
 
 def _graph(features, labels, linked, classes, draw) -> Graph:
-    """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes a class to train
-    on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at most."""
+    """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes per class
+    to train on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at
+    most."""
     linked = linked | linked.T
     np.fill_diagonal(linked, True)                       # every node also hears itself
     degree = linked.sum(1) ** -0.5
@@ -154,7 +155,7 @@ def cora(seed: int = 0, root: str | Path | None = None) -> Graph:
     linked = np.zeros((len(papers), len(papers)), dtype=bool)
     for line in cites.read_text().splitlines():
         ends = line.split()
-        require(len(ends) == 2 or not ends, str(cites), line, "two papers a line")
+        require(len(ends) == 2 or not ends, str(cites), line, "two papers per line")
         if ends and ends[0] in place and ends[1] in place:
             linked[place[ends[0]], place[ends[1]]] = True
     numbers = np.array([classes.index(label) for label in labels])

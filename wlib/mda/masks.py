@@ -178,7 +178,7 @@ def _one_row_an_image(net: nn.Module, wires: Wiring, images: Tensor) -> None:
     for name in wires.voting:
         require(rows[name] == len(images), f"net.{name}",
                 f"{rows[name]} rows of {len(images)} images",
-                "one row an image, to tell whose contribution it is")
+                "one row per image, to tell whose contribution it is")
 
 
 def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:

@@ -26,7 +26,7 @@ class Merge(nn.Module):
         return torch.stack(merged, dim=1)
 
     def narrow(self, kept: Tensor) -> None:
-        """Leave out columns; `kept` is bool, one a column, and the same for a group's columns."""
+        """Leave out columns; `kept` is bool, one per column, and the same for a group's columns."""
         number = kept.cumsum(0) - 1
         self.groups = [number[group].tolist() for group in self.groups if kept[group].all()]
 

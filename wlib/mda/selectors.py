@@ -166,7 +166,7 @@ def pick_macs(net: nn.Module, scores: Tensor, macs: int, image: Tensor | tuple[i
               steps: int = 10) -> Tensor:
     """The wires of the largest common share at which the cut network costs at most `macs`.
 
-    Found by halving; what costs the least (a wire a stream) is returned where nothing fits.
+    Found by halving; what costs the least (a wire per stream) is returned where nothing fits.
     """
     wires, low, high = wiring.trace(net), 0.0, 1.0
     best = pick(wires, scores, share=1e-9)

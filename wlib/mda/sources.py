@@ -73,7 +73,7 @@ def divide(whole: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
 
 def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: int = 6,
             batch: int = 16, widths: Sequence[int] = (8, 16, 32), device: str = "auto") -> Pool:
-    """Networks trained on the images, one a seed, each kept in the store.
+    """Networks trained on the images, one per seed, each kept in the store.
 
     A fast start of `epochs` passes, then a third as many in larger batches at a quarter of the
     rate: without this calm end the last steps decide how good a network is. `architecture` is a

@@ -1,7 +1,7 @@
 """The operations of a network as a graph, traced with `torch.fx`, or in plain words why not.
 
-A private copy is traced, with the reader's tensors but not his modules: what `forward` keeps in an
-attribute, or a mode that is switched, never shows in the network itself. Only the image is
+A private copy is traced, with the reader's tensors but no modules of theirs: what `forward` keeps
+in an attribute, or a mode that is switched, never shows in the network itself. Only the image is
 symbolic; arguments with a default are taken at it, and an `assert` is taken to hold.
 
 Modules of PyTorch stay whole. A subclass counts as its base where it overrides nothing that

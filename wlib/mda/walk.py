@@ -62,7 +62,7 @@ PLACES = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
 
 
 class Walk:
-    """Follow the wires through a traced graph; afterwards the fields hold what was found."""
+    """Follow the wires through a traced graph; afterward the fields hold what was found."""
 
     def __init__(self, net: nn.Module, traced: Tracer):
         self.net, self.graph = net, traced.graph

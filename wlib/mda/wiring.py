@@ -168,7 +168,7 @@ def _finished(net: nn.Module, walk: Walk) -> Wiring:
 
 @contextlib.contextmanager
 def evaluating(net: nn.Module) -> Iterator[nn.Module]:
-    """The network in evaluation mode; afterwards every module is as it was."""
+    """The network in evaluation mode; afterward every module is as it was."""
     modes = [(module, module.training) for module in net.modules()]
     try:
         yield net.eval()
@@ -231,7 +231,7 @@ def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     require(finite(images), "images", "NaN or infinite values", "finite numbers")
     require(isinstance(labels, Tensor) and labels.dtype == torch.int64
             and labels.shape == images.shape[:1], "labels", labels,
-            f"int64 of shape ({len(images)},), one an image")
+            f"int64 of shape ({len(images)},), one per image")
     low, high = int(labels.min()), int(labels.max())
     require(0 <= low and high < classes, "labels", f"labels from {low} to {high}",
             f"labels from 0 to {classes - 1}, the network's outputs")

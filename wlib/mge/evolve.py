@@ -1,7 +1,7 @@
 """E-MGE: evolution of networks without training, after Wang et al. (arXiv 2402.17486).
 
 A reconstruction like `wlib.mge`: which operators there are is known, their numbers are arguments
-here. A population of μ networks (`parents`) has λ children a generation (`offspring`); the best μ
+here. A population of μ networks (`parents`) has λ children per generation (`offspring`); the best μ
 of both live on (a (μ+λ) strategy), so what was reached is never lost. Letters: N networks,
 B validation images.
 
@@ -174,11 +174,11 @@ class History:
     population: Pool            # the μ networks that live, the fittest first
     judged: Judged              # what `Fitness.judge` said of them
     settings: dict[str, Any]    # what the run was started with
-    records: list[dict[str, Any]] = field(default_factory=list)     # one a generation, from 0
+    records: list[dict[str, Any]] = field(default_factory=list)     # one per generation, from 0
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row a generation, 0 the first population: generation, best and mean of accuracy, loss
+        """A row per generation, 0 the first population: generation, best and mean of accuracy, loss
         and fitness, diversity, evaluations and image passes so far, children that left a race
         early, counts of the operators."""
         return pd.DataFrame(self.records)

@@ -1,6 +1,6 @@
 """MGE: from one trained network, many, without training (Wang et al., arXiv 2402.17486).
 
-A reconstruction: the paper's formulas could not be had, so the steps follow its abstract and
+A reconstruction: we could not read the paper's formulas, so the steps follow its abstract and
 public summaries, and every choice they leave open is an argument here. One network's weights are
 read as a signal and moved to a frequency domain by the discrete cosine transform; the important
 coefficients, which hold a share `energy` of the squared norm, are kept; the others are drawn again
@@ -96,7 +96,7 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
             generator: torch.Generator | int = 0, smallest: int = 16) -> list[Spectrum]:
     """The transformed weights and the masks of what to keep (steps 1 and 2 of `generate`).
 
-    One spectrum for `per="network"`, one a tensor for `per="tensor"`; tensors of fewer than
+    One spectrum for `per="network"`, one per tensor for `per="tensor"`; tensors of fewer than
     `smallest` weights have no spectrum then and stay as they are. Frozen tensors belong to no
     signal: spans count along a row of the `trainable` weights alone.
     """
@@ -259,13 +259,13 @@ def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: flo
       (gradient signs of `eps`, made on the judged network itself) are at most this much lower;
     - `ks`, the Kolmogorov-Smirnov distance between all its weights and the seed's, is no larger.
 
-    The frame has a row a network: network, parent, the quantities above, a bool column a criterion
+    The frame has a row per network: network, parent, the quantities above, a bool per criterion
     ("ks ok", "accuracy ok", "noise accuracy ok", "gap ok", "fgsm accuracy ok") and accepted.
     `attrs` holds "acceptance rate", "criteria", "image passes" (forward passes of one image; a
     gradient counts as three) and "bar", what the seed networks reached: hand it back as `bar` to
     judge more children without judging the seeds again.
 
-    With `lazy`, a network that fails a criterion is not judged by the dearer ones: their
+    With `lazy`, a network that fails a criterion is not judged by the costlier ones: their
     quantities are NaN, their columns False.
     """
     _check_pool(pool)

@@ -234,8 +234,8 @@ ROLES = {"method": METHOD, "control": "#777777", "trivial": "#ababab", "referenc
 
 def standings(table: pd.DataFrame, *, title: str, xlabel: str,
               level: Mapping[str, float] | None = None):
-    """A row an arm, from the top: columns arm, label (of `ROLES`), mean, half (may be infinite)
-    and seeds, a list of one value a seed. `level` draws dotted lines ({"chance": 10})."""
+    """A row per arm, from the top: columns arm, label (of `ROLES`), mean, half (may be infinite)
+    and seeds, a list of one value per seed. `level` draws dotted lines ({"chance": 10})."""
     figure, axis = plt.subplots(figsize=(FULL[0], 0.36 * len(table) + 1.3))
     for row, (_, arm) in enumerate(table.iterrows()):
         color = ROLES[arm["label"]]
@@ -261,7 +261,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
 
 
 def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
-    """A dot a data set and seed (columns x, y, name, seed); those with a name are drawn as the mean
+    """A dot per data set and seed (columns x, y, name, seed); named ones are drawn as the mean
     over seeds, with the name. Above the diagonal y is ahead."""
     figure, axis = plt.subplots(figsize=(FULL[0], 4.8))
     plain, named = frame[frame["name"] == ""], frame[frame["name"] != ""]
@@ -384,7 +384,7 @@ def beside(panels: Mapping[str, object], *, title: str):
 
 
 def decisions(maps, labels, names: Sequence[str], *, title: str):
-    """A `memorization.DecisionMap`, a panel a network, with the images in their classes' colors."""
+    """A `memorization.DecisionMap`, a panel per network, with the images in their class's color."""
     figure, (axes,) = plt.subplots(1, len(names), figsize=(FULL[0] + 0.6, 3.1), sharey=True,
                                    squeeze=False)
     half = (maps.high - maps.low) / (maps.classes.shape[-1] - 1) / 2      # a cell has its point

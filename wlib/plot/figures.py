@@ -69,7 +69,7 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFr
 def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequence[str],
           axis=None, arm: str = "arm", categorical: bool = True, percent: bool = True,
           xlabel: str = "", ylabel: str = "", title: str = "", level: Mapping | None = None):
-    """`y` over `x`, a line an arm, with 95 % intervals over the column `seed`.
+    """`y` over `x`, a line per arm, with 95 % intervals over the column `seed`.
 
     `arms` maps names to colors; without colors the first is the method's and the rest follow the
     palette. `level` draws labeled horizontal lines ({"chance": 0.1}).
@@ -119,7 +119,7 @@ def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]]
 def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
          colors: Mapping[str, str] | None = None, title: str = "", xlabel: str = "",
          level: Mapping | None = None, percent: bool = True, axis=None):
-    """Horizontal bars, one a row of the table, with intervals of half-width `half`."""
+    """Horizontal bars, one per row of the table, with intervals of half-width `half`."""
     axis = axis or plt.figure(figsize=(6.4, 0.42 * len(table) + 1.2)).subplots()
     colors = [(colors or {}).get(n, METHOD) for n in table[name]]
     axis.barh(range(len(table)), table[value], color=colors, height=0.62,
@@ -297,7 +297,7 @@ def _glance_accuracy(glances, at):
 
 # ---- E-MGE --------------------------------------------------------------------------------------
 def fates(table: pd.DataFrame, *, title: str):
-    """What became of each arm's candidates: a row of parts that add to one, a row an arm.
+    """What became of each arm's candidates: a row of parts that add to one, a row per arm.
 
     The index names the arms, the columns the fates, "accepted" last.
     """
@@ -366,7 +366,7 @@ def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
         axis.fill_between(counts, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
         axis.plot(counts, mean, color=color, lw=2, label=name)
     axis.plot(counts, limit, color="#333333", ls="--", lw=1, label="p + sd √(2 ln N)")
-    axis.axhline(truth, color="#333333", ls=":", lw=1, label="what all of them are worth")
+    axis.axhline(truth, color="#333333", ls=":", lw=1, label="true accuracy of all of them")
     axis.set_xscale("log")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.set(xlabel="number N of equal networks to choose from", ylabel="accuracy of the best")
@@ -409,7 +409,7 @@ def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, 
     return (f"Generation {number}, {step['evaluations']} networks judged so far; {born}. "
             f"The best gets {np.max(step['accuracy']):.1%} of {images:,} validation images right, "
             f"the mean of the population {np.mean(step['accuracy']):.1%}; its diversity is "
-            f"{np.mean(step['diversity']):.2f}; {always} images are wrong for all of it. "
+            f"{np.mean(step['diversity']):.2f}; all get {always} images wrong. "
             f"At the same number of networks: {others}.")
 
 
@@ -436,7 +436,7 @@ def _population(steps, number, seed_accuracy):
 
 
 def _error_sets(step, some):
-    """A row a network, a column an image, a mark where the network errs."""
+    """A row per network, a column per image, a mark where the network errs."""
     wrong, always = step["errors"][:, some], int(step["errors"].all(0).sum())
     chart = Chart("Who errs on which image")
     wide, high = (chart.RIGHT - chart.LEFT) / max(1, len(some)), (chart.BOTTOM - 40) / len(wrong)
@@ -446,7 +446,7 @@ def _error_sets(step, some):
     for i, word in ((0, "fittest"), (len(wrong) - 1, "last")):
         chart.text(chart.LEFT - 5, 44 + high * (i + 0.5), word, "text-anchor='end'")
     chart.text((chart.LEFT + chart.RIGHT) / 2, chart.HEIGHT - 20,
-               f"{len(some)} images of those some get wrong, some right", "text-anchor='middle'")
+               f"{len(some)} images that only some networks get right", "text-anchor='middle'")
     return chart.svg(f"Who errs on which of {len(some)} images: {int(wrong.all(0).sum())} of them "
                      f"are wrong for the whole population, {int((~wrong.any(0)).sum())} for none. "
                      f"Of all images {always} are wrong for the whole population.")
@@ -480,7 +480,7 @@ def _searches(lines, number, seed_accuracy):
 
 # ---- image sets ---------------------------------------------------------------------------------
 def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
-    """The first `columns` images of each `ImageSet`, a labeled row a set, pixels left square."""
+    """The first `columns` images of each `ImageSet`, a labeled row per set, pixels left square."""
     require(len(rows) > 0, "rows", rows, "at least one named image set")
     figure, axes = plt.subplots(len(rows), 1, figsize=(FULL[0], 0.62 * len(rows) + 0.4),
                                 squeeze=False)
@@ -499,7 +499,7 @@ def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""
 
 # ---- what networks are good for -----------------------------------------------------------------
 def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
-    """Maps (H, W) in labeled rows, one a column, each scaled to its own range; `names` over the
+    """Maps (H, W) in labeled rows, one per column, each scaled to its own range; `names` over the
     columns. For images of an `ImageSet` see `image_grid`."""
     columns = max(len(row) for row in rows.values())
     side = 1.9 if names else 0.8
@@ -521,7 +521,7 @@ def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
 
 def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
          xlabel: str, arm: str = "arm"):
-    """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals."""
+    """A line of dots for each value of the column `name`, a color per arm, with 95 % intervals."""
     table = over_seeds(frame[frame[arm].isin(list(arms))], [name, arm], value)
     axis = side_by_side(table, name=name, arm=arm, arms=arms)
     axis.invert_yaxis()
@@ -534,7 +534,7 @@ def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str],
 
 def side_by_side(table: pd.DataFrame, *, name: str, arm: str, arms: Mapping[str, str],
                  height: float = 0.4, step: float = 0.16):
-    """A new axis with a line for each value of the column `name` and on it a dot an arm.
+    """A new axis with a line for each value of the column `name` and on it a dot per arm.
 
     `table` as from `over_seeds`; lines are `height` inches apart, dots of a line `step` lines.
     """

@@ -26,7 +26,7 @@ ARMS = {"meta-generator": METHOD, "fresh generator": REDRAWN}
 def recovery_explorer(curves: Mapping[tuple[str, int], Sequence[float]],
                       images: Mapping[tuple[str, int, int], np.ndarray], *, teachers: int,
                       steps: Sequence[int], classes: Sequence[Sequence[str]], start: Sequence[int]):
-    """An explorer of adaptation: one image a class from both generators, and the teacher's
+    """An explorer of adaptation: one image per class from both generators, and the teacher's
     cross-entropy so far.
 
     `curves` has the cross-entropy (nats) after 0, 1, … steps under (arm, teacher), `images` bytes
@@ -61,7 +61,7 @@ def _remembered(images, step):
         chart.text(0, top - 8, arm)
         strip = np.concatenate(list(np.asarray(stack, np.uint8)), axis=1)           # (H, C·W)
         _gray(chart, strip, top, 64 * len(stack) if len(stack) <= 5 else 330)
-    return chart.svg(f"Images of {len(stack)} classes after {step} steps, one row a generator.")
+    return chart.svg(f"Images of {len(stack)} classes after {step} steps, one row per generator.")
 
 
 def _gray(chart, strip, top, width):
@@ -109,7 +109,7 @@ def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, tit
 # ---- 32: learners beside their rivals -----------------------------------------------------------
 def ranked(frame: pd.DataFrame, panels: Mapping[str, str], *, arms: Mapping[str, str], title: str,
            levels: Mapping[str, Mapping[str, float]] | None = None):
-    """A row an arm, a panel for each column of `panels` ({column: label of its axis}).
+    """A row per arm, a panel for each column of `panels` ({column: label of its axis}).
 
     Means over the column `seed` with 95 % intervals, and each seed as a small pale dot. `arms`
     maps names, from top to bottom, to colors; `levels` draws dotted lines, {column: {name: x}}.
@@ -141,7 +141,7 @@ TIMES = (CONTROL, METHOD, REDRAWN)      # before learning, after the method's, a
 
 def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mapping[str, str],
            title: str, xlabel: str, level: Mapping[str, float] | None = None):
-    """A line of dots for each value of the column `name`, a color an arm, with 95 % intervals over
+    """A line of dots for each value of the column `name`, a color per arm, with 95 % intervals over
     the column `seed`. `level` draws labeled vertical lines ({"chance": 20})."""
     table = over_seeds(frame, [name, arm], value)
     axis = side_by_side(table, name=name, arm=arm, arms=arms, height=0.5, step=0.2)

@@ -84,7 +84,7 @@ def depth_curve(table: pd.DataFrame, x: str, y: str, **style):
 
 def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str,
                     xlabel: str):
-    """Bars of a value with 95 % intervals over seeds, a row an arm, a panel a network.
+    """Bars of a value with 95 % intervals over seeds, a row per arm, a panel per network.
 
     The first arm is what the others are held against: a dotted line through the panel.
     """
@@ -137,7 +137,7 @@ def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column
 
 
 def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
-    """Accuracy of parts over the MACs they keep, a line an arm, a panel a network.
+    """Accuracy of parts over the MACs they keep, a line per arm, a panel per network.
 
     Columns network, arm, share, macs, accuracy, seed. Arm "thresholds" is drawn as a star, arm
     "logit restriction" as a dotted line.
@@ -207,7 +207,7 @@ def mda_caption(glance: Mapping, names: Sequence[str], *, images: int) -> str:
 
 
 def _strips(glance):
-    """A row of squares a layer, full where a channel stays; of wide layers, some channels."""
+    """A row of squares per layer, full where a channel stays; of wide layers, some channels."""
     lit = {name: np.asarray(mask, bool) for name, mask in glance["lit"].items()}
     chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
     wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
@@ -275,7 +275,7 @@ def blocks(layers: Mapping[str, object], *, title: str):
 
 
 def gaps(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
-    """Gap to base in points over pairs of classes, in the order of the frame; a line an arm.
+    """Gap to base in points over pairs of classes, in the order of the frame; a line per arm.
 
     Columns `pair`, `seed`, `arm`, `gap`.
     """
@@ -294,7 +294,7 @@ def gaps(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
 
 
 def sizes(frame: pd.DataFrame, *, groups: Mapping[str, str], limit: float, title: str):
-    """Gain of scaling over the factor between two parts' winning logits, a dot a pair and seed.
+    """Gain of scaling over the factor between two parts' winning logits, a dot per pair and seed.
 
     Columns `factor`, `gain`, `kind`.
     """
@@ -322,7 +322,7 @@ BOTH, NONE = "#222222", "#d4d4d4"
 
 
 def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str):
-    """Two decision routes through one network, over each other: a column of dots a layer.
+    """Two decision routes through one network, over each other: a column of dots per layer.
 
     `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them,
     those that neither uses below; a line joins neighbors of one route, in its color.
@@ -366,7 +366,7 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
 
 
 def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str, ylabel: str):
-    """A value over the layers, first to last, a line an arm and a panel a network.
+    """A value over the layers, first to last, a line per arm and a panel per network.
 
     Columns `network`, `layer`, `arm`, `seed` and the value; bars are 95 % intervals over seeds.
     """
@@ -404,7 +404,7 @@ COMPRESSION = {"contributions": METHOD, "largest weights (L1)": REDRAWN,
 def one_route(image, near: pd.DataFrame, *, said: int, true: int, title: str):
     """An image beside the overlap of its route with the routes of all classes, layer by layer.
 
-    `near` has a row a class and a column a layer; `image` is (C,H,W) in [0, 1].
+    `near` has a row per class and a column per layer; `image` is (C,H,W) in [0, 1].
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=FULL, width_ratios=(1, 2.6))
     pixels = np.asarray(image).transpose(1, 2, 0)

@@ -9,7 +9,7 @@ it once: the first takes a lock, the second waits and reads. An entry is written
 name and renamed; its checksum is tested on every reading, and a damaged one is made again. The
 lock belongs to the operating system, which takes it back from a process that died; where a file
 system has none, a warning says so once, and the work is perhaps done twice. Where nothing can be
-written (a full disc, a folder that is read-only, a user without a home folder), the value is
+written (a full disk, a folder that is read-only, a user without a home folder), the value is
 returned all the same, and a warning says once that it will have to be made again.
 
 Results may be tensors, numbers, strings, lists, tuples and dicts of them, and pandas DataFrames.
@@ -117,7 +117,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, key: str, tree: str, tensors: dict[str, Tensor], made: dict) -> None:
-    """Keep an entry, whole or not at all; a disc that cannot take it costs only a warning."""
+    """Keep an entry, whole or not at all; a disk that cannot take it costs only a warning."""
     header = {"format": FORMAT, "key": key, "value": tree, "made": json.dumps(made),
               "checksum": _sha(digest(tensors).encode() + tree.encode())}
     temporary = path.with_name(f".{key}.{os.getpid()}.part")
