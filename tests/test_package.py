@@ -13,9 +13,9 @@ import wlib
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 # Modules of the book's machinery; all others are the library.
-BOOK = {"claims", "cli", "execute", "explore", "kernel", "kinds", "ledger", "pageparts", "pages",
-        "parameters", "plot", "plot_d2nwg", "plot_free", "plot_mda", "progress", "rehearse",
-        "runner", "warming"}
+BOOK = {"claims", "cli", "comparison", "execute", "explore", "kernel", "kinds", "ledger",
+        "pageparts", "pages", "parameters", "plot", "plot_d2nwg", "plot_free", "plot_mda",
+        "progress", "rehearse", "runner", "warming"}
 
 WITHOUT = """
 import importlib.machinery, sys
