@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from wlib import claims, mda
 from wlib.book import cli, draw, pagecheck, pageparts, pages
 from wlib.book.pagecheck import PageError
-from wlib.ground.fingerprint import notebook_fingerprint
+from wlib.claims.staleness import notebook_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))

@@ -18,7 +18,7 @@ from typing import Any
 
 from wlib import claims
 from wlib.check import require_one_of
-from wlib.ground import fingerprint
+from wlib.ground import reach
 
 PART = re.compile(r"<!-- wlib: ([\w-]+) ?([\w-]*) -->")
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
@@ -431,7 +431,7 @@ def tags(one: Mapping[str, Any]) -> list[str]:
 
 def code(one: Mapping[str, Any]) -> str:
     """What a code cell does, whatever its comments say."""
-    return fingerprint.code_fingerprint("".join(one["source"]))
+    return reach.code_fingerprint("".join(one["source"]))
 
 
 def dress(name: str, notebook: Mapping[str, Any], book: Book) -> bytes:

@@ -36,8 +36,8 @@ from wlib import claims
 from wlib.book import kinds, parameters
 from wlib.book.progress import Display, duration, killed
 from wlib.check import require, require_one_of
-from wlib.claims import ledger
-from wlib.ground import fingerprint, surroundings
+from wlib.claims import ledger, staleness
+from wlib.ground import reach, surroundings
 from wlib.ground.files import locked, write_atomic
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds per cell, per notebook
@@ -159,7 +159,7 @@ def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple
     again = shlex.join(["wlib", "run", name, "--profile", profile,
                         *(part for pair in given for part in ("-p", *pair))])
     return Plan(name, path, profile, values, injected,
-                fingerprint.notebook_fingerprint(path, values), judging(path, root), again)
+                staleness.notebook_fingerprint(path, values), judging(path, root), again)
 
 
 def judging(path: Path, root: Path) -> str:
@@ -248,7 +248,7 @@ class Job:
 
     def environment(self) -> dict[str, str]:
         """The kernel's environment: no settings of the user's own, and where to report."""
-        paths = [str(fingerprint.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(reach.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
         return surroundings.variables() | {
             # The notebook must use the very library that was fingerprinted.
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -428,7 +428,7 @@ def _keep(job: Job, seconds: float, cells: list[float]) -> Outcome:
         return failed(job, seconds)
     one, folder = job.plan, job.folder
     results = own_results(job)
-    now = fingerprint.notebook_fingerprint(one.notebook, one.values, fingerprint.read_sources())
+    now = staleness.notebook_fingerprint(one.notebook, one.values, reach.read_sources())
     require(now == one.fingerprint, "code", "a change since the start", "a notebook and a library "
             "that stay the same while it runs; run it again")
     commit, dirty = commit_of(folder.root)
@@ -673,7 +673,7 @@ def _tables_of(brought: Path, commit: str, root: Path) -> tuple[dict[Path, str],
         content = ledger.load_tables(path)
         made = content["provenance"]
         script = root / str(made.get("script"))
-        if script.is_file() and made.get("fingerprint") == fingerprint.script_fingerprint(script):
+        if script.is_file() and made.get("fingerprint") == staleness.script_fingerprint(script):
             content["provenance"] = made | {"commit": made["commit"] or commit, "dirty": False}
             texts[Path(path.name)] = claims.dumps(content)
         else:
