@@ -36,7 +36,6 @@ from wlib.d2nwg import codec, condition, heads, zoo
 from wlib.data import ImageSet
 from wlib.free import align, datafree, replay, teachers
 from wlib.mda import lego
-from wlib.mge import evolve
 
 DEVICE = os.environ.get("WLIB_DEVICE", "cuda")
 COMMAND = "benchmarks/gpu.sh"
@@ -96,8 +95,8 @@ def training(engine: str, device: str) -> Named:
 def generating(device: str) -> Named:
     parent = small("lenet", 2).to(device)
     made = {order: mge.generate(parent, 2, order=order).flat() for order in mge.ORDERS}
-    return made | {f"by {law}": mge.generate(parent, 2, per="tensor", redraw=law).flat()
-                   for law in mge.REDRAWS}
+    return made | {f"by {way}": mge.generate(parent, 2, per="tensor", redraw=way).flat()
+                   for way in mge.REDRAWS}
 
 
 def judging(device: str) -> Named:
@@ -109,8 +108,8 @@ def judging(device: str) -> Named:
 
 def evolving(device: str) -> Named:
     parent = small("mlp", 1).to(device)
-    last, _ = evolve.evolve(parent, evolve.Fitness(images(64), beta=0.0), generations=2, parents=3,
-                            offspring=4, mutate=evolve.Redraw(0.9))
+    last, _ = mge.evolve(parent, mge.Fitness(images(64), beta=0.0), mge.Redraw(0.9), 2,
+                         mge.Evolution(parents=3, offspring=4))
     return {"fitness": score.accuracy(last, images(64)).float()}
 
 

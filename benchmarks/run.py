@@ -35,7 +35,7 @@ from wlib.data import load
 from wlib.data.universes import Counts
 from wlib.free import inversion, replay, teachers
 from wlib.mda import cutting, lego, selectors, wiring
-from wlib.mge import cosine, evolve, screen
+from wlib.mge import cosine
 
 COMMAND = "wlib bench"
 LOSS = 1.05        # the rule counts as losing where it takes this much longer than the other engine
@@ -146,7 +146,7 @@ def accepting(quick: bool) -> list[dict]:
         data, judge, epochs, count = data.take(64), judge.take(32), 1, 2
     seed = train.fit("lenet", data, epochs=epochs, device="cpu")
     known, own = score.errors(seed, judge)[0], score.accuracy(seed, judge)
-    bar = mge.discriminate(seed, seed, judge, train=data).attrs["bar"]
+    reference = mge.discriminate(seed, seed, judge, train=data).attrs["reference"]
     accepted: dict[str, int] = {}
     passes: dict[str, int] = {}
 
@@ -156,12 +156,12 @@ def accepting(quick: bool) -> list[dict]:
         passes[name] = count * len(judge)
 
     def screened(name, energy):
-        found = screen.screen(mge.generate(seed, count, energy), judge, known, len(judge) // 100)
+        found = mge.screen(mge.generate(seed, count, energy), judge, known, len(judge) // 100)
         accepted[name], passes[name] = int(found.accepted.sum()), found.passes
 
     def whole(name, energy):
         frame = mge.discriminate(mge.generate(seed, count, energy), seed, judge, train=data,
-                                 lazy=True, bar=bar)
+                                 lazy=True, reference=reference)
         accepted[name], passes[name] = int(frame["accepted"].sum()), frame.attrs["image passes"]
 
     ways = {"accuracy, all images": all_images, "accuracy, raced": screened, "all criteria": whole}
@@ -183,27 +183,29 @@ def accepting(quick: bool) -> list[dict]:
 def evolving(quick: bool) -> list[dict]:
     """Evolution with and without racing, from a seed network of one epoch and a converged one."""
     data, validation, test = (load("mnist5k", s) for s in ("train", "validation", "test"))
-    lengths, sizes = (1, 12), {"generations": 5, "parents": 10, "offspring": 40}
+    lengths, generations, sizes = (1, 12), 5, {"parents": 10, "offspring": 40}
     if quick:
         data, validation, test = data.take(64), validation.take(40), test.take(32)
-        lengths, sizes = (1,), {"generations": 1, "parents": 4, "offspring": 5}
+        lengths, generations, sizes = (1,), 1, {"parents": 4, "offspring": 5}
     return [row for epochs in lengths
-            for row in _evolution_rows(epochs, data, validation, test, sizes, 1 if quick else 3)]
+            for row in _evolution_rows(epochs, data, validation, test, generations, sizes,
+                                       1 if quick else 3)]
 
 
-def _evolution_rows(epochs, data, validation, test, sizes, rounds):
+def _evolution_rows(epochs, data, validation, test, generations, sizes, rounds):
     seed = train.fit("lenet", data, epochs=epochs, device="cpu")
-    fitness = evolve.Fitness(validation, beta=0.0)
+    fitness = mge.Fitness(validation, beta=0.0)
     runs = {}
 
     def run(place):
-        runs[place] = evolve.evolve(seed, fitness, mutate=evolve.Redraw(0.99), race=place, **sizes)
+        runs[place] = mge.evolve(seed, fitness, mge.Redraw(0.99), generations,
+                                 mge.Evolution(**sizes, race=place))
 
     places = (None, sizes["parents"], 3, 1)
     seconds = take_turns({str(place): partial(run, place) for place in places}, rounds)
     for place in places:
         population, history = runs[place]
-        end = evolve.final(evolve.choose(population, history.judged), validation, test)
+        end = mge.final(mge.choose(population, history.judged), validation, test)
         middle, low, high = score.bootstrap((~end.errors).double())
         passes = [runs[p][1].records[-1]["image passes"] for p in (None, place)]
         yield {"seed network": f"{epochs} epoch{'s' if epochs > 1 else ''}",

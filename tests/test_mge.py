@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import fft as scipy_fft
-from scipy import stats
 from small import Own, few, images, lived
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
@@ -19,6 +18,7 @@ from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
 from wlib.mge import cosine
 from wlib.mge import generator as mge
+from wlib.mge.discriminator import discriminate
 
 V = torch.tensor([3, 1, -2, 0.5, 4, -1, 0, 2], dtype=torch.float64)
 PRIMED = 6 * 43_717         # a long signal with a large prime factor
@@ -150,7 +150,7 @@ def test_R1_transform_energy_order_and_cumulative_share():
     (0.95, 6, 0.174634, 0.641636, 0.354701, 0.119485)])
 def test_R2_kept_residual_and_distance(energy, kept, zero, mean, sd, rho):
     c, pool = mge.dct(V), as_pool(V)
-    mask = mge.important(c, energy)
+    mask = mge.keep_mask(c, energy)
     rest = c[~mask]
     assert int(mask.sum()) == kept
     assert mask.nonzero().flatten().tolist() == sorted([4, 0, 3, 5, 6, 7, 2, 1][:kept])
@@ -164,7 +164,7 @@ def test_R2_kept_residual_and_distance(energy, kept, zero, mean, sd, rho):
 
 
 def test_R2_all_energy_keeps_all():
-    assert mge.important(mge.dct(V), 1).all()
+    assert mge.keep_mask(mge.dct(V), 1).all()
     torch.testing.assert_close(mge.generate(as_pool(V), 2, 1.0).flat(), V.expand(2, -1))
 
 
@@ -186,8 +186,8 @@ def test_R4_constants_and_impulses():
                                               (0.99, 0.735)])
 def test_R5_gaussian_weights_have_no_special_basis(energy, kept, gaussian):
     pool = as_pool(gaussian)
-    assert mge.important(mge.dct(gaussian), energy).double().mean() == pytest.approx(kept, abs=.003)
-    assert mge.important(gaussian, energy).double().mean() == pytest.approx(kept, abs=0.003)
+    assert mge.keep_mask(mge.dct(gaussian), energy).double().mean() == pytest.approx(kept, abs=.003)
+    assert mge.keep_mask(gaussian, energy).double().mean() == pytest.approx(kept, abs=0.003)
     siblings = mge.generate(pool, 2, energy)
     rho = math.sqrt(2 * (1 - energy))
     assert audit.distance(siblings, pool).flatten().tolist() == pytest.approx([rho] * 2, rel=0.01)
@@ -198,9 +198,9 @@ def test_R5_gaussian_weights_have_no_special_basis(energy, kept, gaussian):
 def test_R6_a_smooth_signal_needs_one_coefficient_and_a_shuffled_one_many():
     smooth = torch.cos(2 * math.pi * torch.arange(256, dtype=torch.float64) / 256)
     for energy in (0.95, 0.99):
-        assert int(mge.important(mge.dct(smooth), energy).sum()) == 1
+        assert int(mge.keep_mask(mge.dct(smooth), energy).sum()) == 1
     shuffled = smooth[torch.randperm(256, generator=torch.Generator().manual_seed(0))]
-    assert int(mge.important(mge.dct(shuffled), 0.95).sum()) > 100
+    assert int(mge.keep_mask(mge.dct(shuffled), 0.95).sum()) > 100
     spectrum, = mge.spectra(as_pool(smooth), 0.95, order="shuffled")
     assert int(spectrum.kept.sum()) > 100
 
@@ -234,7 +234,7 @@ def test_the_mask_is_that_of_a_naive_loop(data):
                               max_size=3))
     energy = data.draw(st.sampled_from([0.1, 0.5, 0.8, 0.95, 1.0]))
     order = data.draw(st.sampled_from(["energy", "low-freq", "high-freq"]))
-    got = mge.important(torch.tensor(rows, dtype=torch.float32), energy, order)
+    got = mge.keep_mask(torch.tensor(rows, dtype=torch.float32), energy, order)
     for row, mask in zip(rows, got.tolist(), strict=True):
         ranks = {"energy": sorted(range(6), key=lambda k: (-row[k] ** 2, k)),
                  "low-freq": list(range(6)), "high-freq": list(range(5, -1, -1))}[order]
@@ -249,7 +249,7 @@ def test_the_mask_is_that_of_a_naive_loop(data):
 
 def test_the_mask_of_many_coefficients_is_that_of_a_stable_sort():
     c = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0)).mul(50).round()
-    mask = mge.important(c, 0.9)
+    mask = mge.keep_mask(c, 0.9)
     for row, kept in zip(c.double().numpy(), mask.numpy(), strict=True):
         rank = np.argsort(-row ** 2, kind="stable")
         share = np.cumsum(row[rank] ** 2) / np.sum(row ** 2)
@@ -259,18 +259,18 @@ def test_the_mask_of_many_coefficients_is_that_of_a_stable_sort():
 
 def test_random_order_is_one_permutation_for_all_rows_and_seeded():
     c = torch.ones(3, 200)
-    mask = mge.important(c, 0.5, "random", 1)
+    mask = mge.keep_mask(c, 0.5, "random", 1)
     assert torch.equal(mask[0], mask[1]) and int(mask[0].sum()) == 100
-    assert torch.equal(mask, mge.important(c, 0.5, "random", 1))
-    assert not torch.equal(mask, mge.important(c, 0.5, "random", 2))
-    assert not torch.equal(mask, mge.important(c, 0.5, "energy"))
+    assert torch.equal(mask, mge.keep_mask(c, 0.5, "random", 1))
+    assert not torch.equal(mask, mge.keep_mask(c, 0.5, "random", 2))
+    assert not torch.equal(mask, mge.keep_mask(c, 0.5, "energy"))
 
 
 def test_the_energy_order_keeps_the_fewest(mlps):
     c = mge.dct(mlps.flat())
-    fewest = mge.important(c, 0.9).sum(1)
+    fewest = mge.keep_mask(c, 0.9).sum(1)
     for order in ("high-freq", "low-freq", "random"):
-        mask = mge.important(c, 0.9, order)
+        mask = mge.keep_mask(c, 0.9, order)
         assert ((c * mask).square().sum(1) >= 0.9 * c.square().sum(1) * (1 - 1e-9)).all()
         assert (mask.sum(1) >= fewest).all()
 
@@ -508,7 +508,7 @@ def test_frozen_tensors_stay_and_the_rest_is_its_own_signal(per, order):
     w, v = moving.flat().double(), mge.trainable(children).flat().double()
     assert w.shape == (2, pool.size - 36 - 4) and v.shape == (6, w.shape[1])
     if per == "network" and order == "energy":      # the algorithm on the joined trainable rows
-        kept = mge.important(mge.dct(w), 0.5)
+        kept = mge.keep_mask(mge.dct(w), 0.5)
         assert torch.allclose(mge.dct(v)[::3][kept], mge.dct(w)[kept], atol=1e-6)
 
 
@@ -526,100 +526,7 @@ def test_half_precision_is_computed_in_doubles_and_rounded_once(dtype, per):
     assert children.dtype == dtype
     assert torch.equal(children.flat(), mge.generate(double, 2, 0.9, per).flat().to(dtype))
     data = images(30, classes=3, size=8)
-    assert mge.discriminate(children, half, data)["accepted"].dtype == bool
-
-
-# ---- the discriminator ------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def family():
-    """Two seed networks, three children of each, training and validation images."""
-    train_set, data = images(60, seed=3), images(40, seed=4)
-    parents = train.fit("mlp", train_set, seeds=(0, 1), epochs=8, hidden=(16,), rate=0.01)
-    return mge.generate(parents, 3, 0.6), parents, train_set, data
-
-
-def test_the_discriminators_columns_are_those_of_naive_loops(family):
-    children, parents, train_set, data = family
-    frame = mge.discriminate(children, parents, data, train=train_set, sd=0.2, eps=0.05)
-
-    def right(net, x, labels):
-        with torch.no_grad():
-            return sum(int(net(one[None]).argmax()) == int(k) for one, k in zip(
-                x, labels, strict=True)) / len(labels)
-
-    def quantities(net, parent):
-        noise = torch.randn(data.floats().shape, generator=seeds.generator(0))
-        x = data.floats().requires_grad_()
-        torch.nn.functional.cross_entropy(net(x), data.labels).backward()
-        fooled = (data.floats() + 0.05 * x.grad.sign()).clamp(0, 1)
-        clean = right(net, data.floats(), data.labels)
-        return {"accuracy": clean,
-                "gap": right(net, train_set.floats(), train_set.labels) - clean,
-                "noise accuracy": right(net, (data.floats() + 0.2 * noise).clamp(0, 1),
-                                        data.labels),
-                "fgsm accuracy": right(net, fooled, data.labels),
-                "ks": stats.ks_2samp(*[torch.cat([p.detach().flatten() for p in n.parameters()])
-                                       for n in (net, parent)]).statistic}
-
-    assert frame["network"].tolist() == list(range(6))
-    assert frame["parent"].tolist() == [0, 0, 0, 1, 1, 1]
-    for i, row in frame.iterrows():
-        parent = parents.network(i // 3)
-        got, bar = quantities(children.network(i), parent), quantities(parent, parent)
-        for name, value in got.items():
-            assert row[name] == pytest.approx(value, abs=1e-9), name
-        e = 1e-9
-        verdicts = {"ks": got["ks"] <= 0.02 + e, "gap": got["gap"] <= bar["gap"] + 0.01 + e,
-                    "accuracy": got["accuracy"] >= bar["accuracy"] - 0.01 - e,
-                    "noise accuracy": got["noise accuracy"] >= bar["noise accuracy"] - 0.02 - e,
-                    "fgsm accuracy": got["fgsm accuracy"] >= bar["fgsm accuracy"] - 0.02 - e}
-        assert {c: row[f"{c} ok"] for c in verdicts} == verdicts
-        assert row["accepted"] == all(verdicts.values())
-    assert frame.attrs["acceptance rate"] == frame["accepted"].mean()
-    assert frame.attrs["image passes"] == 6 * (40 + 40 + 60 + 4 * 40)
-
-
-def test_the_discriminator_accepts_the_seed_itself_and_no_stranger(family):
-    _, parents, train_set, data = family
-    same = mge.discriminate(parents.repeat(2), parents, data, train=train_set)
-    assert same["accepted"].all() and (same["ks"] == 0).all()
-    strangers = Pool.stack([nets.fresh("mlp", 9, classes=3, size=8, hidden=(16,))] * 2)
-    assert not mge.discriminate(strangers, parents, data)["accepted"].any()
-
-
-def test_the_lazy_discriminator_decides_the_same_and_looks_at_less(family):
-    children, parents, train_set, data = family
-    whole = mge.discriminate(children, parents, data, train=train_set, ks=0.05, accuracy=0.03)
-    lazy = mge.discriminate(children, parents, data, train=train_set, ks=0.05, accuracy=0.03,
-                            lazy=True, bar=whole.attrs["bar"])
-    assert lazy["accepted"].tolist() == whole["accepted"].tolist()
-    assert lazy.attrs["image passes"] < whole.attrs["image passes"]
-    for c in mge.CRITERIA:
-        judged = lazy[c].notna()
-        assert lazy[c][judged].equals(whole[c][judged])
-        assert not lazy.loc[~judged, f"{c} ok"].any()
-    none = mge.discriminate(children, parents, data, ks=0.0, lazy=True)
-    assert none.attrs["image passes"] == 0 and none.attrs["acceptance rate"] == 0
-
-
-def test_without_training_images_there_is_no_gap(family):
-    children, parents, _, data = family
-    frame = mge.discriminate(children, parents, data)
-    assert frame["gap"].isna().all() and "gap ok" not in frame
-    assert frame.attrs["criteria"] == ["ks", "accuracy", "noise accuracy", "fgsm accuracy"]
-
-
-def test_the_discriminator_refuses_by_name(family):
-    children, parents, train_set, data = family
-    for bad, named in (
-            ({"train": data}, "train.*40 images"), ({"pool": children[:3]}, "pool"),
-            ({"pool": parents.network(0)}, "pool"), ({"seed_pool": None}, "pool"),
-            ({"seed_pool": Pool.stack([Own()])}, "pool"),
-            ({"accuracy": -0.1}, "accuracy"), ({"robust": 2}, "robust"), ({"ks": "0.02"}, "ks"),
-            ({"gap": None}, "gap"), ({"data": torch.zeros(3)}, "data"), ({"sd": -1}, "sd"),
-            ({"eps": -1}, "eps"), ({"train": 3}, "train"), ({"bar": 0.9}, "bar")):
-        with pytest.raises(ValueError, match=f"^{named}"):
-            mge.discriminate(**{"pool": children, "seed_pool": parents, "data": data} | bad)
+    assert discriminate(children, half, data)["accepted"].dtype == bool
 
 
 # ---- refusals ---------------------------------------------------------------------------------
@@ -639,7 +546,7 @@ def test_generate_refuses_by_name(arguments, named, mlps):
         mge.generate(**{"pool": mlps, "children": 1} | arguments)
 
 
-@pytest.mark.parametrize("function", [mge.dct, mge.idct, lambda x: mge.important(x, 0.9)])
+@pytest.mark.parametrize("function", [mge.dct, mge.idct, lambda x: mge.keep_mask(x, 0.9)])
 @pytest.mark.parametrize("bad", [torch.zeros(0), torch.zeros(()), torch.zeros(3, 0), [1.0], None,
                                  torch.arange(3), torch.zeros(3, dtype=torch.complex64),
                                  torch.tensor([1.0, float("nan")]), np.zeros(3)])
@@ -652,9 +559,9 @@ def test_the_mask_and_the_redraw_refuse_by_name():
     c = torch.rand(5)
     for energy in (0, 1.5, None):
         with pytest.raises(ValueError, match="energy"):
-            mge.important(c, energy)
+            mge.keep_mask(c, energy)
     for order in ("raw", "2-D", "best"):
         with pytest.raises(ValueError, match="order"):
-            mge.important(c, 0.9, order)
-    with pytest.raises(ValueError, match="law"):
+            mge.keep_mask(c, 0.9, order)
+    with pytest.raises(ValueError, match="redraw"):
         mge.draw(c, c > 0.5, "uniform", [seeds.generator(0)])

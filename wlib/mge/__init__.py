@@ -1,40 +1,42 @@
 """MGE: from one trained network, thousands, without training (part I).
 
-`generate` makes children, `discriminate` says which still work; `evolve` breeds them (E-MGE),
-`race` and `screen` compare many children at few images, `cosine` is the transform.
+`generate` makes children, `discriminate` says which still work, `evolve` breeds them (E-MGE) by
+the operators `Redraw`, `Noise`, `blend` and `crossover`; `race` and `screen` compare many children
+at few images; `dct` is the transform. The experiments of the notebooks are in
+`wlib.mge.experiments`.
 """
 
 from wlib.mge.cosine import dct, idct
+from wlib.mge.discriminator import CRITERIA, Limits, discriminate, require_disjoint
+from wlib.mge.evolution import (
+    SEARCHES,
+    Evolution,
+    EvolutionState,
+    Fitness,
+    choose,
+    diversity,
+    evolve,
+    final,
+    stored_evolve,
+)
 from wlib.mge.generator import (
-    CRITERIA,
     ORDERS,
     REDRAWS,
-    WEIGHTS_AT_ONCE,
     Spectrum,
-    discriminate,
     draw,
     generate,
-    important,
-    require_disjoint,
+    keep_mask,
     spectra,
     trainable,
     with_trainable,
 )
+from wlib.mge.operators import Noise, Redraw, blend, crossover
+from wlib.mge.racing import Rounds, race, screen
 
 __all__ = [
-    "dct",
-    "idct",
-    "CRITERIA",
-    "ORDERS",
-    "REDRAWS",
-    "Spectrum",
-    "WEIGHTS_AT_ONCE",
-    "discriminate",
-    "draw",
-    "generate",
-    "important",
-    "require_disjoint",
-    "spectra",
-    "trainable",
+    "CRITERIA", "ORDERS", "REDRAWS", "SEARCHES", "Evolution", "EvolutionState", "Fitness",
+    "Limits", "Noise", "Redraw", "Rounds", "Spectrum", "blend", "choose", "crossover", "dct",
+    "discriminate", "diversity", "draw", "evolve", "final", "generate", "idct", "keep_mask",
+    "race", "require_disjoint", "screen", "spectra", "stored_evolve", "trainable",
     "with_trainable",
 ]

@@ -14,13 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from wlib import seeds
 from wlib.check import require, require_one_of, whole
-from wlib.core import score
 from wlib.core.pool import Pool
 from wlib.mge.cosine import dct, idct, length
 
@@ -29,7 +27,7 @@ REDRAWS = ("normal", "resample", "sign-flip", "zero-fill")
 WEIGHTS_AT_ONCE = 2**21     # of all networks in work: float64 memory for these or for one network
 
 
-def important(coefficients: Tensor, energy: float, order: str = "energy",
+def keep_mask(coefficients: Tensor, energy: float, order: str = "energy",
               generator: torch.Generator | int = 0) -> Tensor:
     """The mask (…, n) of the coefficients to keep: the first in `order` that together hold at
     least a share `energy` of the squared norm, and at least one.
@@ -108,7 +106,7 @@ def spectra(pool: Pool, energy: float = 0.95, per: str = "network", order: str =
         c = _forward(_read(pool, span), pool, span, order, base)            # (N, n)
         rule = order if order in ORDERS[:4] else "energy"
         ranking = seeds.generator(base, number, 0, 1)      # apart from shuffles and children
-        found.append(Spectrum(span, c, important(c, energy, rule, ranking)))
+        found.append(Spectrum(span, c, keep_mask(c, energy, rule, ranking)))
     return found
 
 
@@ -119,7 +117,7 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
 
     1. Transform the weights, all as one signal (`per="network"`) or tensor by tensor.
     2. Keep the coefficients that come first in `order` up to a share `energy` of the squared norm.
-       Besides the orders of `important`: `raw` (no transform, the largest weights), `shuffled`
+       Besides the orders of `keep_mask`: `raw` (no transform, the largest weights), `shuffled`
        (a fixed random permutation before the transform), `2-D` (along both axes of a matrix).
     3. Draw the rest again: `normal` with the mean and spread of the coefficients it replaces;
        `resample`, a random permutation of them; `sign-flip`, random signs; `zero-fill`, nothing.
@@ -159,7 +157,7 @@ def trainable(pool: Pool) -> Pool:
 
     It serves to reach the weights (`flat`, `segments`); its networks lack the frozen layers.
     """
-    _check_pool(pool)
+    check_pool(pool)
     asks = {name for name, t in pool.template.named_parameters() if t.requires_grad}
     require(len(asks) > 0, "pool", f"{pool!r}, all of it frozen", "some weights to change")
     if len(asks) == len(pool.parameters):
@@ -202,18 +200,18 @@ def _inside(span: slice, pool: Pool) -> Iterator[tuple[str, slice]]:
             yield name, slice(part.start - span.start, part.stop - span.start)
 
 
-def draw(coefficients: Tensor, kept: Tensor, law: str, sources: list[torch.Generator]) -> Tensor:
+def draw(coefficients: Tensor, kept: Tensor, redraw: str, sources: list[torch.Generator]) -> Tensor:
     """Copies of one signal's coefficients (n,), a row for each generator, with those outside
-    `kept` drawn again by the law (step 3 of `generate`)."""
-    require_one_of("law", law, REDRAWS)
-    return _redrawing(coefficients, kept, law)(sources)
+    `kept` drawn again (step 3 of `generate`)."""
+    require_one_of("redraw", redraw, REDRAWS)
+    return _redrawing(coefficients, kept, redraw)(sources)
 
 
-def _redrawing(coefficients: Tensor, kept: Tensor, law: str
+def _redrawing(coefficients: Tensor, kept: Tensor, redraw: str
                ) -> Callable[[list[torch.Generator]], Tensor]:
-    """`draw` of these coefficients by this law: what all copies share is found once."""
+    """`draw` of these coefficients in one way: what all copies share is found once."""
     places = (~kept).nonzero().squeeze(1)                                   # (m,)
-    if law == "zero-fill" or len(places) == 0:
+    if redraw == "zero-fill" or len(places) == 0:
         return lambda sources: coefficients.repeat(len(sources), 1).index_fill_(1, places, 0)
     rest = coefficients[places]
     m, device, dtype = len(rest), rest.device, rest.dtype
@@ -221,10 +219,10 @@ def _redrawing(coefficients: Tensor, kept: Tensor, law: str
     del rest                                            # not while the copies are made
 
     def fresh(source):
-        if law == "normal":
+        if redraw == "normal":
             z = torch.randn(m, generator=source, dtype=torch.float64).to(device)
             return z.mul_(spread).add_(mean).to(dtype)
-        if law == "resample":
+        if redraw == "resample":
             return coefficients[places[torch.randperm(m, generator=source).to(device)]]
         signs = torch.randint(2, (m,), generator=source) * 2 - 1
         return coefficients[places] * signs.to(device)
@@ -236,113 +234,6 @@ def _redrawing(coefficients: Tensor, kept: Tensor, law: str
         return copies
 
     return rows
-
-
-# ---- the discriminator ----------------------------------------------------------------------
-CRITERIA = ("ks", "accuracy", "noise accuracy", "gap", "fgsm accuracy")    # the cheapest first
-
-
-def discriminate(pool: Pool, seed_pool: Pool, data, *, train=None, accuracy: float = 0.01,
-                 gap: float = 0.01, robust: float = 0.02, ks: float = 0.02, sd: float = 0.1,
-                 eps: float = 0.1, seed: int = 0, engine: str = "auto", lazy: bool = False,
-                 bar: pd.DataFrame | None = None) -> pd.DataFrame:
-    """MGE's discriminator: which networks of a pool work as well as the network they come from.
-
-    `pool` has a multiple of `seed_pool`'s networks, the children of one in a row, as `generate`
-    lays them; `data` and `train` are `ImageSet`s, the validation and the training images, and
-    must share no image. A network is accepted if, against its own seed network,
-
-    - `accuracy` on `data` is at most this much lower (0.01 is one point);
-    - `gap`, training minus validation accuracy, is at most this much higher (asked only if
-      `train` is given);
-    - `robust`: "noise accuracy" (Gaussian noise of `sd` on the pixels) and "fgsm accuracy"
-      (gradient signs of `eps`, made on the judged network itself) are at most this much lower;
-    - `ks`, the Kolmogorov-Smirnov distance between all its weights and the seed's, is no larger.
-
-    The frame has a row per network: network, parent, the quantities above, a bool per criterion
-    ("ks ok", "accuracy ok", "noise accuracy ok", "gap ok", "fgsm accuracy ok") and accepted.
-    `attrs` holds "acceptance rate", "criteria", "image passes" (forward passes of one image; a
-    gradient counts as three) and "bar", what the seed networks reached: hand it back as `bar` to
-    judge more children without judging the seeds again.
-
-    With `lazy`, a network that fails a criterion is not judged by the costlier ones: their
-    quantities are NaN, their columns False.
-    """
-    _check_pool(pool)
-    _check_pool(seed_pool)
-    require(len(pool) % len(seed_pool) == 0 and pool.difference(seed_pool) is None, "pool", pool,
-            f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
-    for name, value in {"accuracy": accuracy, "gap": gap, "robust": robust, "ks": ks}.items():
-        require(isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1,
-                name, value, "a share in [0, 1]")
-    if train is not None:
-        require_disjoint("train", train, data)
-    criteria = [c for c in CRITERIA if c != "gap" or train is not None]
-    settings = (data, train, sd, eps, seed, engine)
-    if bar is None:
-        bar = _reached(criteria, seed_pool, settings)
-    require(isinstance(bar, pd.DataFrame) and len(bar) == len(seed_pool)
-            and set(criteria) <= set(bar.columns), "bar", bar,
-            'what attrs["bar"] held after judging children of the same seed networks')
-    allowed = {"ks": ks, "accuracy": accuracy, "noise accuracy": robust, "gap": gap,
-               "fgsm accuracy": robust}
-    count = len(pool)
-    parent = torch.arange(count) // (count // len(seed_pool))
-    frame = pd.DataFrame({"network": range(count), "parent": parent.tolist()}
-                         | dict.fromkeys(CRITERIA, float("nan"))
-                         | dict.fromkeys([f"{c} ok" for c in criteria], False))
-    alive, passes = torch.ones(count, dtype=torch.bool), 0
-    for c in criteria:
-        who = alive.nonzero().flatten() if lazy else torch.arange(count)
-        if len(who) == 0:
-            break
-        values, images = _quantity(c, pool[who], seed_pool[parent[who]], *settings)
-        if c == "gap":
-            values = values - torch.tensor(frame["accuracy"].to_numpy())[who]
-        lower_is_better = c in ("ks", "gap")
-        excess = values - torch.tensor(bar[c].to_numpy())[parent[who]]
-        good = (excess if lower_is_better else -excess) <= allowed[c] + 1e-9      # for rounding
-        frame.loc[who.tolist(), c] = values.tolist()
-        frame.loc[who.tolist(), f"{c} ok"] = good.tolist()
-        alive[who] &= good
-        passes += images * len(who)
-    frame["accepted"] = alive.tolist()
-    frame.attrs.update({"acceptance rate": float(alive.double().mean()), "criteria": criteria,
-                        "image passes": passes, "bar": bar})
-    return frame
-
-
-def _reached(criteria, seed_pool, settings) -> pd.DataFrame:
-    """What the seed networks themselves reach."""
-    own = pd.DataFrame({c: _quantity(c, seed_pool, seed_pool, *settings)[0] for c in criteria})
-    if "gap" in criteria:
-        own["gap"] -= own["accuracy"]
-    return own
-
-
-def _quantity(name, pool, parents, data, train, sd, eps, seed, engine) -> tuple[Tensor, int]:
-    """One quantity (N,) of each network, and the image passes that it costs for one; in place of
-    the gap the training accuracy."""
-    if name == "ks":
-        return score.ks_distance(pool.flat(), parents.flat()).cpu(), 0
-    if name == "accuracy":
-        return score.accuracy(pool, data, engine).cpu(), len(data)
-    if name == "noise accuracy":
-        return score.noise_accuracy(pool, data, sd, seed, engine).cpu(), len(data)
-    if name == "gap":
-        return score.accuracy(pool, train, engine).cpu(), len(train)
-    fooled = [score.attacked_accuracy(one, score.fgsm(one, data, eps), data.labels)
-              for one in pool]                        # one by one: the images are each one's own
-    return torch.cat(fooled).cpu(), 4 * len(data)
-
-
-def require_disjoint(name: str, images, others) -> None:
-    """Refuse two image sets that share an image."""
-    for argument, value in ((name, images), ("data", others)):
-        require(hasattr(value, "hashes") and len(value) > 0, argument, value, "an ImageSet")
-    shared = len(set(images.hashes()) & set(others.hashes()))
-    require(shared == 0, name, f"{shared} images that are also in the other set",
-            "no image in common")
 
 
 # ---- the transform that an order asks for ---------------------------------------------------
@@ -391,7 +282,8 @@ def _spans(pool: Pool, per: str, smallest: int) -> list[slice]:
     return [span for span in pool.segments().values() if span.stop - span.start >= smallest]
 
 
-def _check_pool(pool):
+def check_pool(pool: Pool) -> None:
+    """Refuse what is no pool."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool (Pool.stack([network]) makes one)")
 
 

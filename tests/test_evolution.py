@@ -1,5 +1,6 @@
 """Evolution: operators and fitness by hand, promises of the loop, runs that break off."""
 
+import dataclasses
 import functools
 import math
 import os
@@ -16,12 +17,23 @@ from hypothesis import strategies as st
 from small import Own, few, images, lived
 from torch import nn
 
+from wlib import mge
 from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
-from wlib.mge import evolve, race
-from wlib.mge import generator as mge
+from wlib.mge import evolution, racing
 
 SMALL = {"generations": 3, "parents": 4, "offspring": 8}
+
+
+def evolve(*given, by=mge.evolve, **arguments):
+    """`mge.evolve`, its settings by name beside its other arguments."""
+    names = {field.name for field in dataclasses.fields(mge.Evolution)}
+    settings = {k: v for k, v in arguments.items() if k in names}
+    rest = {k: v for k, v in arguments.items() if k not in names}
+    return by(*given, **{"settings": mge.Evolution(**settings)} | rest)
+
+
+stored_evolve = functools.partial(evolve, by=mge.stored_evolve)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +74,7 @@ def test_R9_fitness(data):
     errors[0, :6] = True                                   # 6 of 60 wrong: accuracy 0.9
     errors[1, torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])] = True          # IoU 6 / 10
     judged = {"errors": errors, "noise accuracy": torch.zeros(2)}
-    assert evolve.Fitness(data).values(judged)[0] == pytest.approx(0.94)
+    assert mge.Fitness(data).values(judged)[0] == pytest.approx(0.94)
 
 
 @few
@@ -70,27 +82,27 @@ def test_R9_fitness(data):
 def test_diversity_is_a_naive_mean_over_the_others(count, size, seed):
     errors = torch.rand(count, size, generator=torch.Generator().manual_seed(seed)) < 0.4
     for known in range(1, count + 1):
-        for i, value in enumerate(evolve.diversity(errors, known)):
+        for i, value in enumerate(mge.diversity(errors, known)):
             rest = [1 - score.iou(errors[i], errors[j]).item() for j in range(known) if j != i]
             assert value == pytest.approx(np.mean(rest) if rest else 0)
 
 
 def test_what_is_judged_is_what_the_scores_say(pool, data):
     family = mge.generate(pool, 4, 0.8)
-    judged = evolve.Fitness(data, robust=0.5).judge(family)
+    judged = mge.Fitness(data, robust=0.5).judge(family)
     assert torch.equal(judged["errors"], score.errors(family, data))
     assert torch.allclose(judged["loss"], score.loss(family, data))
     assert torch.equal(judged["noise accuracy"], score.noise_accuracy(family, data))
-    assert torch.allclose(evolve.Fitness(data, beta=0, robust=0.5).values(judged),
+    assert torch.allclose(mge.Fitness(data, beta=0, robust=0.5).values(judged),
                           score.accuracy(family, data) + 0.5 * judged["noise accuracy"])
-    best = evolve.choose(family, judged)
+    best = mge.choose(family, judged)
     ranked = sorted(range(4), key=lambda i: (judged["errors"][i].sum(), judged["loss"][i]))
     assert torch.equal(best.flat(), family[ranked[0]].flat())
 
 
 def test_ties_in_accuracy_go_to_the_smaller_loss(pool):
     judged = {"errors": torch.zeros(3, 5, dtype=torch.bool), "loss": torch.tensor([.3, .1, .2])}
-    assert torch.equal(evolve.choose(mge.generate(pool, 3), judged).flat(),
+    assert torch.equal(mge.choose(mge.generate(pool, 3), judged).flat(),
                        mge.generate(pool, 3)[1].flat())
 
 
@@ -99,23 +111,23 @@ def test_ties_in_accuracy_go_to_the_smaller_loss(pool):
 @given(st.floats(0, 1), st.integers(0, 9), st.sampled_from([torch.float32, torch.float64]))
 def test_R10_fusions_of_identical_parents_return_them(u, seed, dtype):
     twin = Pool.stack([nets.fresh("mlp", seed, size=6, hidden=(5,)).to(dtype)])
-    assert torch.equal(evolve.blend(twin, twin, u).flat(), twin.flat())
-    assert torch.allclose(evolve.crossover(twin, twin, seed).flat(), twin.flat(), atol=1e-12)
+    assert torch.equal(mge.blend(twin, twin, u).flat(), twin.flat())
+    assert torch.allclose(mge.crossover(twin, twin, seed).flat(), twin.flat(), atol=1e-12)
 
 
 def test_R10_a_crossover_keeps_each_coefficient_of_one_parent():
     a, b = (Pool.stack([nets.fresh("mlp", i, size=6, hidden=(5,)).double()]) for i in (0, 1))
-    c, x, y = (mge.dct(p.flat()) for p in (evolve.crossover(a, b, 3), a, b))
+    c, x, y = (mge.dct(p.flat()) for p in (mge.crossover(a, b, 3), a, b))
     from_a, from_b = (c - x).abs() < 1e-12, (c - y).abs() < 1e-12
     assert (from_a | from_b).all() and 0.4 < from_a.double().mean() < 0.6
 
 
 def test_a_blend_is_the_mean_by_weight_and_so_are_its_statistics(others):
     a, b = others[0], others[1]
-    mixed = evolve.blend(a, b, 0.25)
+    mixed = mge.blend(a, b, 0.25)
     assert torch.allclose(mixed.parameters["head.weight"], 0.25 * a.parameters["head.weight"]
                           + 0.75 * b.parameters["head.weight"])
-    for child in (mixed, evolve.crossover(a, b)):
+    for child in (mixed, mge.crossover(a, b)):
         assert torch.equal(child.parameters["conv.weight"], a.parameters["conv.weight"])  # frozen
         assert torch.allclose(child.buffers["norm.running_mean"], (
             a.buffers["norm.running_mean"] + b.buffers["norm.running_mean"]) / 2)
@@ -124,12 +136,12 @@ def test_a_blend_is_the_mean_by_weight_and_so_are_its_statistics(others):
 
 
 def test_mutations_are_the_librarys_and_leave_frozen_tensors(pool, others):
-    assert torch.equal(evolve.Redraw(0.9, "tensor", "raw", "resample")(pool, 5).flat(),
+    assert torch.equal(mge.Redraw(0.9, "tensor", "raw", "resample")(pool, 5).flat(),
                        mge.generate(pool, 1, 0.9, "tensor", "raw", "resample", 5).flat())
-    moved = evolve.Noise.like(0.95)(pool, 5)
+    moved = mge.Noise.like(0.95)(pool, 5)
     assert audit.distance(moved, pool).item() == pytest.approx(math.sqrt(0.1), rel=1e-5)
     assert moved.flat().norm().item() == pytest.approx(pool.flat().norm().item(), rel=1e-5)
-    for mutate in (evolve.Redraw(0.5), evolve.Noise(0.5), evolve.Noise(0.5, False, "tensor")):
+    for mutate in (mge.Redraw(0.5), mge.Noise(0.5), mge.Noise(0.5, False, "tensor")):
         child = mutate(others, 1)
         assert len(child) == len(others)
         assert torch.equal(child.parameters["conv.weight"], others.parameters["conv.weight"])
@@ -137,10 +149,10 @@ def test_mutations_are_the_librarys_and_leave_frozen_tensors(pool, others):
 
 
 # ---- the loop ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("mutate", [evolve.Redraw(0.9), evolve.Noise(0.4, keep_norm=False)])
-@pytest.mark.parametrize("search", evolve.SEARCHES)
+@pytest.mark.parametrize("mutate", [mge.Redraw(0.9), mge.Noise(0.4, keep_norm=False)])
+@pytest.mark.parametrize("search", mge.SEARCHES)
 def test_R11_the_best_never_gets_worse(mutate, search, pool, data):
-    population, history = evolve.evolve(pool, evolve.Fitness(data, beta=0.0), mutate=mutate,
+    population, history = evolve(pool, mge.Fitness(data, beta=0.0), mutate=mutate,
                                         search=search, **SMALL | {"generations": 5})
     frame = history.frame
     start = score.accuracy(pool, data).item()
@@ -153,11 +165,11 @@ def test_R11_the_best_never_gets_worse(mutate, search, pool, data):
 
 
 def test_one_generation_is_what_selection_by_hand_gives(pool, data):
-    fitness = evolve.Fitness(data, beta=0.5)
+    fitness = mge.Fitness(data, beta=0.5)
     first = mge.generate(pool, 4, 0.8, generator=3)
-    population, history = evolve.evolve(pool, fitness, mutate=evolve.Redraw(0.8), generations=1,
+    population, history = evolve(pool, fitness, mutate=mge.Redraw(0.8), generations=1,
                                         parents=4, offspring=6, search="random", first=first)
-    kids = [evolve.Redraw(0.8)(pool, evolve._seed(history.settings, 1, k)) for k in range(6)]
+    kids = [mge.Redraw(0.8)(pool, evolution._seed(history.began, 1, k)) for k in range(6)]
     all_of = Pool.cat([first[torch.tensor(ranks(first, fitness))], *kids])
     wrong, nats = score.errors(all_of, data), score.loss(all_of, data)
     worth = [((~wrong[i]).double().mean() + 0.5 * np.mean(
@@ -175,41 +187,42 @@ def ranks(first, fitness):
 
 
 def test_the_first_population(pool, data):
-    fitness, mutate = evolve.Fitness(data, beta=0.0), evolve.Redraw(0.9)
-    with_seed, _ = evolve.evolve(pool, fitness, mutate=mutate, **SMALL | {"generations": 0})
+    fitness, mutate = mge.Fitness(data, beta=0.0), mge.Redraw(0.9)
+    with_seed, _ = evolve(pool, fitness, mutate=mutate, **SMALL | {"generations": 0})
     assert (with_seed.flat() == pool.flat()).all(1).any()
-    without, history = evolve.evolve(pool, fitness, mutate=mutate, keep_seed=False,
+    without, history = evolve(pool, fitness, mutate=mutate, keep_seed=False,
                                      **SMALL | {"generations": 0})
     assert not (without.flat() == pool.flat()).all(1).any()
     assert history.records[0]["evaluations"] == 4
-    given, _ = evolve.evolve(pool, fitness, mutate=mutate, first=without,
+    given, _ = evolve(pool, fitness, mutate=mutate, first=without,
                              **SMALL | {"generations": 0})
     assert torch.equal(given.flat(), without.flat())
 
 
 def test_survivors_are_never_judged_again(pool, data, monkeypatch):
     seen = []
-    judge = evolve.judge_images
-    monkeypatch.setattr(evolve, "judge_images", lambda p, *a: seen.append(len(p)) or judge(p, *a))
-    evolve.evolve(pool, evolve.Fitness(data), mutate=evolve.Redraw(0.9), **SMALL)
+    judge = evolution.judge_images
+    monkeypatch.setattr(evolution, "judge_images",
+                        lambda p, *a: seen.append(len(p)) or judge(p, *a))
+    evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), **SMALL)
     assert seen == [4, 8, 8, 8]
 
 
 def test_equal_seeds_give_equal_histories(pool, data):
     def run(seed):
-        return evolve.evolve(pool, evolve.Fitness(data), mutate=evolve.Redraw(0.9),
+        return evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9),
                              generator=seed, **SMALL)
     assert same(run(1), run(1)) and not same(run(1), run(2))
-    a, b = (evolve.evolve(pool, evolve.Fitness(data), mutate=evolve.Redraw(0.9), generator=
+    a, b = (evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), generator=
                           torch.Generator().manual_seed(4), **SMALL) for _ in range(2))
     assert same(a, b)
 
 
 def test_more_offspring_leave_the_first_ones_as_they_are(pool, data):
-    few_of, many = (evolve.evolve(pool, evolve.Fitness(data), mutate=evolve.Redraw(0.9),
+    few_of, many = (evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9),
                                   generations=0, parents=4, offspring=n)[1] for n in (5, 9))
-    few_of.settings = many.settings
-    children = [[evolve._child(k, 1, h, pool, evolve.Redraw(0.9), dict.fromkeys(
+    few_of.began = many.began
+    children = [[evolution._child(k, 1, h, pool, mge.Redraw(0.9), dict.fromkeys(
         ("blends", "crossovers", "mutations"), 0)).flat() for k in range(5)]
         for h in (few_of, many)]
     assert all(torch.equal(x, y) for x, y in zip(*children, strict=True))
@@ -219,23 +232,23 @@ def test_more_offspring_leave_the_first_ones_as_they_are(pool, data):
 @pytest.mark.parametrize("settings", [{}, {"search": "random"}, {"race": 2}])
 def test_a_run_goes_on_as_if_it_had_not_stopped(settings, pool, data):
     def run(generations, **more):
-        return evolve.evolve(pool, evolve.Fitness(data), mutate=evolve.Redraw(0.9), parents=4,
+        return evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), parents=4,
                              offspring=8, generations=generations, **settings, **more)
-    assert same(run(4), run(4, history=run(1)[1]))
+    assert same(run(4), run(4, state=run(1)[1]))
     longer = run(2)
-    assert same(longer, run(1, history=longer[1]))         # nothing left to do
+    assert same(longer, run(1, state=longer[1]))         # nothing left to do
 
 
 def test_the_store_keeps_every_generation(pool, data, monkeypatch):
-    fitness, mutate = evolve.Fitness(data), evolve.Redraw(0.9)
-    plain = evolve.evolve(pool, fitness, mutate=mutate, generator=2, **SMALL)
-    assert same(plain, evolve.stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL))
+    fitness, mutate = mge.Fitness(data), mge.Redraw(0.9)
+    plain = evolve(pool, fitness, mutate=mutate, generator=2, **SMALL)
+    assert same(plain, stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL))
     made = []
-    one_more = evolve._next
-    monkeypatch.setattr(evolve, "_next", lambda *a: made.append(1) or one_more(*a))
-    assert same(plain, evolve.stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL))
+    one_more = evolution._next
+    monkeypatch.setattr(evolution, "_next", lambda *a: made.append(1) or one_more(*a))
+    assert same(plain, stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL))
     assert made == []
-    evolve.stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL | {"generations": 4})
+    stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL | {"generations": 4})
     assert made == [1]
 
 
@@ -243,23 +256,23 @@ SCRIPT = """
 import os, signal
 import torch
 from test_evolve import stored
-from wlib import evolve
+from wlib.mge import evolution
 torch.set_num_threads(1)
-one_more, done = evolve._next, []
+one_more, done = evolution._next, []
 def killed(*arguments):
     if len(done) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return one_more(*arguments)
-evolve._next = killed
+evolution._next = killed
 stored()
 """
 
 
 def stored():
     seed = Pool.stack([nets.fresh("mlp", 0, classes=3, size=8, hidden=(12,))])
-    return evolve.stored_evolve(seed, evolve.Fitness(images(60, seed=1)),
-                                mutate=evolve.Redraw(0.9), generator=1, **SMALL)
+    return stored_evolve(seed, mge.Fitness(images(60, seed=1)),
+                                mutate=mge.Redraw(0.9), generator=1, **SMALL)
 
 
 @pytest.mark.book
@@ -270,18 +283,18 @@ def test_a_killed_run_started_again_gives_the_same(tmp_path, monkeypatch):
     assert done.returncode == -signal.SIGKILL, done.stderr
     whole = stored()                                       # in a store of its own
     monkeypatch.setenv("WLIB_STORE", store)
-    made, one_more = [], evolve._next
-    monkeypatch.setattr(evolve, "_next", lambda *a: made.append(1) or one_more(*a))
+    made, one_more = [], evolution._next
+    monkeypatch.setattr(evolution, "_next", lambda *a: made.append(1) or one_more(*a))
     assert same(whole, stored()) and made == [1]           # two of three were there
 
 
 # ---- racing -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("beta", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("search", evolve.SEARCHES)
+@pytest.mark.parametrize("search", mge.SEARCHES)
 def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, data):
     pool = train.fit("mlp", images(90, seed=2), epochs=30, hidden=(12,), rate=0.01, device="cpu")
-    fitness = evolve.Fitness(data, beta=beta)
-    whole, raced = (evolve.evolve(pool, fitness, mutate=evolve.Redraw(0.9), search=search,
+    fitness = mge.Fitness(data, beta=beta)
+    whole, raced = (evolve(pool, fitness, mutate=mge.Redraw(0.9), search=search,
                                   race=place, **SMALL) for place in (None, 4))
     assert torch.equal(whole[0].flat(), raced[0].flat())
     assert torch.equal(whole[1].judged["errors"], raced[1].judged["errors"])
@@ -292,8 +305,8 @@ def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, 
 
 
 def test_racing_for_the_first_place_still_never_loses_the_best(pool, data):
-    fitness = evolve.Fitness(data, beta=0.0)
-    population, history = evolve.evolve(pool, fitness, mutate=evolve.Redraw(0.8), race=1, **SMALL)
+    fitness = mge.Fitness(data, beta=0.0)
+    population, history = evolve(pool, fitness, mutate=mge.Redraw(0.8), race=1, **SMALL)
     assert history.frame["best accuracy"].is_monotonic_increasing
     assert len(population) == 4
 
@@ -303,11 +316,11 @@ def test_racing_for_the_first_place_still_never_loses_the_best(pool, data):
 def test_what_is_reachable_is_never_less_than_what_is_reached(parents, count, seed, beta):
     g = torch.Generator().manual_seed(seed)
     errors = torch.rand(parents + 6, count, generator=g) < torch.rand((), generator=g)
-    fitness = evolve.Fitness(images(count), beta=beta)
+    fitness = mge.Fitness(images(count), beta=beta)
     judged = {"errors": errors, "noise accuracy": torch.zeros(len(errors), dtype=torch.float64)}
     reached = fitness.values(judged, parents)[parents:]
     for m in range(1, count + 1):
-        bound = race.reachable(fitness, errors[parents:, :m], errors[:parents])
+        bound = racing.reachable(fitness, errors[parents:, :m], errors[:parents])
         assert (bound >= reached - 1e-12).all()
     assert torch.allclose(bound, reached)
 
@@ -315,12 +328,12 @@ def test_what_is_reachable_is_never_less_than_what_is_reached(parents, count, se
 # ---- the end ----------------------------------------------------------------------------------
 def test_the_final_look_at_the_test_images(pool, data):
     test = images(33, seed=7)
-    final = evolve.final(mge.generate(pool, 2), data, test)
+    final = mge.final(mge.generate(pool, 2), data, test)
     assert torch.equal(final.errors, score.errors(mge.generate(pool, 2), test))
     assert torch.equal(final.accuracy, score.accuracy(mge.generate(pool, 2), test))
     assert torch.equal(final.validation, score.accuracy(mge.generate(pool, 2), data))
     with pytest.raises(ValueError, match="^test.*5 images"):
-        evolve.final(pool, data, data[:5])
+        mge.final(pool, data, data[:5])
 
 
 def test_R15_the_best_of_410_equal_models_looks_better_by_a_point_and_a_half():
@@ -340,7 +353,7 @@ def plain_mutation(pool, generator):
 
 
 def test_a_function_is_a_mutation(pool, data):
-    assert same(*[evolve.evolve(pool, evolve.Fitness(data), mutate=m, **SMALL)
+    assert same(*[evolve(pool, mge.Fitness(data), mutate=m, **SMALL)
                   for m in (plain_mutation, lambda p, g: plain_mutation(p, g))])
 
 
@@ -355,40 +368,39 @@ def test_a_function_is_a_mutation(pool, data):
     ({"mutation": float("nan")}, "mutation"), ({"search": "rnadom"}, "search.*mean 'random'"),
     ({"keep_seed": 1}, "keep_seed"), ({"first": 3}, "first"), ({"race": 0}, "race"),
     ({"race": 5}, "race"), ({"race": 0.05}, "race"), ({"generator": -1}, "generator"),
-    ({"history": []}, "history")])
+    ({"state": []}, "state"),
+    ({"settings": {}}, "settings")])
 def test_evolve_refuses_by_name(arguments, named, pool, data):
-    given = {"pool": pool, "fitness": evolve.Fitness(data), "mutate": evolve.Redraw(0.9)} | SMALL
+    given = {"pool": pool, "fitness": mge.Fitness(data), "mutate": mge.Redraw(0.9)} | SMALL
     with pytest.raises(ValueError, match=f"^({named})"):
-        evolve.evolve(**given | arguments)
+        evolve(**given | arguments)
 
 
 def test_more_refusals(pool, data):
-    fitness, mutate = evolve.Fitness(data), evolve.Redraw(0.9)
-    with pytest.raises(ValueError, match="^history.*another fitness"):
-        _, history = evolve.evolve(pool, fitness, mutate=mutate, **SMALL)
-        evolve.evolve(pool, evolve.Fitness(data, beta=0.2), mutate=mutate, history=history,
+    fitness, mutate = mge.Fitness(data), mge.Redraw(0.9)
+    with pytest.raises(ValueError, match="^state.*another fitness"):
+        _, history = evolve(pool, fitness, mutate=mutate, **SMALL)
+        evolve(pool, mge.Fitness(data, beta=0.2), mutate=mutate, state=history,
                       **SMALL)
-    with pytest.raises(ValueError, match="^history"):
-        evolve.stored_evolve(pool, fitness, mutate=mutate, history=history)
     with pytest.raises(ValueError, match="^race"):
-        evolve.evolve(pool, evolve.Fitness(data, robust=0.5), mutate=mutate, race=2, **SMALL)
+        evolve(pool, mge.Fitness(data, robust=0.5), mutate=mutate, race=2, **SMALL)
     with pytest.raises(ValueError, match="^first"):
-        evolve.evolve(pool, fitness, mutate=mutate, first=mge.generate(pool, 3), **SMALL)
+        evolve(pool, fitness, mutate=mutate, first=mge.generate(pool, 3), **SMALL)
     with pytest.raises(ValueError, match="^pool"):
-        evolve.evolve(mge.generate(pool, 5), fitness, mutate=mutate, **SMALL)
+        evolve(mge.generate(pool, 5), fitness, mutate=mutate, **SMALL)
     for bad in ({"data": torch.zeros(3)}, {"alpha": -1}, {"beta": float("nan")},
                 {"robust": "yes"}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
-            evolve.Fitness(**{"data": data} | bad)
+            mge.Fitness(**{"data": data} | bad)
     with pytest.raises(ValueError, match="^judged"):
-        evolve.choose(mge.generate(pool, 3), fitness.judge(pool))
+        mge.choose(mge.generate(pool, 3), fitness.judge(pool))
 
 
 def test_weights_that_are_no_numbers_are_refused(pool, data):
     def broken(pool, generator):
         return pool.with_flat(pool.flat() * float("nan"))
     with pytest.raises(ValueError, match="NaN or infinity"):
-        evolve.evolve(pool, evolve.Fitness(data), mutate=broken, **SMALL)
+        evolve(pool, mge.Fitness(data), mutate=broken, **SMALL)
 
 
 TYPED = """
@@ -409,12 +421,12 @@ def test_networks_of_a_class_typed_at_a_prompt_evolve_and_go_on():
         exec(TYPED, scope)
         return Pool.stack([scope["Typed"]()])
 
-    fitness, pool = evolve.Fitness(images(20)), typed()
-    given = {"mutate": evolve.Redraw(0.9), "parents": 2, "offspring": 2}
-    _, history = evolve.evolve(pool, fitness, generations=1, **given)
-    last, _ = evolve.evolve(pool, fitness, generations=2, history=history, **given)
-    whole, _ = evolve.evolve(pool, fitness, generations=2, **given)
+    fitness, pool = mge.Fitness(images(20)), typed()
+    given = {"mutate": mge.Redraw(0.9), "parents": 2, "offspring": 2}
+    _, history = evolve(pool, fitness, generations=1, **given)
+    last, _ = evolve(pool, fitness, generations=2, state=history, **given)
+    whole, _ = evolve(pool, fitness, generations=2, **given)
     assert torch.equal(last.flat(), whole.flat())
     other = typed().with_flat(pool.flat())
     with pytest.raises(ValueError, match="another pool"):
-        evolve.evolve(other, fitness, generations=2, history=history, **given)
+        evolve(other, fitness, generations=2, state=history, **given)

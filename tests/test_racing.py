@@ -11,7 +11,7 @@ from torch import nn
 
 from wlib import mge
 from wlib.core import score, train
-from wlib.mge import race
+from wlib.mge import racing
 
 
 @few
@@ -20,7 +20,7 @@ def test_the_quantile_is_scipys(data):
     total = data.draw(st.integers(1, 300))
     marked, drawn = (data.draw(st.integers(0, total)) for _ in range(2))
     level = data.draw(st.sampled_from([0.2, 0.05, 1e-3, 1e-6]))
-    x = int(race.quantile([total], [marked], [drawn], level)[0])
+    x = int(racing.quantile([total], [marked], [drawn], level)[0])
     start = int(np.floor(drawn * marked / total))
     tails = hypergeom.sf(np.arange(start, drawn + 2) - 1, total, marked, drawn)
     assert x == start + int(np.argmax(tails <= level * (1 + 1e-9)))
@@ -32,18 +32,19 @@ def test_no_smaller_set_of_differences_has_a_longer_tail(level):
     images = 60
     for seen in (5, 20, 40):
         for most in (None, 24):
-            limits = race._limits(seen, images, most, level)
+            limits = racing._limits(seen, images, most, level)
             for n in range(1, seen + 1):
                 top = n + images - seen if most is None else min(most, n + images - seen)
                 if top >= n:
                     totals = np.arange(n, top + 1)
-                    each = race.quantile(totals, totals // 2, np.full_like(totals, n), level)
+                    each = racing.quantile(totals, totals // 2, np.full_like(totals, n), level)
                     assert limits[n] >= each.max()
 
 
-def run(wrong, keep, **settings):
-    survivors, errors, passes, rounds = race.eliminate(
-        lambda who, which: wrong[who][:, which], len(wrong), wrong.shape[1], keep, **settings)
+def run(wrong, keep, reference=None, slack=0, **settings):
+    survivors, errors, passes, rounds = racing.eliminate(
+        lambda who, which: wrong[who][:, which], len(wrong), wrong.shape[1], keep,
+        mge.Rounds(**settings), reference=reference, slack=slack)
     assert torch.equal(errors, wrong[survivors])
     assert passes == sum(n * (b - a) for n, a, b in zip(
         [len(wrong), *[left for _, left in rounds]], [0, *[stop for stop, _ in rounds]],
@@ -73,13 +74,14 @@ def test_the_best_is_dropped_no_more_often_than_stated(spread, keep):
 
 @pytest.mark.parametrize("slack", [0, 4])
 def test_who_reaches_the_bar_is_dropped_no_more_often_than_stated(slack):
-    """The worst case: candidates exactly as good as the bar asks for."""
+    """The worst case: candidates exactly as good as the reference asks for."""
     random, lost, trials = np.random.default_rng(1), 0, 400
     for trial in range(trials):
-        bar = families(random, 1, 200, 0.0)[0]
-        wrong = bar[torch.from_numpy(random.permutation(200))].unsqueeze(0).clone()
+        reference = families(random, 1, 200, 0.0)[0]
+        wrong = reference[torch.from_numpy(random.permutation(200))].unsqueeze(0).clone()
         wrong[0, (~wrong[0]).nonzero().flatten()[:slack]] = True
-        lost += len(run(wrong, 1, bar=bar, slack=slack, error=0.2, first=20, seed=trial)[0]) == 0
+        survivors, _, _ = run(wrong, 1, reference, slack, error=0.2, first=20, seed=trial)
+        lost += len(survivors) == 0
     assert 0 < lost / trials <= 0.2
 
 
@@ -89,22 +91,22 @@ def test_clear_cases_take_few_images():
     wrong = torch.from_numpy(random.random((50, 1000)) < rates[:, None])
     survivors, passes, _ = run(wrong, 5)
     assert set(survivors) == set(range(5)) and passes < 50_000 / 4
-    _, against, _ = run(wrong[5:], 1, bar=wrong[0])
+    _, against, _ = run(wrong[5:], 1, reference=wrong[0])
     assert against < 45 * 1000 / 4
 
 
 def test_with_no_error_allowed_only_certainties_count():
-    bar = torch.zeros(100, dtype=torch.bool)
+    reference = torch.zeros(100, dtype=torch.bool)
     wrong = torch.zeros(2, 100, dtype=torch.bool)
     wrong[1] = True
-    survivors, passes, _ = run(wrong, 1, bar=bar, error=0.0, first=10)
+    survivors, passes, _ = run(wrong, 1, reference=reference, error=0.0, first=10)
     assert survivors == [0] and passes == 100 + 10
 
 
 @few
 @given(st.integers(1, 40), st.integers(1, 20), st.floats(1.01, 3))
 def test_rounds_grow_and_end_with_all_images(images, first, growth):
-    stops = race.schedule(images, first, growth)
+    stops = racing.schedule(images, first, growth)
     assert stops[-1] == images and stops[0] == min(first, images)
     assert all(a < b for a, b in zip(stops, stops[1:], strict=False))
 
@@ -122,28 +124,37 @@ def pool():
 
 
 def test_survivors_have_been_judged_on_all_images(pool, data):
-    found = race.race(pool, data, 2, first=20, error=0.2)
+    found = racing.race(pool, data, 2, rounds=mge.Rounds(first=20, error=0.2))
     assert torch.equal(found.errors, score.errors(pool, data)[found.survivors])
     assert torch.allclose(found.loss, score.loss(pool, data)[found.survivors])
     assert len(found.survivors) >= 2 and found.passes <= 8 * 120
-    again = race.race(pool, data, 2, first=20, error=0.2)
+    again = racing.race(pool, data, 2, rounds=mge.Rounds(first=20, error=0.2))
     assert again.survivors == found.survivors and again.rounds == found.rounds
     assert found.errors.sum(1).min() == score.errors(pool, data).sum(1).min()
 
 
 def test_nobody_may_reach_the_bar(pool, data):
     wrong = mge.generate(pool[0], 2, 0.01)
-    found = race.race(wrong, data, 1, bar=torch.zeros(len(data), dtype=torch.bool), first=10)
+    found = racing.race(wrong, data, 1, reference=torch.zeros(len(data), dtype=torch.bool),
+                        rounds=mge.Rounds(first=10))
     assert found.survivors == [] and found.errors.shape == (0, 120) and found.loss.shape == (0,)
 
 
 @pytest.mark.parametrize(("arguments", "named"), [
     ({"pool": nn.Linear(2, 2)}, "pool"), ({"data": torch.zeros(3)}, "data"), ({"keep": 0}, "keep"),
-    ({"keep": 9}, "keep"), ({"keep": 1.5}, "keep"), ({"error": 1}, "error"),
-    ({"error": -0.1}, "error"), ({"error": "5%"}, "error"), ({"first": 0}, "first"),
-    ({"growth": 1}, "growth"), ({"growth": None}, "growth"), ({"slack": -1}, "slack"),
-    ({"bar": 0.9}, "bar"), ({"bar": torch.zeros(5, dtype=torch.bool)}, "bar"),
-    ({"bar": torch.zeros(120)}, "bar"), ({"seed": -1}, "seed")])
+    ({"keep": 9}, "keep"), ({"keep": 1.5}, "keep"), ({"slack": -1}, "slack"),
+    ({"slack": 0.5}, "slack"), ({"reference": 0.9}, "reference"),
+    ({"reference": torch.zeros(5, dtype=torch.bool)}, "reference"),
+    ({"reference": torch.zeros(120)}, "reference"), ({"rounds": mge.Rounds(seed=-1)}, "seed")])
 def test_race_refuses_by_name(arguments, named, pool, data):
     with pytest.raises(ValueError, match=f"^{named}"):
-        race.race(**{"pool": pool, "data": data, "keep": 2} | arguments)
+        racing.race(**{"pool": pool, "data": data, "keep": 2} | arguments)
+
+
+@pytest.mark.parametrize(("settings", "named"), [
+    ({"error": 1}, "error"), ({"error": -0.1}, "error"), ({"error": "5%"}, "error"),
+    ({"first": 0}, "first"), ({"first": True}, "first"), ({"growth": 1}, "growth"),
+    ({"growth": None}, "growth")])
+def test_rounds_refuse_by_name(settings, named):
+    with pytest.raises(ValueError, match=f"^{named}: got"):
+        mge.Rounds(**settings)

@@ -4,10 +4,17 @@ Candidates are judged on a growing prefix of the images, and after each round so
 
 - `overtake`, where their parents are known on all images: the hardest images come first, and a
   child leaves once even the luckiest end would leave it behind. No chance is taken.
+- `screen`, where the seed network is known on all images: which candidates make at most `slack`
+  errors more. Most of their errors are the seed network's, so the images that it gets wrong come
+  first and are all looked at; of the others a candidate breaks few, and looking stops as soon as
+  the errors found so far leave little doubt.
 - `race`, where nothing is known: images come in random order, and a candidate leaves that, beyond
-  a stated doubt, is not among the best. The doubt is exact: of the images on which just one of two
-  networks is right, a prefix is a random sample without replacement, so the count that one of them
-  wins follows a hypergeometric law (McNemar's test for a finite set).
+  a stated doubt, is not among the best.
+
+The doubt is exact: a prefix is a random sample without replacement, of the images on which just
+one of two networks is right, or of those that the seed network got right. So the count that one
+of them wins, and that of the errors found, follow a hypergeometric distribution (McNemar's test
+for a finite set).
 
 Letters: N networks, μ parents, B images, m images seen so far.
 """
@@ -16,28 +23,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.special import gammaln
+from scipy.stats import hypergeom
 from torch import Tensor
 
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core.pool import Pool
 from wlib.seeds import generator
 
 ROUNDS = 20, 1.5     # `overtake` begins with a twentieth of the images; then by such factors
 
 
-def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int
+def overtake(children: Pool, fitness: Any, known: dict[str, Tensor], place: int
              ) -> tuple[Tensor, dict[str, Tensor], int]:
     """The children that reach the fitness of the parent in this place (1 is the fittest): their
     numbers, what `fitness.judge` would say of them, and the image passes spent.
 
-    `fitness` is a `evolve.Fitness`, `known` what it said of the parents. Errors and loss only
+    `fitness` is a `evolution.Fitness`, `known` what it said of the parents. Errors and loss only
     grow with every image, so the most that a child can still reach is known after each round; the
     images that the parents find hardest come first, because errors gather there. A child exactly
     as fit as the parent stays if its loss is no larger.
@@ -46,28 +55,29 @@ def overtake(children: Pool, fitness, known: dict[str, Tensor], place: int
     rank = np.lexsort((known["loss"].numpy(), -values.numpy()))[place - 1]
     goal, goal_loss, slack = float(values[rank]), float(known["loss"][rank]), 1e-12
     images, labels = fitness.data.floats(device), fitness.data.labels.to(device)
-    order = known["nats"].mean(0).argsort(descending=True, stable=True)
+    order = known["cross-entropy"].mean(0).argsort(descending=True, stable=True)
     errors = torch.zeros(len(children), count, dtype=torch.bool)
-    nats = torch.zeros(len(children), count, dtype=torch.float64)
+    losses = torch.zeros(len(children), count, dtype=torch.float64)
     alive, passes = torch.arange(len(children)), 0
     stops = schedule(count, max(1, count // ROUNDS[0]), ROUNDS[1])
     for start, stop in zip([0, *stops], stops, strict=False):
         part = order[start:stop]
         at = part.to(device)
-        errors[alive.unsqueeze(1), part], nats[alive.unsqueeze(1), part] = judged(
+        errors[alive.unsqueeze(1), part], losses[alive.unsqueeze(1), part] = judged(
             children if len(alive) == len(children) else children[alive], images[at], labels[at],
             fitness.engine)
         passes += len(alive) * len(part)
         best = reachable(fitness, errors[alive][:, order[:stop]], known["errors"][:, order])
-        behind = nats[alive].mean(1) > goal_loss + slack
+        behind = losses[alive].mean(1) > goal_loss + slack
         alive = alive[~((best < goal - slack) | (best <= goal + slack) & behind)]
         if len(alive) == 0:
             break
-    return alive, {"errors": errors[alive], "nats": nats[alive], "loss": nats[alive].mean(1),
-                   "noise accuracy": torch.zeros(len(alive), dtype=torch.float64)}, passes
+    return alive, {"errors": errors[alive], "cross-entropy": losses[alive],
+                   "loss": losses[alive].mean(1), "noise accuracy": torch.zeros(
+                       len(alive), dtype=torch.float64)}, passes
 
 
-def reachable(fitness, seen: Tensor, parents: Tensor) -> Tensor:
+def reachable(fitness: Any, seen: Tensor, parents: Tensor) -> Tensor:
     """The most fitness (N,) that children with these errors (N, m) on the first m images can end
     with, given the parents' errors on all (μ, B).
 
@@ -105,32 +115,50 @@ class Race(NamedTuple):
     rounds: list[tuple[int, int]]   # images seen by the end of a round, networks left after it
 
 
-def race(pool: Pool, data, keep: int, *, bar: Tensor | None = None, slack: int = 0,
-         error: float = 0.05, first: int = 50, growth: float = 1.5, seed: int = 0,
-         engine: str = "auto") -> Race:
+@dataclass(frozen=True)
+class Rounds:
+    """How a race goes on, and how much doubt it leaves."""
+
+    error: float = 0.05     # probability of a wrong decision, over all rounds together
+    first: int = 50         # images in the first round
+    growth: float = 1.5     # then so many times as many
+    seed: int = 0           # of the order of the images
+
+    def __post_init__(self) -> None:
+        require(whole(self.first), "first", self.first, "a whole number ≥ 1")
+        require(isinstance(self.error, (int, float)) and 0 <= self.error < 1, "error", self.error,
+                "a probability in [0, 1)")
+        require(isinstance(self.growth, (int, float)) and self.growth > 1, "growth", self.growth,
+                "a factor above 1")
+
+    def stops(self, images: int) -> list[int]:
+        """How many of the images have been seen when each round ends."""
+        return schedule(images, self.first, self.growth)
+
+
+def race(pool: Pool, data: Any, keep: int, *, reference: Tensor | None = None, slack: int = 0,
+         rounds: Rounds = Rounds(), engine: str = "auto") -> Race:
     """Race the networks of a pool on `data` for the `keep` best by accuracy.
 
-    With a `bar`, the error set (B,) of a network known on all images, candidates run against it
-    and not against each other: one leaves once it cannot end with fewer or as many errors,
+    With a `reference`, the error set (B,) of a network known on all images, candidates run against
+    it and not against each other: one leaves once it cannot end with fewer or as many errors,
     `slack` errors more included. The best candidate is dropped wrongly (though it is the best, or
-    though it reaches the bar) with a probability of at most `error`, over all rounds together,
-    whatever the networks. Rounds end after `first` images, then `growth` times as many, in an
-    order drawn by `seed`. At least `keep` survive if there is no bar; with one, all may leave.
+    though it reaches the reference) with a probability of at most `rounds.error`, whatever the
+    networks. At least `keep` survive if there is no reference; with one, all may leave.
     """
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
     images, labels = data.floats(pool.device), data.labels.to(pool.device)
-    nats = torch.zeros(len(pool), dtype=torch.float64)
+    losses = torch.zeros(len(pool), dtype=torch.float64)
 
     def judge(who: Tensor, which: Tensor) -> Tensor:
         wrong, lost = judged(pool[who], images[which], labels[which], engine)
-        nats[who] += lost.sum(1)
+        losses[who] += lost.sum(1)
         return wrong
 
-    survivors, errors, passes, rounds = eliminate(
-        judge, len(pool), len(data), keep, bar=bar, slack=slack, error=error, first=first,
-        growth=growth, seed=seed)
-    return Race(survivors, errors, nats[survivors] / len(data), passes, rounds)
+    survivors, errors, passes, ends = eliminate(judge, len(pool), len(data), keep, rounds,
+                                                reference=reference, slack=slack)
+    return Race(survivors, errors, losses[survivors] / len(data), passes, ends)
 
 
 def judged(pool: Pool, images: Tensor, labels: Tensor, engine: str = "auto"
@@ -138,44 +166,43 @@ def judged(pool: Pool, images: Tensor, labels: Tensor, engine: str = "auto"
     """Error sets (N, B) bool and cross-entropies (N, B) in nats from one pass over the images
     (floats, on the pool's device); both on the CPU."""
     wrong = torch.empty(len(pool), len(labels), dtype=torch.bool)
-    nats = torch.empty(len(pool), len(labels), dtype=torch.float64)
+    losses = torch.empty(len(pool), len(labels), dtype=torch.float64)
     for networks, part, logits in pool.outputs(images, engine):
         targets = labels[part].expand(logits.shape[:2])                         # (n, b)
         wrong[networks, part] = (logits.argmax(-1) != targets).cpu()
-        nats[networks, part] = F.cross_entropy(logits.double().transpose(1, 2), targets,
+        losses[networks, part] = F.cross_entropy(logits.double().transpose(1, 2), targets,
                                                reduction="none").cpu()
-    return wrong, nats
+    return wrong, losses
 
 
 def eliminate(judge: Callable[[Tensor, Tensor], Tensor], candidates: int, images: int, keep: int,
-              *, bar: Tensor | None = None, slack: int = 0, error: float = 0.05, first: int = 50,
-              growth: float = 1.5, seed: int = 0
+              rounds: Rounds, *, reference: Tensor | None = None, slack: int = 0
               ) -> tuple[list[int], Tensor, int, list[tuple[int, int]]]:
     """The race itself, whoever runs: judge(numbers of candidates, numbers of images) gives the
     errors (candidates, images) bool. Returns survivors, their errors, passes and rounds."""
-    _check(candidates, images, keep, bar, slack, error, first, growth)
-    order = torch.randperm(images, generator=generator(seed))
-    stops = schedule(images, first, growth)
+    _check(candidates, images, keep, reference, slack)
+    order = torch.randperm(images, generator=generator(rounds.seed))
+    stops, error = rounds.stops(images), rounds.error
     wrong = torch.zeros(candidates, images, dtype=torch.bool)
     worse = torch.zeros(candidates, candidates, dtype=torch.bool)    # [i, j]: i is worse than j
-    alive, passes, rounds = torch.arange(candidates), 0, []
+    alive, passes, ends = torch.arange(candidates), 0, []
     for start, stop in zip([0, *stops], stops, strict=False):
         part = order[start:stop]
         wrong[alive.unsqueeze(1), part] = judge(alive, part)
         passes += len(alive) * len(part)
         if stop < images:
             seen, tests = wrong[alive][:, order[:stop]], len(stops) - 1
-            if bar is None:
+            if reference is None:
                 level = error * keep / max(1, candidates - 1) / tests
                 worse[alive.unsqueeze(1), alive] |= _worse(seen, seen, images, level)
                 out = worse[alive].sum(1) >= keep
             else:
-                out = _behind(seen, bar, order[:stop], slack, error / tests)
+                out = _behind(seen, reference, order[:stop], slack, error / tests)
             alive = alive[~out]
-        rounds.append((stop, len(alive)))
+        ends.append((stop, len(alive)))
         if len(alive) == 0:
             break
-    return alive.tolist(), wrong[alive], passes, rounds
+    return alive.tolist(), wrong[alive], passes, ends
 
 
 def _worse(seen: Tensor, others: Tensor, images: int, level: float, most: int | None = None
@@ -189,11 +216,11 @@ def _worse(seen: Tensor, others: Tensor, images: int, level: float, most: int | 
     return lost.long() >= limits[differ]
 
 
-def _behind(seen: Tensor, bar: Tensor, order: Tensor, slack: int, level: float) -> Tensor:
-    """Which networks (n,) will end with more errors than the bar (B,) and `slack` more."""
-    total, images = int(bar.sum()), len(bar)
+def _behind(seen: Tensor, reference: Tensor, order: Tensor, slack: int, level: float) -> Tensor:
+    """Which networks (n,) will end with more errors than the reference (B,) and `slack` more."""
+    total, images = int(reference.sum()), len(reference)
     if slack == 0:
-        return _worse(seen, bar[order].unsqueeze(0), images, level, 2 * total)[:, 0]
+        return _worse(seen, reference[order].unsqueeze(0), images, level, 2 * total)[:, 0]
     allowed = min(images, total + slack)
     limit = quantile(np.array([images]), np.array([allowed]), np.array([len(order)]), level)
     return seen.sum(1) >= int(limit[0])
@@ -247,14 +274,87 @@ def schedule(images: int, first: int, growth: float) -> list[int]:
     return stops
 
 
-def _check(candidates, images, keep, bar, slack, error, first, growth):
-    for argument, value, least in (("keep", keep, 1), ("first", first, 1), ("slack", slack, 0)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least,
-                argument, value, f"a whole number ≥ {least}")
+def _check(candidates: int, images: int, keep: int, reference: Tensor | None, slack: int) -> None:
+    for argument, value, least in (("keep", keep, 1), ("slack", slack, 0)):
+        require(whole(value, least), argument, value, f"a whole number ≥ {least}")
     require(keep <= candidates, "keep", keep, f"at most the {candidates} networks")
-    require(isinstance(error, (int, float)) and 0 <= error < 1, "error", error,
-            "a probability in [0, 1)")
-    require(isinstance(growth, (int, float)) and growth > 1, "growth", growth,
-            "a factor above 1")
-    require(bar is None or isinstance(bar, Tensor) and bar.dtype == torch.bool
-            and bar.shape == (images,), "bar", bar, f"a bool tensor ({images},), an error set")
+    require(reference is None or isinstance(reference, Tensor) and reference.dtype == torch.bool
+            and reference.shape == (images,), "reference", reference,
+            f"a bool tensor ({images},), an error set")
+
+
+# ---- screening ----------------------------------------------------------------------------------
+class Screened(NamedTuple):
+    """What came out for each candidate, and what it took."""
+
+    accepted: Tensor        # (N,) bool
+    images: Tensor          # (N,) how many images were looked at
+    passes: int             # of all candidates together
+
+
+def screen(pool: Pool, data: Any, reference: Tensor, slack: int = 0, *,
+           rounds: Rounds = Rounds(first=300), engine: str = "auto") -> Screened:
+    """Which networks make at most `slack` errors more than the error set `reference` (B,) holds.
+
+    `reference` is what `score.errors(seed_network, data)` gives. Each candidate is decided wrongly
+    with a probability of at most `rounds.error`, whatever it is; at 0 every image that can
+    matter is looked at.
+    """
+    require(isinstance(pool, Pool), "pool", pool, "a Pool")
+    require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
+    images, labels = data.floats(pool.device), data.labels.to(pool.device)
+
+    def judge(who: Tensor, which: Tensor) -> Tensor:
+        return judged(pool[who], images[which], labels[which], engine)[0]
+
+    return decide(judge, len(pool), len(data), reference, slack, rounds)
+
+
+def decide(judge: Callable[[Tensor, Tensor], Tensor], candidates: int, images: int,
+           reference: Tensor, slack: int, rounds: Rounds) -> Screened:
+    """The screening itself: judge(numbers of candidates, numbers of images) gives the errors
+    (candidates, images) bool."""
+    require(reference is not None, "reference", reference,
+            f"a bool tensor ({images},), an error set")
+    _check(candidates, images, 1, reference, slack)
+    order = torch.randperm(images, generator=generator(rounds.seed))
+    hard, rest = order[reference.cpu()[order]], order[~reference.cpu()[order]]
+    seen = torch.full((candidates,), len(hard))
+    accepted = torch.zeros(candidates, dtype=torch.bool)
+    everyone = torch.arange(candidates)
+    kept = judge(everyone, hard).sum(1) if len(hard) else torch.zeros(candidates, dtype=torch.long)
+    allowed = len(hard) + slack - kept                  # errors that each may make on the rest
+    found = torch.zeros(candidates, dtype=torch.long)   # and those that it has made
+    stops = rounds.stops(len(rest)) if len(rest) else []
+    level = rounds.error / max(1, len(stops) - 1)              # the last round leaves no doubt
+    alive = everyone[allowed >= 0] if stops else everyone[:0]
+    for start, stop in zip([0, *stops], stops, strict=False):
+        if len(alive) == 0:
+            break
+        found[alive] += judge(alive, rest[start:stop]).sum(1)
+        seen[alive] += stop - start
+        good, bad = _verdicts(found[alive], allowed[alive], stop, len(rest), level)
+        accepted[alive[good]] = True
+        alive = alive[~(good | bad)]
+    if not stops:
+        accepted = allowed >= 0
+    return Screened(accepted, seen, int(seen.sum()))
+
+
+def _verdicts(found: Tensor, allowed: Tensor, stop: int, total: int, level: float
+              ) -> tuple[Tensor, Tensor]:
+    """Who is good beyond doubt and who is bad, after `stop` of `total` images.
+
+    A bad candidate makes allowed + 1 errors or more: were it bad, so few would have been found
+    with a probability below `level`. A good one makes `allowed` at most: so many, likewise.
+    """
+    f, a = found.numpy(), allowed.numpy()
+    if stop == total:
+        good = f <= a
+        return torch.from_numpy(good), torch.from_numpy(~good)
+    least = np.clip(a + 1, 0, total)                    # errors of the best among the bad
+    most = np.clip(a, 0, total)                         # errors of the worst among the good
+    good = hypergeom.cdf(f, total, least, stop) <= level
+    bad = (hypergeom.sf(f - 1, total, most, stop) <= level) | (f > a)
+    good |= a >= total                                  # it may make every error that is left
+    return torch.from_numpy(good & ~bad), torch.from_numpy(bad)
