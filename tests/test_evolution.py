@@ -255,7 +255,7 @@ def test_the_store_keeps_every_generation(pool, data, monkeypatch):
 SCRIPT = """
 import os, signal
 import torch
-from test_evolve import stored
+from test_evolution import stored
 from wlib.mge import evolution
 torch.set_num_threads(1)
 one_more, done = evolution._next, []
@@ -430,3 +430,12 @@ def test_networks_of_a_class_typed_at_a_prompt_evolve_and_go_on():
     other = typed().with_flat(pool.flat())
     with pytest.raises(ValueError, match="another pool"):
         evolve(other, fitness, generations=2, state=history, **given)
+
+
+def test_either_draws_each_mutation_by_the_generator(pool):
+    either = mge.Either((mge.Redraw(0.5), mge.Noise(0.1)))
+    kinds = [either(pool, k).flat() for k in range(20)]
+    redrawn = [torch.equal(w, mge.Redraw(0.5)(pool, k).flat()) for k, w in enumerate(kinds)]
+    noisy = [torch.equal(w, mge.Noise(0.1)(pool, k).flat()) for k, w in enumerate(kinds)]
+    assert any(redrawn) and any(noisy)
+    assert all(a != b for a, b in zip(redrawn, noisy, strict=True))

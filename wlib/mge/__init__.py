@@ -30,13 +30,13 @@ from wlib.mge.generator import (
     trainable,
     with_trainable,
 )
-from wlib.mge.operators import Noise, Redraw, blend, crossover
+from wlib.mge.operators import Either, Noise, Redraw, blend, crossover
 from wlib.mge.racing import Rounds, race, screen
 
 __all__ = [
-    "CRITERIA", "ORDERS", "REDRAWS", "SEARCHES", "Evolution", "EvolutionState", "Fitness",
-    "Limits", "Noise", "Redraw", "Rounds", "Spectrum", "blend", "choose", "crossover", "dct",
-    "discriminate", "diversity", "draw", "evolve", "final", "generate", "idct", "keep_mask",
-    "race", "require_disjoint", "screen", "spectra", "stored_evolve", "trainable",
-    "with_trainable",
+    "CRITERIA", "ORDERS", "REDRAWS", "SEARCHES", "Either", "Evolution", "EvolutionState",
+    "Fitness", "Limits", "Noise", "Redraw", "Rounds", "Spectrum", "blend", "choose",
+    "crossover", "dct", "discriminate", "diversity", "draw", "evolve", "final", "generate",
+    "idct", "keep_mask", "race", "require_disjoint", "screen", "spectra", "stored_evolve",
+    "trainable", "with_trainable",
 ]

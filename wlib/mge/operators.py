@@ -56,6 +56,20 @@ class Noise:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True)
+class Either:
+    """One of several mutations, drawn for each child with equal probability."""
+
+    mutations: tuple[Redraw | Noise, ...]
+
+    def __call__(self, pool: Pool, generator: int) -> Pool:
+        coin = torch.randint(len(self.mutations), (), generator=seeds.generator(generator, 2))
+        return self.mutations[int(coin)](pool, generator)
+
+    def digest(self) -> str:
+        return " or ".join(mutation.digest() for mutation in self.mutations)
+
+
 # ---- fusion ---------------------------------------------------------------------------------
 def blend(a: Pool, b: Pool, u: float | torch.Tensor) -> Pool:
     """Each network of `a` mixed with that of `b` in the same place: u·a + (1−u)·b."""
