@@ -36,6 +36,7 @@ from wlib.d2nwg import codec, condition, heads, zoo
 from wlib.data import ImageSet
 from wlib.free import align, datafree, replay, teachers
 from wlib.mda import lego
+from wlib.mge import evolution, operators
 
 DEVICE = os.environ.get("WLIB_DEVICE", "cuda")
 COMMAND = "benchmarks/gpu.sh"
@@ -108,8 +109,9 @@ def judging(device: str) -> Named:
 
 def evolving(device: str) -> Named:
     parent = small("mlp", 1).to(device)
-    last, _ = mge.evolve(parent, mge.Fitness(images(64), beta=0.0), mge.Redraw(0.9), 2,
-                         mge.Evolution(parents=3, offspring=4))
+    sizes = evolution.Evolution(parents=3, offspring=4)
+    last, _ = evolution.evolve(parent, evolution.Fitness(images(64), beta=0.0),
+                               operators.Redraw(0.9), 2, sizes)
     return {"fitness": score.accuracy(last, images(64)).float()}
 
 

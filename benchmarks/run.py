@@ -35,7 +35,7 @@ from wlib.data import load
 from wlib.data.universes import Counts
 from wlib.free import inversion, replay, teachers
 from wlib.mda import cutting, lego, selectors, wiring
-from wlib.mge import cosine
+from wlib.mge import cosine, evolution, operators, racing
 
 COMMAND = "wlib bench"
 LOSS = 1.05        # the rule counts as losing where it takes this much longer than the other engine
@@ -137,7 +137,7 @@ def accepting(quick: bool) -> list[dict]:
     """What one accepted network costs, rejected ones paid for, as a share of training one.
 
     Accepted is who stays within a point of the seed network's validation accuracy: found by
-    judging all candidates on all images, or by a race against doubt (`mge.screen`, wrong for 5 %
+    judging all candidates on all images, or by a race against doubt (`racing.screen`, wrong for 5 %
     of the candidates at most); and who passes the whole discriminator, cheap criteria first.
     """
     data, judge = load("mnist5k"), load("mnist5k", "validation")
@@ -156,7 +156,7 @@ def accepting(quick: bool) -> list[dict]:
         passes[name] = count * len(judge)
 
     def screened(name, energy):
-        found = mge.screen(mge.generate(seed, count, energy), judge, known, len(judge) // 100)
+        found = racing.screen(mge.generate(seed, count, energy), judge, known, len(judge) // 100)
         accepted[name], passes[name] = int(found.accepted.sum()), found.passes
 
     def whole(name, energy):
@@ -194,18 +194,18 @@ def evolving(quick: bool) -> list[dict]:
 
 def _evolution_rows(epochs, data, validation, test, generations, sizes, rounds):
     seed = train.fit("lenet", data, epochs=epochs, device="cpu")
-    fitness = mge.Fitness(validation, beta=0.0)
+    fitness = evolution.Fitness(validation, beta=0.0)
     runs = {}
 
     def run(place):
-        runs[place] = mge.evolve(seed, fitness, mge.Redraw(0.99), generations,
-                                 mge.Evolution(**sizes, race=place))
+        runs[place] = evolution.evolve(seed, fitness, operators.Redraw(0.99), generations,
+                                 evolution.Evolution(**sizes, race=place))
 
     places = (None, sizes["parents"], 3, 1)
     seconds = take_turns({str(place): partial(run, place) for place in places}, rounds)
     for place in places:
         population, history = runs[place]
-        end = mge.final(mge.choose(population, history.judged), validation, test)
+        end = evolution.final(evolution.choose(population, history.judged), validation, test)
         middle, low, high = score.bootstrap((~end.errors).double())
         passes = [runs[p][1].records[-1]["image passes"] for p in (None, place)]
         yield {"seed network": f"{epochs} epoch{'s' if epochs > 1 else ''}",

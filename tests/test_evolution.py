@@ -20,20 +20,20 @@ from torch import nn
 from wlib import mge
 from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
-from wlib.mge import evolution, racing
+from wlib.mge import evolution, operators, racing
 
 SMALL = {"generations": 3, "parents": 4, "offspring": 8}
 
 
-def evolve(*given, by=mge.evolve, **arguments):
-    """`mge.evolve`, its settings by name beside its other arguments."""
-    names = {field.name for field in dataclasses.fields(mge.Evolution)}
+def evolve(*given, by=evolution.evolve, **arguments):
+    """`evolution.evolve`, its settings by name beside its other arguments."""
+    names = {field.name for field in dataclasses.fields(evolution.Evolution)}
     settings = {k: v for k, v in arguments.items() if k in names}
     rest = {k: v for k, v in arguments.items() if k not in names}
-    return by(*given, **{"settings": mge.Evolution(**settings)} | rest)
+    return by(*given, **{"settings": evolution.Evolution(**settings)} | rest)
 
 
-stored_evolve = functools.partial(evolve, by=mge.stored_evolve)
+stored_evolve = functools.partial(evolve, by=evolution.stored_evolve)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_R9_fitness(data):
     errors[0, :6] = True                                   # 6 of 60 wrong: accuracy 0.9
     errors[1, torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])] = True          # IoU 6 / 10
     judged = {"errors": errors, "noise accuracy": torch.zeros(2)}
-    assert mge.Fitness(data).values(judged)[0] == pytest.approx(0.94)
+    assert evolution.Fitness(data).values(judged)[0] == pytest.approx(0.94)
 
 
 @few
@@ -82,27 +82,27 @@ def test_R9_fitness(data):
 def test_diversity_is_a_naive_mean_over_the_others(count, size, seed):
     errors = torch.rand(count, size, generator=torch.Generator().manual_seed(seed)) < 0.4
     for known in range(1, count + 1):
-        for i, value in enumerate(mge.diversity(errors, known)):
+        for i, value in enumerate(evolution.diversity(errors, known)):
             rest = [1 - score.iou(errors[i], errors[j]).item() for j in range(known) if j != i]
             assert value == pytest.approx(np.mean(rest) if rest else 0)
 
 
 def test_what_is_judged_is_what_the_scores_say(pool, data):
     family = mge.generate(pool, 4, 0.8)
-    judged = mge.Fitness(data, robust=0.5).judge(family)
+    judged = evolution.Fitness(data, robust=0.5).judge(family)
     assert torch.equal(judged["errors"], score.errors(family, data))
     assert torch.allclose(judged["loss"], score.loss(family, data))
     assert torch.equal(judged["noise accuracy"], score.noise_accuracy(family, data))
-    assert torch.allclose(mge.Fitness(data, beta=0, robust=0.5).values(judged),
+    assert torch.allclose(evolution.Fitness(data, beta=0, robust=0.5).values(judged),
                           score.accuracy(family, data) + 0.5 * judged["noise accuracy"])
-    best = mge.choose(family, judged)
+    best = evolution.choose(family, judged)
     ranked = sorted(range(4), key=lambda i: (judged["errors"][i].sum(), judged["loss"][i]))
     assert torch.equal(best.flat(), family[ranked[0]].flat())
 
 
 def test_ties_in_accuracy_go_to_the_smaller_loss(pool):
     judged = {"errors": torch.zeros(3, 5, dtype=torch.bool), "loss": torch.tensor([.3, .1, .2])}
-    assert torch.equal(mge.choose(mge.generate(pool, 3), judged).flat(),
+    assert torch.equal(evolution.choose(mge.generate(pool, 3), judged).flat(),
                        mge.generate(pool, 3)[1].flat())
 
 
@@ -111,23 +111,23 @@ def test_ties_in_accuracy_go_to_the_smaller_loss(pool):
 @given(st.floats(0, 1), st.integers(0, 9), st.sampled_from([torch.float32, torch.float64]))
 def test_R10_fusions_of_identical_parents_return_them(u, seed, dtype):
     twin = Pool.stack([nets.fresh("mlp", seed, size=6, hidden=(5,)).to(dtype)])
-    assert torch.equal(mge.blend(twin, twin, u).flat(), twin.flat())
-    assert torch.allclose(mge.crossover(twin, twin, seed).flat(), twin.flat(), atol=1e-12)
+    assert torch.equal(operators.blend(twin, twin, u).flat(), twin.flat())
+    assert torch.allclose(operators.crossover(twin, twin, seed).flat(), twin.flat(), atol=1e-12)
 
 
 def test_R10_a_crossover_keeps_each_coefficient_of_one_parent():
     a, b = (Pool.stack([nets.fresh("mlp", i, size=6, hidden=(5,)).double()]) for i in (0, 1))
-    c, x, y = (mge.dct(p.flat()) for p in (mge.crossover(a, b, 3), a, b))
+    c, x, y = (mge.dct(p.flat()) for p in (operators.crossover(a, b, 3), a, b))
     from_a, from_b = (c - x).abs() < 1e-12, (c - y).abs() < 1e-12
     assert (from_a | from_b).all() and 0.4 < from_a.double().mean() < 0.6
 
 
 def test_a_blend_is_the_mean_by_weight_and_so_are_its_statistics(others):
     a, b = others[0], others[1]
-    mixed = mge.blend(a, b, 0.25)
+    mixed = operators.blend(a, b, 0.25)
     assert torch.allclose(mixed.parameters["head.weight"], 0.25 * a.parameters["head.weight"]
                           + 0.75 * b.parameters["head.weight"])
-    for child in (mixed, mge.crossover(a, b)):
+    for child in (mixed, operators.crossover(a, b)):
         assert torch.equal(child.parameters["conv.weight"], a.parameters["conv.weight"])  # frozen
         assert torch.allclose(child.buffers["norm.running_mean"], (
             a.buffers["norm.running_mean"] + b.buffers["norm.running_mean"]) / 2)
@@ -136,12 +136,13 @@ def test_a_blend_is_the_mean_by_weight_and_so_are_its_statistics(others):
 
 
 def test_mutations_are_the_librarys_and_leave_frozen_tensors(pool, others):
-    assert torch.equal(mge.Redraw(0.9, "tensor", "raw", "resample")(pool, 5).flat(),
+    assert torch.equal(operators.Redraw(0.9, "tensor", "raw", "resample")(pool, 5).flat(),
                        mge.generate(pool, 1, 0.9, "tensor", "raw", "resample", 5).flat())
-    moved = mge.Noise.like(0.95)(pool, 5)
+    moved = operators.Noise.like(0.95)(pool, 5)
     assert audit.distance(moved, pool).item() == pytest.approx(math.sqrt(0.1), rel=1e-5)
     assert moved.flat().norm().item() == pytest.approx(pool.flat().norm().item(), rel=1e-5)
-    for mutate in (mge.Redraw(0.5), mge.Noise(0.5), mge.Noise(0.5, False, "tensor")):
+    for mutate in (operators.Redraw(0.5), operators.Noise(0.5),
+                   operators.Noise(0.5, False, "tensor")):
         child = mutate(others, 1)
         assert len(child) == len(others)
         assert torch.equal(child.parameters["conv.weight"], others.parameters["conv.weight"])
@@ -149,10 +150,10 @@ def test_mutations_are_the_librarys_and_leave_frozen_tensors(pool, others):
 
 
 # ---- the loop ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("mutate", [mge.Redraw(0.9), mge.Noise(0.4, keep_norm=False)])
-@pytest.mark.parametrize("search", mge.SEARCHES)
+@pytest.mark.parametrize("mutate", [operators.Redraw(0.9), operators.Noise(0.4, keep_norm=False)])
+@pytest.mark.parametrize("search", evolution.SEARCHES)
 def test_R11_the_best_never_gets_worse(mutate, search, pool, data):
-    population, history = evolve(pool, mge.Fitness(data, beta=0.0), mutate=mutate,
+    population, history = evolve(pool, evolution.Fitness(data, beta=0.0), mutate=mutate,
                                         search=search, **SMALL | {"generations": 5})
     frame = history.frame
     start = score.accuracy(pool, data).item()
@@ -165,11 +166,11 @@ def test_R11_the_best_never_gets_worse(mutate, search, pool, data):
 
 
 def test_one_generation_is_what_selection_by_hand_gives(pool, data):
-    fitness = mge.Fitness(data, beta=0.5)
+    fitness = evolution.Fitness(data, beta=0.5)
     first = mge.generate(pool, 4, 0.8, generator=3)
-    population, history = evolve(pool, fitness, mutate=mge.Redraw(0.8), generations=1,
+    population, history = evolve(pool, fitness, mutate=operators.Redraw(0.8), generations=1,
                                         parents=4, offspring=6, search="random", first=first)
-    kids = [mge.Redraw(0.8)(pool, evolution._seed(history.began, 1, k)) for k in range(6)]
+    kids = [operators.Redraw(0.8)(pool, evolution._seed(history.began, 1, k)) for k in range(6)]
     all_of = Pool.cat([first[torch.tensor(ranks(first, fitness))], *kids])
     wrong, nats = score.errors(all_of, data), score.loss(all_of, data)
     worth = [((~wrong[i]).double().mean() + 0.5 * np.mean(
@@ -187,7 +188,7 @@ def ranks(first, fitness):
 
 
 def test_the_first_population(pool, data):
-    fitness, mutate = mge.Fitness(data, beta=0.0), mge.Redraw(0.9)
+    fitness, mutate = evolution.Fitness(data, beta=0.0), operators.Redraw(0.9)
     with_seed, _ = evolve(pool, fitness, mutate=mutate, **SMALL | {"generations": 0})
     assert (with_seed.flat() == pool.flat()).all(1).any()
     without, history = evolve(pool, fitness, mutate=mutate, keep_seed=False,
@@ -204,25 +205,25 @@ def test_survivors_are_never_judged_again(pool, data, monkeypatch):
     judge = evolution.judge_images
     monkeypatch.setattr(evolution, "judge_images",
                         lambda p, *a: seen.append(len(p)) or judge(p, *a))
-    evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), **SMALL)
+    evolve(pool, evolution.Fitness(data), mutate=operators.Redraw(0.9), **SMALL)
     assert seen == [4, 8, 8, 8]
 
 
 def test_equal_seeds_give_equal_histories(pool, data):
     def run(seed):
-        return evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9),
+        return evolve(pool, evolution.Fitness(data), mutate=operators.Redraw(0.9),
                              generator=seed, **SMALL)
     assert same(run(1), run(1)) and not same(run(1), run(2))
-    a, b = (evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), generator=
+    a, b = (evolve(pool, evolution.Fitness(data), mutate=operators.Redraw(0.9), generator=
                           torch.Generator().manual_seed(4), **SMALL) for _ in range(2))
     assert same(a, b)
 
 
 def test_more_offspring_leave_the_first_ones_as_they_are(pool, data):
-    few_of, many = (evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9),
+    few_of, many = (evolve(pool, evolution.Fitness(data), mutate=operators.Redraw(0.9),
                                   generations=0, parents=4, offspring=n)[1] for n in (5, 9))
     few_of.began = many.began
-    children = [[evolution._child(k, 1, h, pool, mge.Redraw(0.9), dict.fromkeys(
+    children = [[evolution._child(k, 1, h, pool, operators.Redraw(0.9), dict.fromkeys(
         ("blends", "crossovers", "mutations"), 0)).flat() for k in range(5)]
         for h in (few_of, many)]
     assert all(torch.equal(x, y) for x, y in zip(*children, strict=True))
@@ -232,7 +233,7 @@ def test_more_offspring_leave_the_first_ones_as_they_are(pool, data):
 @pytest.mark.parametrize("settings", [{}, {"search": "random"}, {"race": 2}])
 def test_a_run_goes_on_as_if_it_had_not_stopped(settings, pool, data):
     def run(generations, **more):
-        return evolve(pool, mge.Fitness(data), mutate=mge.Redraw(0.9), parents=4,
+        return evolve(pool, evolution.Fitness(data), mutate=operators.Redraw(0.9), parents=4,
                              offspring=8, generations=generations, **settings, **more)
     assert same(run(4), run(4, state=run(1)[1]))
     longer = run(2)
@@ -240,7 +241,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(settings, pool, data):
 
 
 def test_the_store_keeps_every_generation(pool, data, monkeypatch):
-    fitness, mutate = mge.Fitness(data), mge.Redraw(0.9)
+    fitness, mutate = evolution.Fitness(data), operators.Redraw(0.9)
     plain = evolve(pool, fitness, mutate=mutate, generator=2, **SMALL)
     assert same(plain, stored_evolve(pool, fitness, mutate=mutate, generator=2, **SMALL))
     made = []
@@ -271,8 +272,8 @@ stored()
 
 def stored():
     seed = Pool.stack([nets.fresh("mlp", 0, classes=3, size=8, hidden=(12,))])
-    return stored_evolve(seed, mge.Fitness(images(60, seed=1)),
-                                mutate=mge.Redraw(0.9), generator=1, **SMALL)
+    return stored_evolve(seed, evolution.Fitness(images(60, seed=1)),
+                                mutate=operators.Redraw(0.9), generator=1, **SMALL)
 
 
 @pytest.mark.book
@@ -290,11 +291,11 @@ def test_a_killed_run_started_again_gives_the_same(tmp_path, monkeypatch):
 
 # ---- racing -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("beta", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("search", mge.SEARCHES)
+@pytest.mark.parametrize("search", evolution.SEARCHES)
 def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, data):
     pool = train.fit("mlp", images(90, seed=2), epochs=30, hidden=(12,), rate=0.01, device="cpu")
-    fitness = mge.Fitness(data, beta=beta)
-    whole, raced = (evolve(pool, fitness, mutate=mge.Redraw(0.9), search=search,
+    fitness = evolution.Fitness(data, beta=beta)
+    whole, raced = (evolve(pool, fitness, mutate=operators.Redraw(0.9), search=search,
                                   race=place, **SMALL) for place in (None, 4))
     assert torch.equal(whole[0].flat(), raced[0].flat())
     assert torch.equal(whole[1].judged["errors"], raced[1].judged["errors"])
@@ -305,8 +306,8 @@ def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, 
 
 
 def test_racing_for_the_first_place_still_never_loses_the_best(pool, data):
-    fitness = mge.Fitness(data, beta=0.0)
-    population, history = evolve(pool, fitness, mutate=mge.Redraw(0.8), race=1, **SMALL)
+    fitness = evolution.Fitness(data, beta=0.0)
+    population, history = evolve(pool, fitness, mutate=operators.Redraw(0.8), race=1, **SMALL)
     assert history.frame["best accuracy"].is_monotonic_increasing
     assert len(population) == 4
 
@@ -316,7 +317,7 @@ def test_racing_for_the_first_place_still_never_loses_the_best(pool, data):
 def test_what_is_reachable_is_never_less_than_what_is_reached(parents, count, seed, beta):
     g = torch.Generator().manual_seed(seed)
     errors = torch.rand(parents + 6, count, generator=g) < torch.rand((), generator=g)
-    fitness = mge.Fitness(images(count), beta=beta)
+    fitness = evolution.Fitness(images(count), beta=beta)
     judged = {"errors": errors, "noise accuracy": torch.zeros(len(errors), dtype=torch.float64)}
     reached = fitness.values(judged, parents)[parents:]
     for m in range(1, count + 1):
@@ -328,12 +329,12 @@ def test_what_is_reachable_is_never_less_than_what_is_reached(parents, count, se
 # ---- the end ----------------------------------------------------------------------------------
 def test_the_final_look_at_the_test_images(pool, data):
     test = images(33, seed=7)
-    final = mge.final(mge.generate(pool, 2), data, test)
+    final = evolution.final(mge.generate(pool, 2), data, test)
     assert torch.equal(final.errors, score.errors(mge.generate(pool, 2), test))
     assert torch.equal(final.accuracy, score.accuracy(mge.generate(pool, 2), test))
     assert torch.equal(final.validation, score.accuracy(mge.generate(pool, 2), data))
     with pytest.raises(ValueError, match="^test.*5 images"):
-        mge.final(pool, data, data[:5])
+        evolution.final(pool, data, data[:5])
 
 
 def test_R15_the_best_of_410_equal_models_looks_better_by_a_point_and_a_half():
@@ -353,7 +354,7 @@ def plain_mutation(pool, generator):
 
 
 def test_a_function_is_a_mutation(pool, data):
-    assert same(*[evolve(pool, mge.Fitness(data), mutate=m, **SMALL)
+    assert same(*[evolve(pool, evolution.Fitness(data), mutate=m, **SMALL)
                   for m in (plain_mutation, lambda p, g: plain_mutation(p, g))])
 
 
@@ -371,19 +372,20 @@ def test_a_function_is_a_mutation(pool, data):
     ({"state": []}, "state"),
     ({"settings": {}}, "settings")])
 def test_evolve_refuses_by_name(arguments, named, pool, data):
-    given = {"pool": pool, "fitness": mge.Fitness(data), "mutate": mge.Redraw(0.9)} | SMALL
+    given = {"pool": pool, "fitness": evolution.Fitness(data), "mutate": operators.Redraw(0.9),
+             **SMALL}
     with pytest.raises(ValueError, match=f"^({named})"):
         evolve(**given | arguments)
 
 
 def test_more_refusals(pool, data):
-    fitness, mutate = mge.Fitness(data), mge.Redraw(0.9)
+    fitness, mutate = evolution.Fitness(data), operators.Redraw(0.9)
     with pytest.raises(ValueError, match="^state.*another fitness"):
         _, history = evolve(pool, fitness, mutate=mutate, **SMALL)
-        evolve(pool, mge.Fitness(data, beta=0.2), mutate=mutate, state=history,
+        evolve(pool, evolution.Fitness(data, beta=0.2), mutate=mutate, state=history,
                       **SMALL)
     with pytest.raises(ValueError, match="^race"):
-        evolve(pool, mge.Fitness(data, robust=0.5), mutate=mutate, race=2, **SMALL)
+        evolve(pool, evolution.Fitness(data, robust=0.5), mutate=mutate, race=2, **SMALL)
     with pytest.raises(ValueError, match="^first"):
         evolve(pool, fitness, mutate=mutate, first=mge.generate(pool, 3), **SMALL)
     with pytest.raises(ValueError, match="^pool"):
@@ -391,16 +393,16 @@ def test_more_refusals(pool, data):
     for bad in ({"data": torch.zeros(3)}, {"alpha": -1}, {"beta": float("nan")},
                 {"robust": "yes"}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
-            mge.Fitness(**{"data": data} | bad)
+            evolution.Fitness(**{"data": data} | bad)
     with pytest.raises(ValueError, match="^judged"):
-        mge.choose(mge.generate(pool, 3), fitness.judge(pool))
+        evolution.choose(mge.generate(pool, 3), fitness.judge(pool))
 
 
 def test_weights_that_are_no_numbers_are_refused(pool, data):
     def broken(pool, generator):
         return pool.with_flat(pool.flat() * float("nan"))
     with pytest.raises(ValueError, match="NaN or infinity"):
-        evolve(pool, mge.Fitness(data), mutate=broken, **SMALL)
+        evolve(pool, evolution.Fitness(data), mutate=broken, **SMALL)
 
 
 TYPED = """
@@ -421,8 +423,8 @@ def test_networks_of_a_class_typed_at_a_prompt_evolve_and_go_on():
         exec(TYPED, scope)
         return Pool.stack([scope["Typed"]()])
 
-    fitness, pool = mge.Fitness(images(20)), typed()
-    given = {"mutate": mge.Redraw(0.9), "parents": 2, "offspring": 2}
+    fitness, pool = evolution.Fitness(images(20)), typed()
+    given = {"mutate": operators.Redraw(0.9), "parents": 2, "offspring": 2}
     _, history = evolve(pool, fitness, generations=1, **given)
     last, _ = evolve(pool, fitness, generations=2, state=history, **given)
     whole, _ = evolve(pool, fitness, generations=2, **given)
@@ -433,9 +435,9 @@ def test_networks_of_a_class_typed_at_a_prompt_evolve_and_go_on():
 
 
 def test_either_draws_each_mutation_by_the_generator(pool):
-    either = mge.Either((mge.Redraw(0.5), mge.Noise(0.1)))
+    either = operators.Either((operators.Redraw(0.5), operators.Noise(0.1)))
     kinds = [either(pool, k).flat() for k in range(20)]
-    redrawn = [torch.equal(w, mge.Redraw(0.5)(pool, k).flat()) for k, w in enumerate(kinds)]
-    noisy = [torch.equal(w, mge.Noise(0.1)(pool, k).flat()) for k, w in enumerate(kinds)]
+    redrawn = [torch.equal(w, operators.Redraw(0.5)(pool, k).flat()) for k, w in enumerate(kinds)]
+    noisy = [torch.equal(w, operators.Noise(0.1)(pool, k).flat()) for k, w in enumerate(kinds)]
     assert any(redrawn) and any(noisy)
     assert all(a != b for a, b in zip(redrawn, noisy, strict=True))

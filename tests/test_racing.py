@@ -44,7 +44,7 @@ def test_no_smaller_set_of_differences_has_a_longer_tail(level):
 def run(wrong, keep, reference=None, slack=0, **settings):
     survivors, errors, passes, rounds = racing.eliminate(
         lambda who, which: wrong[who][:, which], len(wrong), wrong.shape[1], keep,
-        mge.Rounds(**settings), reference=reference, slack=slack)
+        racing.Rounds(**settings), reference=reference, slack=slack)
     assert torch.equal(errors, wrong[survivors])
     assert passes == sum(n * (b - a) for n, a, b in zip(
         [len(wrong), *[left for _, left in rounds]], [0, *[stop for stop, _ in rounds]],
@@ -124,11 +124,11 @@ def pool():
 
 
 def test_survivors_have_been_judged_on_all_images(pool, data):
-    found = racing.race(pool, data, 2, rounds=mge.Rounds(first=20, error=0.2))
+    found = racing.race(pool, data, 2, rounds=racing.Rounds(first=20, error=0.2))
     assert torch.equal(found.errors, score.errors(pool, data)[found.survivors])
     assert torch.allclose(found.loss, score.loss(pool, data)[found.survivors])
     assert len(found.survivors) >= 2 and found.passes <= 8 * 120
-    again = racing.race(pool, data, 2, rounds=mge.Rounds(first=20, error=0.2))
+    again = racing.race(pool, data, 2, rounds=racing.Rounds(first=20, error=0.2))
     assert again.survivors == found.survivors and again.rounds == found.rounds
     assert found.errors.sum(1).min() == score.errors(pool, data).sum(1).min()
 
@@ -136,7 +136,7 @@ def test_survivors_have_been_judged_on_all_images(pool, data):
 def test_nobody_may_reach_the_bar(pool, data):
     wrong = mge.generate(pool[0], 2, 0.01)
     found = racing.race(wrong, data, 1, reference=torch.zeros(len(data), dtype=torch.bool),
-                        rounds=mge.Rounds(first=10))
+                        rounds=racing.Rounds(first=10))
     assert found.survivors == [] and found.errors.shape == (0, 120) and found.loss.shape == (0,)
 
 
@@ -145,7 +145,7 @@ def test_nobody_may_reach_the_bar(pool, data):
     ({"keep": 9}, "keep"), ({"keep": 1.5}, "keep"), ({"slack": -1}, "slack"),
     ({"slack": 0.5}, "slack"), ({"reference": 0.9}, "reference"),
     ({"reference": torch.zeros(5, dtype=torch.bool)}, "reference"),
-    ({"reference": torch.zeros(120)}, "reference"), ({"rounds": mge.Rounds(seed=-1)}, "seed")])
+    ({"reference": torch.zeros(120)}, "reference"), ({"rounds": racing.Rounds(seed=-1)}, "seed")])
 def test_race_refuses_by_name(arguments, named, pool, data):
     with pytest.raises(ValueError, match=f"^{named}"):
         racing.race(**{"pool": pool, "data": data, "keep": 2} | arguments)
@@ -157,4 +157,4 @@ def test_race_refuses_by_name(arguments, named, pool, data):
     ({"growth": None}, "growth")])
 def test_rounds_refuse_by_name(settings, named):
     with pytest.raises(ValueError, match=f"^{named}: got"):
-        mge.Rounds(**settings)
+        racing.Rounds(**settings)

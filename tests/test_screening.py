@@ -20,7 +20,7 @@ def decide(wrong, reference, slack, **settings):
         return wrong[who][:, which]
 
     found = racing.decide(judge, len(wrong), wrong.shape[1], reference, slack,
-                          mge.Rounds(**{"first": 300} | settings))
+                          racing.Rounds(**{"first": 300} | settings))
     assert asked.max() <= 1 and torch.equal(asked.sum(1), found.images)
     assert found.passes == int(asked.sum())
     return found
@@ -93,7 +93,7 @@ def test_networks_are_screened_like_their_error_sets():
     network = train.fit("mlp", data, epochs=3)
     children = mge.generate(network, 6, 0.7)
     reference, wrong = score.errors(network, data)[0], score.errors(children, data)
-    found = racing.screen(children, data, reference, 3, rounds=mge.Rounds(error=0, first=10))
+    found = racing.screen(children, data, reference, 3, rounds=racing.Rounds(error=0, first=10))
     assert torch.equal(found.accepted, wrong.sum(1) <= reference.sum() + 3)
 
 

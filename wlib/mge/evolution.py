@@ -5,10 +5,10 @@ here. A population of μ networks (`parents`) has λ children per generation (`o
 μ of both live on (a (μ+λ) strategy), so what was reached is never lost. Letters: N networks,
 B validation images.
 
-    fitness = mge.Fitness(validation)
-    population, state = mge.evolve(seed_network, fitness, mge.Redraw(0.99))
-    best = mge.choose(population, state.judged)
-    mge.final(best, validation, test).accuracy
+    fitness = evolution.Fitness(validation)
+    population, state = evolution.evolve(seed_network, fitness, operators.Redraw(0.99))
+    best = evolution.choose(population, state.judged)
+    evolution.final(best, validation, test).accuracy
 """
 
 from __future__ import annotations
