@@ -62,10 +62,7 @@ def discriminate(pool: Pool, seed_pool: Pool, data: Any, *, train: Any = None,
     quantities are NaN, their columns False.
     """
     require(isinstance(limits, Limits), "limits", limits, "a Limits")
-    check_pool(pool)
-    check_pool(seed_pool)
-    require(len(pool) % len(seed_pool) == 0 and pool.difference(seed_pool) is None, "pool", pool,
-            f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
+    _check_family(pool, seed_pool)
     if train is not None:
         require_disjoint("train", train, data)
     criteria = [c for c in CRITERIA if c != "gap" or train is not None]
@@ -76,9 +73,7 @@ def discriminate(pool: Pool, seed_pool: Pool, data: Any, *, train: Any = None,
             'what attrs["reference"] held after judging children of the same seed networks')
     count = len(pool)
     parent = torch.arange(count) // (count // len(seed_pool))
-    frame = pd.DataFrame({"network": range(count), "parent": parent.tolist()}
-                         | dict.fromkeys(CRITERIA, float("nan"))
-                         | dict.fromkeys([f"{c} ok" for c in criteria], False))
+    frame = _nothing_known(parent, criteria)
     alive, passes = torch.ones(count, dtype=torch.bool), 0
     for c in criteria:
         who = alive.nonzero().flatten() if lazy else torch.arange(count)
@@ -97,6 +92,20 @@ def discriminate(pool: Pool, seed_pool: Pool, data: Any, *, train: Any = None,
     frame.attrs.update({"acceptance rate": float(alive.double().mean()), "criteria": criteria,
                         "image passes": passes, "reference": reference})
     return frame
+
+
+def _check_family(pool: Pool, seed_pool: Pool) -> None:
+    check_pool(pool)
+    check_pool(seed_pool)
+    require(len(pool) % len(seed_pool) == 0 and pool.difference(seed_pool) is None, "pool", pool,
+            f"the architecture of {seed_pool!r} and a multiple of its {len(seed_pool)} networks")
+
+
+def _nothing_known(parent: Tensor, criteria: list[str]) -> pd.DataFrame:
+    """The table before anything is judged: no quantity, no criterion met."""
+    return pd.DataFrame({"network": range(len(parent)), "parent": parent.tolist()}
+                        | dict.fromkeys(CRITERIA, float("nan"))
+                        | dict.fromkeys([f"{c} ok" for c in criteria], False))
 
 
 def _reached(criteria: list[str], seed_pool: Pool, data: Any, train: Any, limits: Limits
