@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
+from wlib.claims.comparison import Comparison
 from wlib.plot import figures
 from wlib.plot.explore import Chart, explorer, frame
-from wlib.plot.figures import FULL, MARKERS, headline, lines, over_seeds
+from wlib.plot.figures import FULL, MARKERS, headline, lines, over_seeds, show
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 
@@ -278,6 +279,38 @@ def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
         figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     headline(figure, title)
     return figure
+
+
+def show_standings(arms: Comparison, labels: Mapping[str, str], *, title: str,
+                   level: Mapping[str, float]) -> None:
+    """Shows arms (arm: label of `ROLES`) with their intervals, in this order."""
+    ranges = {arm: arms.interval(arm) for arm in labels}
+    table = pd.DataFrame([{"arm": arm, "label": label, "mean": ranges[arm].mean,
+                           "half": ranges[arm].high - ranges[arm].mean,
+                           "seeds": arms.per_seed(arm).tolist()} for arm, label in labels.items()])
+    words = ", ".join(f"{arm} {ranges[arm].mean:.0f}" for arm in labels)
+    show(standings(table, title=title, xlabel="test accuracy, points", level=level),
+         alt=f"{title}. {words}.")
+
+
+def show_pairs(arms: Comparison, rival: str, method: str, names: Mapping[int, str], *,
+               says: str) -> None:
+    """Shows every data set and seed as a dot, a rival across and the method up.
+
+    `names` are those of data sets that stand apart, by their column; `says` is the title, with
+    {won} for the part of the others on which the method is ahead, and {rival}.
+    """
+    dots = pd.DataFrame([{"name": names.get(k, ""), "seed": seed, "x": x, "y": y}
+                          for seed, row, column in zip(arms.seeds, arms[rival], arms[method],
+                                                       strict=True)
+                          for k, (x, y) in enumerate(zip(row, column, strict=True))])
+    won = (dots["y"] > dots["x"])[dots["name"] == ""].mean()
+    title = says.format(won=won, rival=rival)
+    real = ", ".join(f"{name} {part['y'].mean():.0f} against {part['x'].mean():.0f}"
+                     for name, part in dots[dots["name"] != ""].groupby("name"))
+    across = f"{rival} of the zoo" if rival == "nearest network" else rival
+    show(pairs(dots, xlabel=f"{across}, points", ylabel=f"{method}, points", title=title),
+         alt=f"{title}. Real sets: {real} points.")
 
 
 def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]):
