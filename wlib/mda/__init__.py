@@ -4,27 +4,18 @@
 together, `selectors` are other ways to choose them, `routes` and `graphs` are for the figures.
 """
 
-from wlib.mda.masks import (
+from wlib.mda.contribution import (
     CELLS,
-    EPS,
-    MODES,
     Contributions,
-    Masks,
-    Part,
-    check_classes,
     contributions,
-    disassemble,
-    kept,
-    masks,
     of_classes,
-    part,
     partial_sums,
-    relative,
     select,
-    vote,
     window_sums,
-    wire_scores,
 )
+from wlib.mda.masks import EPS, MODES, Masks, masks, relative, vote
+from wlib.mda.parts import Part, disassemble, kept, part, wire_scores
+from wlib.mda.wiring import check_classes
 
 __all__ = [
     "CELLS",

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from wlib.check import require
 from wlib.mda import wiring
-from wlib.mda.masks import Masks, contributions, masks
+from wlib.mda.contribution import contributions
+from wlib.mda.masks import Masks, masks
 
 
 def jaccard(a: Tensor, b: Tensor) -> Tensor:

@@ -81,11 +81,11 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
                 x = x.to(first.device, first.dtype).detach().requires_grad_()
                 z = net(x)[:, chosen].float()
                 y = torch.searchsorted(torch.tensor(chosen), y.cpu()).to(first.device)
-                slopes = torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"),
+                gradients = torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"),
                                              list(inputs.values()))
-                for (name, a), slope in zip(inputs.items(), slopes, strict=True):
+                for (name, a), gradient in zip(inputs.items(), gradients, strict=True):
                     layer = wires.layers[name]
-                    effect = wiring.per_channel(a.detach().double() * slope.double(), layer)
+                    effect = wiring.per_channel(a.detach().double() * gradient.double(), layer)
                     effect = effect.sum(2).abs().sum(0)                        # (P,)
                     total.index_add_(0, layer.reads, effect.cpu())
     finally:

@@ -17,7 +17,7 @@ from wlib.check import require, require_one_of
 from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, ImageSet, load
-from wlib.mda.masks import of_classes
+from wlib.mda.contribution import of_classes
 
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
