@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.mda import cutcheck, wiring
 from wlib.mda.wiring import Wiring, check_classes, check_samples
 
@@ -29,8 +29,7 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
     """
     classes = wiring.trace(net).classes
     check_samples(images, labels, classes)
-    require(isinstance(per_class, int) and not isinstance(per_class, bool) and per_class >= 1,
-            "per_class", per_class, "a whole number ≥ 1")
+    require(whole(per_class), "per_class", per_class, "a whole number ≥ 1")
     outputs = wiring.require_finite(wiring.logits(net, images, at_once=at_once))    # (B, K)
     sure = outputs.softmax(1).gather(1, labels.cpu()[:, None])[:, 0]           # (B,)
     usable = outputs.argmax(1) == labels.cpu() if correct else torch.ones_like(sure).bool()

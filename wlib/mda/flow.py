@@ -13,6 +13,7 @@ number that is computed from it pins them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 from torch import Tensor, fx, nn
 
@@ -167,7 +168,7 @@ class Flow(Layers):
         """A parameter or buffer: cut along, if channels meet its one long axis."""
         self.reached.add(path.rpartition(".")[0])
         self.asked.add(path)
-        tensor = _attribute(self.net, path)
+        tensor = reduce(lambda m, name: getattr(m, name, None), path.split("."), self.net)
         if not isinstance(tensor, Tensor):
             return Feature(batch=None)               # made while tracing; nothing to cut
         if tensor.numel() == 1:
@@ -278,9 +279,3 @@ def _owners(net: nn.Module) -> dict[int, list[str]]:
             if tensor is not None:
                 owners.setdefault(id(tensor), []).append(f"{name}.{own}".lstrip("."))
     return owners
-
-
-def _attribute(net, path: str):
-    for part in path.split("."):
-        net = getattr(net, part, None)
-    return net

@@ -129,10 +129,8 @@ def _chain_masks(contributions, wires, classes, thresholds, strict) -> Masks:
 def _graph_masks(contributions, wires, classes, thresholds, strict) -> Masks:
     """Along the wires: a layer must deliver what the layers that run after it need of its outputs.
 
-    A chain of 3 inputs, 4 hidden units and 3 outputs, class 0: it needs output 0, so output 0
-    alone votes in the last layer. If only hidden unit 3 passes there, hidden unit 3 is needed and
-    alone votes in the first layer, for the inputs. With a shortcut around the first layer the
-    same wire has two readers; it is needed if either needs it, and both keep it.
+    Class 0 of a chain 3 → 4 → 3 needs output 0, which alone votes in the last layer. If hidden
+    unit 3 alone passes, it alone votes below. A wire with two readers is kept if either needs it.
     """
     found, scores, rescued = {}, {}, []
     wanted = torch.zeros(len(classes), wires.wires, dtype=torch.bool)             # (K, n)

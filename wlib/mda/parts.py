@@ -1,18 +1,6 @@
-"""MDA: cut a network into parts that do some of its classes (Hu et al., "Model LEGO", 2203.13453).
+"""The cut: the part of a network that some classes need, a network of its own (section 3.2.2).
 
-From the head to the stem, each layer's inputs are asked what they contribute to the outputs that
-a class needs, and the inputs that matter become the outputs needed of the layers that write them.
-The channels that the chosen classes need are cut out as a network of their own, without training.
-
-    chosen = mda.select(net, images, labels, per_class=5)
-    found = mda.masks(mda.contributions(net, images[chosen], labels[chosen]))
-    part = mda.disassemble(net, found, classes=[0, 1, 2])
-    part = mda.part(net, images, labels, classes=[0, 1, 2]).network        # or all of it at once
-
-Equations carry the paper's numbers. The paper's text and its official code differ; the default is
-what the code does, the options are what the text says or what the wiring asks for.
-
-Letters: B images, K classes (rows), P inputs and Q outputs of a layer, T taps of a kernel, n wires.
+Letters: K classes (rows of masks), n wires of a network.
 """
 
 from __future__ import annotations

@@ -222,8 +222,7 @@ def index(flow, node, features) -> Feature | None:
             if g != slice(None) and not all_of_them:
                 return None
             if all_of_them:
-                flow.unpaddable = (flow.unpaddable
-                                   or f"{node.name}: it takes channels by their number")
+                flow.unpaddable = flow.unpaddable or f"{node.name}: it takes some channels"
             axes.append(held)
         elif isinstance(g, slice):
             axes.append(held if g == slice(None) else None)

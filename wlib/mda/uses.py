@@ -59,8 +59,8 @@ def activations(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
     def watch(name, module, a):
         if name in layers and layers[name].reads is not None:
-            a = a.reshape(len(a), len(layers[name].reads), -1)
-            found.setdefault(name, []).append(a.mean(2).cpu())
+            mean = selectors.per_channel(a, layers[name]).mean(2)              # (B, P)
+            found.setdefault(name, []).append(mean.cpu())
 
     wiring.logits(net, x, watch)
     return {name: mda.relative(torch.cat(parts)) for name, parts in found.items()}

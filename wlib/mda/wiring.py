@@ -17,9 +17,9 @@ Letters: P inputs and Q outputs of a layer, n wires of a network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import accumulate
 from numbers import Integral
 
 import torch
@@ -91,20 +91,6 @@ class Wiring:
     @property
     def classes(self) -> int:
         return len(self.outputs)
-
-    @cached_property
-    def streams(self) -> Tensor:
-        """(n,) a number for each wire: wires that the same layers write are one stream.
-
-        What a layer writes is one stream, and so is what all blocks of a residual stage write.
-        """
-        writers: list[set] = [set() for _ in range(self.wires)]
-        for name, layer in self.layers.items():
-            if layer.kind != "norm":
-                for wire in layer.writes.tolist():
-                    writers[wire].add(name)
-        numbers: dict[frozenset, int] = {}
-        return torch.tensor([numbers.setdefault(frozenset(w), len(numbers)) for w in writers])
 
 
 def trace(net: nn.Module) -> Wiring:
@@ -180,8 +166,7 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
 
 def _around(name: str) -> list[str]:
     """A module's name and those of the modules around it, outermost first."""
-    parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+    return list(accumulate(name.split("."), "{}.{}".format))
 
 
 def _unreached(weighted: list[str], reached: set[str]) -> tuple[str, ...]:
@@ -217,13 +202,6 @@ def require_finite(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def per_channel(x: Tensor, layer: Layer) -> Tensor:
-    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
-    if layer.kind == "fc" and x.ndim > 2:
-        x = x.flatten(1, -2).movedim(-1, 1)
-    return x.reshape(len(x), len(layer.reads), -1)
-
-
 def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     """Refuse images that are no floats and labels that name no output of the network."""
     require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
@@ -240,13 +218,9 @@ def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
 
 def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:
     """Classes in ascending order, refused unless all exist, once each, and there are any."""
-    whole = classes.tolist() if hasattr(classes, "tolist") else classes
-    try:
-        numbers = [c for c in whole if isinstance(c, Integral) and not isinstance(c, bool)]
-        numbers = [int(c) for c in numbers] if len(numbers) == len(whole) else []
-    except TypeError:
-        numbers = []
-    require(len(numbers) > 0 and len(set(numbers)) == len(numbers)
-            and all(0 <= c < count for c in numbers), "classes", classes,
+    given = classes.tolist() if hasattr(classes, "tolist") else classes
+    given = list(given) if isinstance(given, Iterable) else []
+    require(all(isinstance(c, Integral) and not isinstance(c, bool) and 0 <= c < count
+                for c in given) and len(set(given)) == len(given) > 0, "classes", classes,
             f"different whole numbers from 0 to {count - 1}, at least one")
-    return tuple(sorted(numbers))
+    return tuple(sorted(int(c) for c in given))
