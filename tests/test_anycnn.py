@@ -406,8 +406,8 @@ def test_shared_weights_are_neither_cut_nor_scaled():
                                      [None], torch.tensor([0., 1])])
 def test_classes_are_whole_numbers(classes):
     with pytest.raises(ValueError, match="classes"):
-        mda.check_classes(classes, 3)
-    assert mda.check_classes(torch.tensor([2, 0]), 3) == (0, 2)
+        wiring.check_classes(classes, 3)
+    assert wiring.check_classes(torch.tensor([2, 0]), 3) == (0, 2)
 
 
 def test_images_of_the_wanted_classes_are_enough():

@@ -13,7 +13,7 @@ from torchvision import models
 
 from wlib.core import nets, train
 from wlib.core.pool import Pool
-from wlib.mda import cutting, wiring
+from wlib.mda import cutting, selectors, wiring
 
 # Every family of layers that torchvision's classifiers are made of; sizes that keep tests short.
 TORCHVISION = {
@@ -82,10 +82,11 @@ def depgraph(net, wires, keep, shape):
     tp = pytest.importorskip("torch_pruning")
     net = copy.deepcopy(net)
     graph = tp.DependencyGraph().build_dependency(net, torch.randn(1, *shape), verbose=False)
-    for stream in range(int(wires.streams.max()) + 1):
+    streams = selectors.streams(wires)
+    for stream in range(int(streams.max()) + 1):
         name, layer = next((n, w) for n, w in wires.layers.items()
-                           if w.kind != "norm" and (wires.streams[w.writes] == stream).any())
-        drop = (wires.streams[layer.writes] == stream) & ~keep[layer.writes]
+                           if w.kind != "norm" and (streams[w.writes] == stream).any())
+        drop = (streams[layer.writes] == stream) & ~keep[layer.writes]
         module = net.get_submodule(name)
         cut = (tp.prune_linear_out_channels if layer.kind == "fc" else
                tp.prune_depthwise_conv_out_channels if layer.kind == "grouped"

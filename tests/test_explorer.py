@@ -22,6 +22,7 @@ from wlib.data import load
 from wlib.free import datafree, teachers
 from wlib.mda import cutting, sources, wiring
 from wlib.plot import explore
+from wlib.plot.mda_explorer import strips
 
 NAME, CUT, RECOVERY = "11-mge-generate", "21-mda-disassemble", "31-free-recover"
 
@@ -234,7 +235,7 @@ def test_of_many_parts_every_other_start_is_shown():
 def test_a_strip_lights_as_many_squares_as_channels_stay():
     glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
               "classes": [0]}
-    tree = ElementTree.fromstring(plot.mda._strips(glance))
+    tree = ElementTree.fromstring(strips(glance))
     faint, lit = tree.iter("path")
     square, gap = map(float, faint.get("stroke-dasharray").split())
 
@@ -251,7 +252,7 @@ def test_a_strip_lights_as_many_squares_as_channels_stay():
 
 def test_the_frames_of_a_large_network_fit_a_page():
     given = lit_parts(counts=(1, 2, 3), widths=[512] * 16)
-    size = max(len(plot.mda._strips(glance)) for glance in given.values())
+    size = max(len(strips(glance)) for glance in given.values())
     assert size < 7000
 
 

@@ -30,7 +30,7 @@ def test_both_executions_give_the_concatenated_logits(net, seed):
     parts = parts_of(net, [0], [1, 3], [2], seed=seed)
     wanted = torch.cat([part(x) for part in parts], dim=1)
     assert torch.equal(lego.assemble(parts)(x), wanted)
-    if wiring.trace(net).tangled:
+    if wiring.trace(net).unpaddable:
         with pytest.raises(ValueError, match="concatenation"):
             lego.assemble(parts, execution="dense")
         return
@@ -43,7 +43,7 @@ def test_both_executions_give_the_concatenated_logits(net, seed):
 @given(drawn, st.integers(0, 99))
 def test_padding_is_zero_and_keeps_the_parts_apart(net, seed):
     x, _ = some(4, seed=seed)
-    assume(not wiring.trace(net).tangled)
+    assume(not wiring.trace(net).unpaddable)
     a, b = parts_of(net, [0, 1], [2, 3], seed=seed)
     dense, grouped = (lego.assemble([a, b], execution=e) for e in ("dense", "grouped"))
     given = sum(p.numel() for part in (a, b) for n, p in part.named_parameters()

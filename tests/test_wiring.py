@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 from wlib.core import nets
-from wlib.mda import wiring
+from wlib.mda import selectors, wiring
 
 
 def shape_only(name, **settings):
@@ -33,7 +33,7 @@ def test_a_chain_hands_every_layers_outputs_to_the_next():
     assert wires.layers["fc1"].taps == 25 and len(wires.layers["fc1"].features) == 400
     assert wires.layers["fc1"].features[:26].tolist() == [6] * 25 + [7]
     assert same(wires.outputs, wires.layers["fc3"].writes) and wires.head == "fc3"
-    assert wires.wires == 6 + 16 + 120 + 84 + 10 and int(wires.streams.max()) == 4
+    assert wires.wires == 6 + 16 + 120 + 84 + 10 and int(selectors.streams(wires).max()) == 4
 
 
 def test_the_order_is_that_of_running_not_of_definition():
@@ -78,9 +78,9 @@ def test_streams_are_what_one_set_of_layers_writes():
     net = Random(["residual", "branches"], seed=3)
     wires = wiring.trace(net)
     for name in ("stem.0", "blocks.0.one", "blocks.1.left.0"):
-        assert len(wires.streams[wires.layers[name].writes].unique()) == 1
-    assert same(wires.streams[wires.layers["stem.0"].writes],
-                wires.streams[wires.layers["blocks.0.two"].writes])
+        assert len(selectors.streams(wires)[wires.layers[name].writes].unique()) == 1
+    assert same(selectors.streams(wires)[wires.layers["stem.0"].writes],
+                selectors.streams(wires)[wires.layers["blocks.0.two"].writes])
 
 
 @fewer

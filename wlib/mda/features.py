@@ -1,6 +1,6 @@
 """What is known of a tensor on its way through a network: its axes, and the wires on one of them.
 
-Part of `walk`.
+Part of `flow`.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ def _padded(parts: list[nn.Module]) -> nn.Module:
     """[[A, 0], [0, B]] in every layer but the stem, which all parts' filters share the image of."""
     wirings = [wiring.trace(part) for part in parts]
     for i, (part, wires) in enumerate(zip(parts, wirings, strict=True)):
-        require(not wires.tangled, f"parts[{i}]", wires.tangled,
+        require(not wires.unpaddable, f"parts[{i}]", wires.unpaddable,
                 "a network without it, or execution='grouped'")
         require(not wires.softmax, f"parts[{i}]", f"a final {wires.softmax}",
                 "logits as outputs, or execution='grouped'")

@@ -8,13 +8,16 @@ all channels that either uses. Small masks overlap little and large ones much by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from scipy.stats import hypergeom
 from torch import Tensor, nn
 
 from wlib.check import require
-from wlib.mda.masks import Masks, contributions, masks
+from wlib.mda import wiring
+from wlib.mda.contribution import contributions
+from wlib.mda.masks import Masks, masks
 
 
 def jaccard(a: Tensor, b: Tensor) -> Tensor:
@@ -23,6 +26,16 @@ def jaccard(a: Tensor, b: Tensor) -> Tensor:
             (tuple(a.shape), tuple(b.shape)), "bool masks over the same channels")
     both, either = (a & b).sum(-1), (a | b).sum(-1)
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+def channels(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """{layer: (K,P)}, the channels of what each layer of a chain writes that a row needs.
+
+    A layer's channels are the next layer's inputs; one that is flattened into 25 counts once. The
+    image and the outputs are left out. Scores of the same shape are taken the same way.
+    """
+    layers = wiring.trace(net).voting
+    return {writer: masks[reader][:, ::layers[reader].taps] for writer, reader in pairwise(layers)}
 
 
 def routes(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

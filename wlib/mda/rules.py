@@ -1,7 +1,7 @@
 """What each operation of a network does to channels: one function for a kind of operation.
 
-A rule takes the walk, the node and its tensors, and gives the tensor that comes out; None if it
-does not apply, whereupon `walk` pins the channels.
+A rule takes the flow, the node and its tensors, and gives the tensor that comes out; None if it
+does not apply, whereupon `flow` pins the channels.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from wlib.mda.tracing import MIXES
 NORMS = (nn.modules.batchnorm._NormBase,)      # BatchNorm and InstanceNorm: a row for each wire
 
 
-def rows(walk, x: Feature, vectors: list) -> Feature | None:
+def rows(flow, x: Feature, vectors: list) -> Feature | None:
     """A parameter with a row for each channel: PReLU's slopes, a functional BatchNorm."""
     if x.at(1) != CHANNELS or x.flat:
         return None
     for v in vectors:
         if v.wires is None or v.batch is not None or len(v.wires) != len(x.wires):
             return None
-        along(walk, v, x)
+        along(flow, v, x)
     return replace(x, source=None)
 
 
-def along(walk, vector: Feature, x: Feature) -> None:
+def along(flow, vector: Feature, x: Feature) -> None:
     """Cut a parameter along with the channels that it meets."""
-    walk.tie(vector.wires, x.wires)
+    flow.tie(vector.wires, x.wires)
     if vector.path:
-        axis, wires, _ = walk.vectors[vector.path]
-        walk.vectors[vector.path] = axis, wires, x.pieces
+        axis, wires, _ = flow.vectors[vector.path]
+        flow.vectors[vector.path] = axis, wires, x.pieces
     elif len(x.pieces) > 1:
-        walk.tangled = walk.tangled or "numbers made of parameters meet a concatenation"
+        flow.unpaddable = flow.unpaddable or "numbers made of parameters meet a concatenation"
 
 
-def combine(walk, node, features) -> Feature | None:
+def combine(flow, node, features) -> Feature | None:
     """Elementwise: tensors whose channels meet tie their wires; a number changes none."""
     moving = [f for f in features if f.batch is not None]
     wired = [f for f in features if f.wires is not None]
@@ -66,18 +66,18 @@ def combine(walk, node, features) -> Feature | None:
                 f.axes is None or len(f.axes) > len(x.axes or f.axes)):
             return None
         if f.wires is None:
-            if not table(walk, f, x):
+            if not table(flow, f, x):
                 return None
         elif f.depth != x.depth:
             if f.batch is not None:
                 return None
-            walk.pin(node, [f])                  # a vector along places, not channels
+            flow.pin(node, [f])                  # a vector along places, not channels
         elif len(f.wires) == 1 or f.batch is None and len(f.wires) == len(x.wires):
             if len(f.wires) < len(x.wires) and f.batch is not None:
-                walk.tangled = walk.tangled or f"{node.name}: one channel meets several"
+                flow.unpaddable = flow.unpaddable or f"{node.name}: one channel meets several"
             if len(f.wires) == len(x.wires):
-                along(walk, f, x) if f.batch is None else walk.tie(f.wires, x.wires)
-        elif not meet(walk, node, f, x):
+                along(flow, f, x) if f.batch is None else flow.tie(f.wires, x.wires)
+        elif not meet(flow, node, f, x):
             return None
     axes = x.axes
     for f in features:
@@ -85,19 +85,19 @@ def combine(walk, node, features) -> Feature | None:
     return replace(x, axes=axes, batch=one_batch(moving), source=None, path=None)
 
 
-def meet(walk, node, f: Feature, x: Feature) -> bool:
+def meet(flow, node, f: Feature, x: Feature) -> bool:
     """Tie the wires of two tensors on their way; a flattened one has some features a wire."""
     wires, (taps, rest) = f.wires, divmod(len(x.wires), len(f.wires))
     if rest or x.flat and not f.flat or taps > 1 and not f.flat or f.flat and x.flat and \
             taps > 1:
         return False
-    walk.tie([w for w in wires for _ in range(taps)], x.wires)
+    flow.tie([w for w in wires for _ in range(taps)], x.wires)
     if f.pieces != x.pieces or taps > 1:
-        walk.tangled = walk.tangled or f"{node.name}: it adds a concatenation to one tensor"
+        flow.unpaddable = flow.unpaddable or f"{node.name}: it adds a concatenation to one tensor"
     return True
 
 
-def table(walk, f: Feature, x: Feature) -> bool:
+def table(flow, f: Feature, x: Feature) -> bool:
     """A parameter with several long axes, as positions have: cut where it meets channels."""
     axes = f.axes
     if axes is None or x.axes is None or len(axes) > len(x.axes) or x.flat:
@@ -107,16 +107,16 @@ def table(walk, f: Feature, x: Feature) -> bool:
     if f.path is None or axes[-x.depth] != len(x.wires):
         return False
     axis = len(axes) - x.depth
-    if f.path in walk.vectors:
-        walk.tie(walk.vectors[f.path][1], x.wires)
-        return walk.vectors[f.path][0] == axis
-    walk.vectors[f.path] = axis, x.wires, x.pieces
+    if f.path in flow.vectors:
+        flow.tie(flow.vectors[f.path][1], x.wires)
+        return flow.vectors[f.path][0] == axis
+    flow.vectors[f.path] = axis, x.wires, x.pieces
     return True
 
 
-def number(walk, argument) -> object:
+def number(flow, argument) -> object:
     """An argument's value: a Number or Shape of the trace, or what is written there."""
-    return walk.values[argument] if isinstance(argument, fx.Node) else argument
+    return flow.values[argument] if isinstance(argument, fx.Node) else argument
 
 
 def sizes_of(node) -> tuple:
@@ -127,9 +127,9 @@ def sizes_of(node) -> tuple:
     return given
 
 
-def reshape(walk, node, features) -> Feature | None:
+def reshape(flow, node, features) -> Feature | None:
     """The batch first, then channels: by −1 with all places, or by their own count."""
-    x, sizes = features[0], [number(walk, s) for s in sizes_of(node)]
+    x, sizes = features[0], [number(flow, s) for s in sizes_of(node)]
     if x.axes is None or not sizes or len(features) > 1:
         return None
     before, after = x.axes[:x.axis], x.axes[x.axis + 1:]
@@ -156,7 +156,7 @@ def reshape(walk, node, features) -> Feature | None:
     if isinstance(count, Number) and count.of is not None and not x.flat:
         if len(count.of.wires) != len(x.wires):
             return None
-        walk.tie(count.of.wires, x.wires)        # its code takes their number for its own
+        flow.tie(count.of.wires, x.wires)        # its code takes their number for its own
         axes += [CHANNELS, *(1 if s == 1 or not places else None for s in rest)]
         return replace(x, axes=tuple(axes), source=None, path=None)
     if isinstance(count, int) and count == -1 and sizes.count(-1) == 1 and all(
@@ -166,19 +166,19 @@ def reshape(walk, node, features) -> Feature | None:
     return None
 
 
-def expand(walk, node, features) -> Feature | None:
+def expand(flow, node, features) -> Feature | None:
     """More places for the same channels."""
-    x, sizes = features[0], [number(walk, s) for s in sizes_of(node)]
+    x, sizes = features[0], [number(flow, s) for s in sizes_of(node)]
     if len(features) > 1 or x.axes is None or x.flat:
         return None
     if len(sizes) == 1 and isinstance(sizes[0], Shape):
-        return expand_as(walk, node, [x, sizes[0].of])
+        return expand_as(flow, node, [x, sizes[0].of])
     if len(sizes) != len(x.axes):
         return None
     for size, held in zip(sizes, x.axes, strict=True):
         counted = size.of if isinstance(size, Number) else None
         if held == CHANNELS and counted and len(counted.wires) == len(x.wires):
-            walk.tie(counted.wires, x.wires)
+            flow.tie(counted.wires, x.wires)
         elif held == BATCH and isinstance(size, Number) and size.batch is x.batch:
             pass
         elif not (size == -1 if held in (CHANNELS, BATCH) else counted is None):
@@ -187,15 +187,15 @@ def expand(walk, node, features) -> Feature | None:
                    source=None, path=None)
 
 
-def expand_as(walk, node, features) -> Feature | None:
+def expand_as(flow, node, features) -> Feature | None:
     x, like = (features * 2)[:2]
     if x.wires is None or like.wires is None or like.batch is not x.batch:
         return None
-    result = combine(walk, node, [x, like])
+    result = combine(flow, node, [x, like])
     return None if result is None else replace(result, pieces=x.pieces)
 
 
-def index(walk, node, features) -> Feature | None:
+def index(flow, node, features) -> Feature | None:
     """x[:, :, ::2, None]: places and new axes; channels and batch only as a whole."""
     x, given = features[0], node.args[1]
     given = given if isinstance(given, tuple) else (given,)
@@ -222,14 +222,14 @@ def index(walk, node, features) -> Feature | None:
             if g != slice(None) and not all_of_them:
                 return None
             if all_of_them:
-                walk.tangled = walk.tangled or f"{node.name}: it takes channels by their number"
+                flow.unpaddable = flow.unpaddable or f"{node.name}: it takes some channels"
             axes.append(held)
         elif isinstance(g, slice):
             axes.append(held if g == slice(None) else None)
     return replace(x, axes=tuple(axes), source=None, path=None)
 
 
-def reorder(walk, node, features) -> Feature | None:
+def reorder(flow, node, features) -> Feature | None:
     x, name = features[0], name_of(node.target)
     if x.axes is None:
         return None
@@ -248,12 +248,12 @@ def reorder(walk, node, features) -> Feature | None:
     return replace(x, axes=tuple(x.axes[d] for d in order), source=None, path=None)
 
 
-def join(walk, node, features) -> Feature | None:
+def join(flow, node, features) -> Feature | None:
     tensors = node.args[0] if node.args else node.kwargs["tensors"]
     dim = given(node, 1, "dim", 0)
     if isinstance(tensors, fx.Node):
         return None
-    inputs = [walk.values[n] for n in tensors]               # with repetitions, in order
+    inputs = [flow.values[n] for n in tensors]               # with repetitions, in order
     if any(not isinstance(f, Feature) or f.wires is None or f.flat or f.batch is None
            or f.at(dim) != CHANNELS or f.depth != inputs[0].depth for f in inputs):
         return None
@@ -263,7 +263,7 @@ def join(walk, node, features) -> Feature | None:
                    tuple(p for f in inputs for p in f.pieces))
 
 
-def reduce(walk, node, features) -> Feature | None:
+def reduce(flow, node, features) -> Feature | None:
     """A mean or another summary over places."""
     x, dims = features[0], given(node, 1, "dim")
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
@@ -277,7 +277,7 @@ def reduce(walk, node, features) -> Feature | None:
     return replace(x, axes=tuple(axes), source=None, path=None)
 
 
-def squeeze(walk, node, features) -> Feature | None:
+def squeeze(flow, node, features) -> Feature | None:
     x, dims = features[0], node.args[1:] or tuple(node.kwargs.values())
     if x.axes is None:
         return None
@@ -294,7 +294,7 @@ def squeeze(walk, node, features) -> Feature | None:
                    source=None, path=None)
 
 
-def unsqueeze(walk, node, features) -> Feature | None:
+def unsqueeze(flow, node, features) -> Feature | None:
     x, dim = features[0], given(node, 1, "dim")
     if x.axes is None or not isinstance(dim, int):
         return None
@@ -302,25 +302,25 @@ def unsqueeze(walk, node, features) -> Feature | None:
     return replace(x, axes=(*x.axes[:at], 1, *x.axes[at:]), source=None, path=None)
 
 
-def mix_rows(walk, node, features) -> Feature | None:
+def mix_rows(flow, node, features) -> Feature | None:
     """A constant matrix from the left, a graph's links: rows mix, wires stay."""
-    left, x = (number(walk, a) for a in node.args[:2])
+    left, x = (number(flow, a) for a in node.args[:2])
     last = isinstance(x, Feature) and x.wires is not None and x.depth == 1 and (
         x.axes is None or len(x.axes) > 1)
     constant = isinstance(left, Feature) and left.wires is None and left.batch is None
     return replace(x, source=None) if last and constant else None
 
 
-def per_channel(walk, node, features) -> Feature | None:
+def per_channel(flow, node, features) -> Feature | None:
     x, vectors = features[0], features[1:]
     name = (vectors[0].path or "").rpartition(".")[0] if vectors else ""
-    module = walk.net.get_submodule(name) if name else None
+    module = flow.net.get_submodule(name) if name else None
     if isinstance(module, NORMS) and x.at(1) == CHANNELS and {v.path for v in vectors} <= {
             f"{name}.{row}" for row in ("weight", "bias", "running_mean", "running_var")}:
-        walk.check_layer(node, name, module)     # as the module does it, and then more
-        walk.asked -= {v.path for v in vectors}
-        return walk.norm(node, name, module, x)
-    return rows(walk, x, vectors)
+        flow.check_layer(node, name, module)     # as the module does it, and then more
+        flow.asked -= {v.path for v in vectors}
+        return flow.norm(node, name, module, x)
+    return rows(flow, x, vectors)
 
 
 # ---- tables -----------------------------------------------------------------------------------
@@ -354,15 +354,15 @@ MIX_CALLS = {"layer_norm": MIXES[nn.LayerNorm], "group_norm": MIXES[nn.GroupNorm
              "scaled_dot_product_attention": MIXES[nn.MultiheadAttention]}
 
 
-def _layer(walk, node, features):
-    return walk.layer(node, features)
+def _layer(flow, node, features):
+    return flow.layer(node, features)
 
 
-def _cast(walk, node, features):
+def _cast(flow, node, features):
     return replace(features[0], source=None, path=None)
 
 
-def _pool(walk, node, features):
+def _pool(flow, node, features):
     x = features[0]
     if len(features) > 1 or given(node, 9, "return_indices", False):
         return None
@@ -376,11 +376,11 @@ def _pool(walk, node, features):
     return places(x, size, rank_of(name))
 
 
-def _flat(walk, node, features):
+def _flat(flow, node, features):
     return flattened(features[0], given(node, 1, "start_dim", 0), given(node, 2, "end_dim", -1))
 
 
-def _soft(walk, node, features):
+def _soft(flow, node, features):
     return softmax(features[0], given(node, 1, "dim"), name_of(node.target))
 
 

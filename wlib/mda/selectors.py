@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wlib import seeds
 from wlib.check import require
 from wlib.mda import cutting, wiring
-from wlib.mda.wiring import Wiring, check_samples
+from wlib.mda.wiring import Layer, Wiring, check_samples
 
 
 # ---- scores of wires ---------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def mean_activation(net: nn.Module, images: Tensor) -> Tensor:
     def watch(name, module, x):
         layer = wires.layers[name]
         if layer.reads is not None:
-            size = wiring.per_channel(x.double().abs(), layer).mean(2).sum(0)                 # (P,)
+            size = per_channel(x.double().abs(), layer).mean(2).sum(0)                 # (P,)
             total.index_add_(0, layer.reads, size.cpu())
             meetings.index_add_(0, layer.reads, torch.full((len(layer.reads),), float(len(x)),
                                                            dtype=torch.float64))
@@ -81,11 +81,11 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
                 x = x.to(first.device, first.dtype).detach().requires_grad_()
                 z = net(x)[:, chosen].float()
                 y = torch.searchsorted(torch.tensor(chosen), y.cpu()).to(first.device)
-                slopes = torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"),
+                gradients = torch.autograd.grad(F.cross_entropy(z, y, reduction="sum"),
                                              list(inputs.values()))
-                for (name, a), slope in zip(inputs.items(), slopes, strict=True):
+                for (name, a), gradient in zip(inputs.items(), gradients, strict=True):
                     layer = wires.layers[name]
-                    effect = wiring.per_channel(a.detach().double() * slope.double(), layer)
+                    effect = per_channel(a.detach().double() * gradient.double(), layer)
                     effect = effect.sum(2).abs().sum(0)                        # (P,)
                     total.index_add_(0, layer.reads, effect.cpu())
     finally:
@@ -136,7 +136,28 @@ def _of_filters(net: nn.Module, score: Callable[[Tensor], Tensor]) -> Tensor:
     return total / writers.clamp(min=1)
 
 
+def per_channel(x: Tensor, layer: Layer) -> Tensor:
+    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
+    if layer.kind == "fc" and x.ndim > 2:
+        x = x.flatten(1, -2).movedim(-1, 1)
+    return x.reshape(len(x), len(layer.reads), -1)
+
+
 # ---- choices -----------------------------------------------------------------------------------
+def streams(wires: Wiring) -> Tensor:
+    """(n,) a number for each wire: wires that the same layers write are one stream.
+
+    What a layer writes is one stream, and so is what all blocks of a residual stage write.
+    """
+    writers: list[set] = [set() for _ in range(wires.wires)]
+    for name, layer in wires.layers.items():
+        if layer.kind != "norm":
+            for wire in layer.writes.tolist():
+                writers[wire].add(name)
+    numbers: dict[frozenset, int] = {}
+    return torch.tensor([numbers.setdefault(frozenset(w), len(numbers)) for w in writers])
+
+
 def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
          share: float | None = None) -> Tensor:
     """The wires to keep (n,): the best of every stream, at least one.
@@ -153,8 +174,9 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
     require(share is None or 0 < share <= 1, "share", share, "a share in (0, 1]")
     keep = wires.pinned.clone()
     scores = scores.masked_fill(wires.pinned, torch.inf)
-    for stream in range(int(wires.streams.max()) + 1):
-        members = (wires.streams == stream).nonzero().flatten()
+    numbers = streams(wires)
+    for stream in range(int(numbers.max()) + 1):
+        members = (numbers == stream).nonzero().flatten()
         count = round(share * len(members)) if like is None else int(like[members].sum())
         best = scores[members].sort(descending=True, stable=True).indices
         keep[members[best[:max(1, count)]]] = True

@@ -17,6 +17,7 @@ from wlib.check import require, require_one_of
 from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, ImageSet, load
+from wlib.mda.contribution import of_classes
 
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
@@ -69,6 +70,17 @@ def divide(whole: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
     for k in range(len(whole.classes)):
         late[(whole.labels == k).nonzero().flatten()[-held:]] = True
     return whole[~late], whole[late]
+
+
+def together(sets: Sequence[ImageSet], picks: Sequence[Sequence[int]]) -> ImageSet:
+    """The images of the chosen classes of several sets, labeled from 0 over the sets in order."""
+    images, labels, names = [], [], []
+    for number, (own, classes) in enumerate(zip(sets, picks, strict=True), start=1):
+        chosen, renumbered = of_classes(own.images, own.labels, classes)
+        images.append(chosen)
+        labels.append(renumbered + len(names))
+        names += [f"{own.classes[k]} of source {number}" for k in classes]
+    return ImageSet(torch.cat(images), torch.cat(labels), tuple(names))
 
 
 def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: int = 6,

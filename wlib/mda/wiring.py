@@ -8,7 +8,7 @@ that writes or reads it: whatever is cut along wires fits together again.
 
 Where channels mix, or code counts them (a slice of channels, a shuffle, `view(-1, 400)`), the wires
 that go in are *pinned*: they stay in every cut. Refused by name is what would leave nothing to cut,
-and layers that normalize over channels or attend. The rules are in `walk`, the trace is in
+and layers that normalize over channels or attend. The rules are in `flow`, the trace is in
 `tracing`.
 
 Letters: P inputs and Q outputs of a layer, n wires of a network.
@@ -17,16 +17,17 @@ Letters: P inputs and Q outputs of a layer, n wires of a network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import accumulate
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
 from wlib.check import finite, require
 from wlib.mda import tracing
-from wlib.mda.walk import Walk
+from wlib.mda.flow import Flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Wiring:
     whole: tuple[str, ...] = ()         # the operations that pin them, and why
     vectors: dict[str, Vector] = field(default_factory=dict)      # by their path
     softmax: str = ""                   # softmax or log_softmax, where the outputs go through one
-    tangled: str = ""                   # an operation that keeps blocks from being padded
+    unpaddable: str = ""                   # an operation that keeps blocks from being padded
 
     @property
     def voting(self) -> dict[str, Layer]:
@@ -90,20 +91,6 @@ class Wiring:
     @property
     def classes(self) -> int:
         return len(self.outputs)
-
-    @cached_property
-    def streams(self) -> Tensor:
-        """(n,) a number for each wire: wires that the same layers write are one stream.
-
-        What a layer writes is one stream, and so is what all blocks of a residual stage write.
-        """
-        writers: list[set] = [set() for _ in range(self.wires)]
-        for name, layer in self.layers.items():
-            if layer.kind != "norm":
-                for wire in layer.writes.tolist():
-                    writers[wire].add(name)
-        numbers: dict[frozenset, int] = {}
-        return torch.tensor([numbers.setdefault(frozenset(w), len(numbers)) for w in writers])
 
 
 def trace(net: nn.Module) -> Wiring:
@@ -114,9 +101,9 @@ def trace(net: nn.Module) -> Wiring:
     """
     require(isinstance(net, nn.Module), "net", net, "an nn.Module")
     traced = tracing.graph(net)
-    wires = _finished(net, Walk(net, traced))
+    wires = _finished(net, Flow(net, traced))
     if traced.decided:                           # by the size of the image, which is not known
-        other = _finished(net, Walk(net, tracing.graph(net, decide=True)))
+        other = _finished(net, Flow(net, tracing.graph(net, decide=True)))
         require(_same(wires, other), "net", f"{type(net).__name__}, whose channels go other ways "
                 "for images of another size", "one way for all images")
     return wires
@@ -135,10 +122,10 @@ def _same(a: Wiring, b: Wiring) -> bool:
                                               for own in ("outputs", "pinned", "softmax"))
 
 
-def _finished(net: nn.Module, walk: Walk) -> Wiring:
+def _finished(net: nn.Module, flow: Flow) -> Wiring:
     """Wires get their final numbers, in order of appearance; those that no layer has are gone."""
-    root = [walk.root(w) for w in range(len(walk.parent))]
-    of_layers = {root[w] for layer in walk.found.values()
+    root = [flow.root(w) for w in range(len(flow.parent))]
+    of_layers = {root[w] for layer in flow.found.values()
                  for w in [*(layer["reads"] or ()), *layer["writes"]]}
     roots = {wire: i for i, wire in enumerate(sorted(of_layers))}
     table = torch.tensor([roots.get(r, -1) for r in root])
@@ -148,22 +135,22 @@ def _finished(net: nn.Module, walk: Walk) -> Wiring:
 
     layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
                                    for k, v in parts.items()})
-              for name, parts in walk.found.items()}
+              for name, parts in flow.found.items()}
     pinned = torch.zeros(len(roots), dtype=torch.bool)
-    pinned[[roots[root[w]] for w in walk.pinned if root[w] in roots]] = True
+    pinned[[roots[root[w]] for w in flow.pinned if root[w] in roots]] = True
     own = [name for name, m in net.named_modules()
            if name and next(m.parameters(recurse=False), None) is not None]
     return Wiring(
-        layers, len(roots), final(walk.result.wires), walk.result.source, walk.norm_of,
+        layers, len(roots), final(flow.result.wires), flow.result.source, flow.norm_of,
         tuple(name for name in own if name in layers and layers[name].votes),
-        _unreached(own, walk.reached),
+        _unreached(own, flow.reached),
         tuple((n.op, getattr(n.target, "__name__", str(n.target)), str(n.args), str(n.kwargs))
-              for n in walk.graph.nodes),
-        pinned, tuple(f"{what}: {why}" for what, why in walk.whole),
+              for n in flow.graph.nodes),
+        pinned, tuple(f"{what}: {why}" for what, why in flow.whole),
         {path: Vector(axis, final(wires), pieces)
-         for path, (axis, wires, pieces) in walk.vectors.items()
+         for path, (axis, wires, pieces) in flow.vectors.items()
          if all(root[w] in roots for w in wires)},
-        walk.result.last, walk.tangled)
+        flow.result.last, flow.unpaddable)
 
 
 @contextlib.contextmanager
@@ -179,8 +166,7 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
 
 def _around(name: str) -> list[str]:
     """A module's name and those of the modules around it, outermost first."""
-    parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+    return list(accumulate(name.split("."), "{}.{}".format))
 
 
 def _unreached(weighted: list[str], reached: set[str]) -> tuple[str, ...]:
@@ -216,13 +202,6 @@ def require_finite(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def per_channel(x: Tensor, layer: Layer) -> Tensor:
-    """(B,P,places) of a layer's input: a map, features flattened from one, or the last axis."""
-    if layer.kind == "fc" and x.ndim > 2:
-        x = x.flatten(1, -2).movedim(-1, 1)
-    return x.reshape(len(x), len(layer.reads), -1)
-
-
 def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     """Refuse images that are no floats and labels that name no output of the network."""
     require(isinstance(images, Tensor) and images.is_floating_point() and images.ndim >= 2
@@ -235,3 +214,13 @@ def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     require(0 <= low and high < classes, "labels", f"labels from {low} to {high}",
             f"labels from 0 to {classes - 1}, the network's outputs")
+
+
+def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:
+    """Classes in ascending order, refused unless all exist, once each, and there are any."""
+    given = classes.tolist() if hasattr(classes, "tolist") else classes
+    given = list(given) if isinstance(given, Iterable) else []
+    require(all(isinstance(c, Integral) and not isinstance(c, bool) and 0 <= c < count
+                for c in given) and len(set(given)) == len(given) > 0, "classes", classes,
+            f"different whole numbers from 0 to {count - 1}, at least one")
+    return tuple(sorted(int(c) for c in given))
