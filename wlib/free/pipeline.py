@@ -13,6 +13,7 @@ of BELL's walk through the teachers (`bell`) and of replay (`replay`), on images
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,14 +77,21 @@ def available(names: Sequence[str], root: str | Path | None = None) -> str:
     Raises `FileNotFoundError` where none is.
     """
     require(len(names) > 0, "names", names, "at least one domain")
-    for name in names[:-1]:
-        try:
-            domains.images(name, "test", samples=1, root=root)
-        except FileNotFoundError:
-            continue
-        return name
+    found = present(names[:-1], root)
+    if found:
+        return found[0]
     domains.images(names[-1], "test", samples=1, root=root)
     return names[-1]
+
+
+def present(names: Sequence[str], root: str | Path | None = None) -> list[str]:
+    """Those of these domains whose images are there."""
+    found = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            domains.images(name, "test", samples=1, root=root)
+            found.append(name)
+    return found
 
 
 def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
