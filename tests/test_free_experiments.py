@@ -169,8 +169,8 @@ def test_rivals_race_to_the_accuracy_of_free(pool):
 
 def test_a_regime_divides_by_steps_and_practice():
     race, small = timing.Race(longest=3), {"samples": 9, "count": 2, "width": 4, "epochs": 1}
-    found = timing.regime("glyphs", ("conv4", 3, 12), RECIPE, race, small, device="cpu")
-    assert found["teachers"] == "conv4, 3 classes, 12 px"
+    found = timing.regime("glyphs", ("conv4", 3, 16), RECIPE, race, small, device="cpu")
+    assert found["teachers"] == "conv4, 3 classes, 16 px"
     assert found["without"] == found["published"] / 2
     assert found["with"] == pytest.approx(found["published"] / (2 + 2 * 2 * 2 / 100))
     assert found["best"] == found["published"] / found["quick"]
