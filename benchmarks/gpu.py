@@ -34,7 +34,7 @@ from wlib.core import nets, score, train
 from wlib.core.pool import Pool
 from wlib.d2nwg import codec, condition, heads, zoo
 from wlib.data import ImageSet
-from wlib.free import align, datafree, replay, teachers
+from wlib.free import bell, pipeline, replay, teachers
 from wlib.mda import lego
 from wlib.mge import evolution, operators
 
@@ -155,8 +155,8 @@ def replaying(head: str, engine: str, device: str) -> Named:
 
 def aligning(device: str) -> Named:
     some, data = four_teachers(), images(45)
-    tasks = datafree.imitation(some, data)
-    end = align.align(datafree.start_of(some, width=8), tasks, steps=2, at_once=2, device=device)
+    tasks = pipeline.imitation(some, data)
+    end = bell.imitate(pipeline.start_of(some, width=8), tasks, steps=2, at_once=2, device=device)
     return {"weights": end.flat()}
 
 

@@ -19,7 +19,7 @@ from wlib import free, mda, mge, plot
 from wlib.book import parameters
 from wlib.core import score, train
 from wlib.data import load
-from wlib.free import datafree, teachers
+from wlib.free import pipeline, teachers
 from wlib.mda import cutting, sources, wiring
 from wlib.plot import explore
 from wlib.plot.mda_explorer import strips
@@ -295,7 +295,7 @@ def test_a_frame_of_recovery_shows_what_wlib_computes(smoke_run):
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
     frames, given = frames_of(RECOVERY)
     s, held_out = given["seeds"][0], given["held_out"]
-    world = datafree.universe(given["data"][:1], samples=given["samples"], ways=given["ways"],
+    world = pipeline.universe(given["data"][:1], samples=given["samples"], ways=given["ways"],
                               choosing=1, episodes=1, seed=given["seed"])
     pool = teachers.trained(world.fit, count=given["count"], ways=given["ways"],
                             width=given["width"], epochs=given["epochs"], seed=s)

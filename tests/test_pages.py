@@ -531,12 +531,12 @@ def test_toy_numbers_of_the_mda_chapter_are_right():
 
 def test_toy_numbers_of_the_free_chapter_are_right():
     """The walk through two losses, by the library."""
-    from wlib.free import align
+    from wlib.free import bell
 
     text = (ROOT / "book" / "free.md").read_text(encoding="utf8")
     losses = [lambda w: (w**2 / 2 - 2 * w).sum(), lambda w: (1.5 * w**2 + w).sum()]
     start, rate = torch.tensor([0.5], dtype=torch.float64), 0.1
-    one, two = align.walk(losses[:1], start, rate), align.walk(losses, start, rate)
+    one, two = bell.walk(losses[:1], start, rate), bell.walk(losses, start, rate)
     moved = ((start - two) / rate).item()
     joint = sum(torch.func.grad(loss)(start) for loss in losses).item()
     for found, words in ((one.item(), "$w_1 = {:g}$"), (two.item(), "$w_2 = {:g}$"),

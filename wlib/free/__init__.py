@@ -1,35 +1,29 @@
 """FREE: learn to learn from trained networks whose data is gone (part III).
 
-A meta-generator (here) recovers images from `teachers`, a `learner` is trained on them by
-`replay` and `align`; `fewshot` judges it, `rivals` are other ways, `datafree` is the whole way.
+A meta-generator (`fit_generator`, `recover`) makes images out of `Teachers`; a learner is trained
+on them by BELL's walk (`bell`) and by replay (`replay`): `meta_learn` does both in turns.
+`evaluate` judges it, `rivals` are other ways to images, `experiments` and `timing` what the
+notebooks of part III measure.
 """
 
+from wlib.free.few_shot import evaluate
 from wlib.free.generator import (
     Fitted,
     MetaGenerator,
-    checked,
     fit_generator,
     generator_for,
     judge,
-    placed,
     recover,
     stages,
     stored,
     stored_fit_generator,
     with_weights,
 )
+from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
+from wlib.free.pipeline import MetaLearning, Universe, meta_learn, start_of, universe
+from wlib.free.teachers import Teacher, Teachers
 
-__all__ = [
-    "Fitted",
-    "MetaGenerator",
-    "checked",
-    "fit_generator",
-    "generator_for",
-    "judge",
-    "placed",
-    "recover",
-    "stages",
-    "stored",
-    "stored_fit_generator",
-    "with_weights",
-]
+__all__ = ["Fitted", "MetaGenerator", "MetaLearning", "Objective", "Teacher", "Teachers",
+           "Universe", "adversarial_loss", "evaluate", "fit_generator", "generator_for", "judge",
+           "meta_learn", "recover", "stages", "start_of", "statistics_loss", "stored",
+           "stored_fit_generator", "universe", "with_weights"]

@@ -16,7 +16,7 @@ in turn, so that whatever is learned from recovered images can be learned from t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +46,19 @@ def pixels(teachers: Teachers, *, steps: int = 200, rate: float = 0.1, per_class
     """Images whose pixels themselves take the steps, each the logistic function of a number that
     starts normal. PURER (arXiv 2303.11183) inverts so; smoothness and statistics are switched on in
     the objective: `Objective(statistics=0.1, variation=0.5)`."""
+    return pixel_stages(teachers, (steps,), rate=rate, per_class=per_class, objective=objective,
+                        seed=seed, engine=engine, device=device)[steps]
+
+
+def pixel_stages(teachers: Teachers, at: Sequence[int], *, rate: float = 0.1, per_class: int = 12,
+                 objective: Objective | None = None, seed: int = 0, engine: str = "auto",
+                 device: str = "auto") -> dict[int, ImageSet]:
+    """What `pixels` gives after each number of steps in `at`, in one run."""
     teachers = placed(teachers, device)
     objective = checked(teachers, objective, per_class, rate)
-    require(isinstance(steps, int) and steps >= 0, "steps", steps, "a whole number ≥ 0")
-    targets = inversion.interleaved(teachers.ways, per_class)
+    require(len(at) > 0 and all(isinstance(k, int) and k >= 0 for k in at), "steps", at,
+            "whole numbers ≥ 0")
+    targets, steps = inversion.interleaved(teachers.ways, per_class), max(at)
     numbers = [t.number for t in teachers.members]
     starts = [{"pixels": torch.randn(len(targets), *teachers.shape,
                                      generator=seeds.generator(seed, 0, n)).to(teachers.device)}
@@ -57,8 +66,8 @@ def pixels(teachers: Teachers, *, steps: int = 200, rate: float = 0.1, per_class
     jitter = [inversion.crops(steps, len(targets), objective.pad, seed, 1, n) for n in numbers]
     walks = inversion.walks(teachers, range(len(teachers)), starts, _logistic, steps=steps,
                             rates={"pixels": rate}, targets=targets, jitter=jitter,
-                            objective=objective, keep=(steps,), engine=engine)
-    return inversion.collected(teachers, [w.images[steps] for w in walks], targets)
+                            objective=objective, keep=at, engine=engine)
+    return {k: inversion.collected(teachers, [w.images[k] for w in walks], targets) for k in at}
 
 
 def _logistic(variables) -> Tensor:
@@ -67,13 +76,19 @@ def _logistic(variables) -> Tensor:
 
 def fresh(teachers: Teachers, like: MetaGenerator, *, steps: int = 200, rate: float = 5e-3,
           seed: int = 0, **settings) -> ImageSet:
-    """`recover` from a new generator for each teacher, built like `like`; its weights depend
-    on `seed` and the teacher's number. The methods before FREE take 200 steps or more; how far five
-    go is a matter of the rate."""
+    """`recover` from a new generator for each teacher, see `fresh_generators`. The methods before
+    FREE take 200 steps or more; how far five go is a matter of the rate."""
+    return recover(teachers, fresh_generators(teachers, like, seed), steps=steps, rate=rate,
+                   seed=seed, **settings)
+
+
+def fresh_generators(teachers: Teachers, like: MetaGenerator, seed: int = 0
+                     ) -> list[MetaGenerator]:
+    """A new generator for each teacher, built like `like`; its weights depend on `seed` and the
+    teacher's number."""
     require(isinstance(like, MetaGenerator), "like", like, "a MetaGenerator")
-    new = [nets.fresh(like, seeds.base(seeds.generator(seed, 2, t.number)))
-           for t in teachers.members]
-    return recover(teachers, new, steps=steps, rate=rate, seed=seed, **settings)
+    return [nets.fresh(like, seeds.base(seeds.generator(seed, 2, t.number)))
+            for t in teachers.members]
 
 
 def joint(teachers: Teachers, generator: MetaGenerator, *, epochs: int, steps: int = 5,

@@ -16,7 +16,7 @@ from torch.func import grad
 from wlib.book import draw
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.free import align
+from wlib.free import bell
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def adam(weights):
 # ---- imitation ----------------------------------------------------------------------------------
 def test_losses_by_hand():
     s, t = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.0, 1.0, 0.0]])
-    assert align.kd_loss(s, t, "official").item() == pytest.approx(-0.40962, abs=1e-5)
-    assert align.kd_loss(s, t).item() == pytest.approx(0.98258, abs=1e-5)
+    assert bell.kd_loss(s, t, "official").item() == pytest.approx(-0.40962, abs=1e-5)
+    assert bell.kd_loss(s, t).item() == pytest.approx(0.98258, abs=1e-5)
 
 
 @few
@@ -74,19 +74,19 @@ def test_the_official_loss_is_torchs_with_probabilities_for_logarithms(count, cl
     g = torch.Generator().manual_seed(seed)
     s, t = 3 * torch.randn(2, count, classes, generator=g)
     want = F.kl_div(s.softmax(1), t.softmax(1), reduction="none").mean()
-    torch.testing.assert_close(align.kd_loss(s, t, "official"), want)
+    torch.testing.assert_close(bell.kd_loss(s, t, "official"), want)
     divergence = torch.distributions.kl_divergence(torch.distributions.Categorical(logits=t),
                                                    torch.distributions.Categorical(logits=s))
-    torch.testing.assert_close(align.kd_loss(s, t), divergence.mean(), rtol=1e-4, atol=1e-6)
-    assert align.kd_loss(s, t) >= 0
-    assert align.kd_loss(t + 7, t).item() == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(bell.kd_loss(s, t), divergence.mean(), rtol=1e-4, atol=1e-6)
+    assert bell.kd_loss(s, t) >= 0
+    assert bell.kd_loss(t + 7, t).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_the_official_loss_is_least_at_hard_labels():
     t = torch.tensor([[0.0, 1.0, 0.5]])
-    hard = align.kd_loss(torch.tensor([[-50.0, 50.0, -50.0]]), t, "official")
-    assert hard < align.kd_loss(t, t, "official")             # better than perfect imitation
-    assert align.kd_loss(t, t) < align.kd_loss(torch.tensor([[-5.0, 5.0, -5.0]]), t)
+    hard = bell.kd_loss(torch.tensor([[-50.0, 50.0, -50.0]]), t, "official")
+    assert hard < bell.kd_loss(t, t, "official")             # better than perfect imitation
+    assert bell.kd_loss(t, t) < bell.kd_loss(torch.tensor([[-5.0, 5.0, -5.0]]), t)
 
 
 def test_a_task_is_images_with_logits_or_with_their_teacher(learner):
@@ -94,17 +94,17 @@ def test_a_task_is_images_with_logits_or_with_their_teacher(learner):
     logits = teacher(part.floats()).detach()
     for given_as in (logits, teacher, Pool.stack([teacher])):
         for x in (part, part.floats()):
-            (task,) = align.prepare(learner, [(x, given_as)])
+            (task,) = bell.prepare(learner, [(x, given_as)])
             torch.testing.assert_close(task.logits, logits, rtol=1e-4, atol=1e-6)
             assert torch.equal(task.images, part.floats())
 
 
 # ---- the walk -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("inner", [sgd, adam])
-@pytest.mark.parametrize("order", align.ORDERS)
+@pytest.mark.parametrize("order", bell.ORDERS)
 def test_a_walk_is_a_plain_one(order, inner, learner, tasks):
     settings = {"inner": inner.__name__, "inner_rate": inner([torch.zeros(1)]).defaults["lr"]}
-    got = align.align(learner, tasks[1:], steps=1, at_once=3, order=order, **settings)
+    got = bell.imitate(learner, tasks[1:], steps=1, at_once=3, order=order, **settings)
     ends = {drawn: flat(plain(learner.network(0), tasks[1:], drawn, inner, order == "joint"))
             for drawn in ([(0, 1, 2)] if order == "fixed" else permutations(range(3)))}
     gaps = {drawn: (got.flat()[0] - end).abs().max().item() for drawn, end in ends.items()}
@@ -113,42 +113,43 @@ def test_a_walk_is_a_plain_one(order, inner, learner, tasks):
 
 
 def test_the_joint_step_is_one_step_on_the_sum_of_the_losses(learner, tasks):
-    got = align.align(learner, tasks, steps=1, order="joint", inner_rate=0.05)
+    got = bell.imitate(learner, tasks, steps=1, order="joint", inner_rate=0.05)
     net = learner.network(0).train()
-    loss = sum(align.kd_loss(net(part.floats()), logits) for part, logits in tasks)
+    loss = sum(bell.kd_loss(net(part.floats()), logits) for part, logits in tasks)
     slope = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
     torch.testing.assert_close(got.flat()[0], learner.flat()[0] - 0.05 * slope, rtol=1e-4,
                                atol=1e-5)
 
 
 def test_orders_agree_where_there_is_nothing_to_order(learner, tasks):
-    ends = [align.align(learner, tasks, steps=3, at_once=1, order=order).flat()
-            for order in align.ORDERS]
+    ends = [bell.imitate(learner, tasks, steps=3, at_once=1, order=order).flat()
+            for order in bell.ORDERS]
     assert torch.equal(ends[0], ends[1]) and torch.equal(ends[0], ends[2])
 
 
 def test_each_meta_step_draws_different_tasks(learner, tasks):
     """Of one task, only its own gradient moves the learner: the draws show in the result."""
     steps = 6
-    alone = [align.align(learner, [task], steps=1, at_once=1).flat() for task in tasks]
-    drawn = [align.align(learner, tasks, steps=1, at_once=1, seed=seed).flat()
+    alone = [bell.imitate(learner, [task], steps=1, at_once=1).flat() for task in tasks]
+    drawn = [bell.imitate(learner, tasks, steps=1, at_once=1, seed=seed).flat()
              for seed in range(steps)]
     seen = {min(range(4), key=lambda i, d=d: (d - alone[i]).abs().max()) for d in drawn}
     assert len(seen) > 1
-    again = align.align(learner, tasks, steps=2, at_once=2, seed=5)
-    assert torch.equal(again.flat(), align.align(learner, tasks, steps=2, at_once=2, seed=5).flat())
+    again = bell.imitate(learner, tasks, steps=2, at_once=2, seed=5)
+    same = bell.imitate(learner, tasks, steps=2, at_once=2, seed=5)
+    assert torch.equal(again.flat(), same.flat())
 
 
 def test_reptile_goes_a_share_of_the_way(learner, tasks):
-    whole = align.align(learner, tasks, steps=1, order="fixed").flat()
-    third = align.align(learner, tasks, steps=1, order="fixed", outer_rate=1 / 3).flat()
+    whole = bell.imitate(learner, tasks, steps=1, order="fixed").flat()
+    third = bell.imitate(learner, tasks, steps=1, order="fixed", outer_rate=1 / 3).flat()
     torch.testing.assert_close(third, learner.flat() + (whole - learner.flat()) / 3)
 
 
 def test_a_factor_before_adam_changes_nothing(learner, tasks):
     """The official code's 67: wherever the walk went farther than 1e-4, updates agree to 1e-7."""
-    far = align.align(learner, tasks, steps=1, order="fixed").flat() - learner.flat()
-    updates = [align.align(learner, tasks, steps=1, order="fixed", outer="adam", outer_rate=1e-3,
+    far = bell.imitate(learner, tasks, steps=1, order="fixed").flat() - learner.flat()
+    updates = [bell.imitate(learner, tasks, steps=1, order="fixed", outer="adam", outer_rate=1e-3,
                            scale=scale).flat() - learner.flat() for scale in (1.0, 67.0)]
     moved = far.abs() > 1e-4
     assert moved.sum() > 100
@@ -157,29 +158,29 @@ def test_a_factor_before_adam_changes_nothing(learner, tasks):
 
 
 def test_the_official_form_moves_every_weight_by_its_rate(learner, tasks):
-    moved = align.align(learner, tasks, steps=1, **align.OFFICIAL).flat() - learner.flat()
+    moved = bell.imitate(learner, tasks, steps=1, **bell.OFFICIAL).flat() - learner.flat()
     assert moved.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_the_learner_itself_and_its_buffers_stay(learner, tasks):
     before = learner.digest()
-    got = align.align(learner, tasks, steps=2)
+    got = bell.imitate(learner, tasks, steps=2)
     assert learner.digest() == before
     assert all(torch.equal(t, learner.buffers[k]) for k, t in got.buffers.items())
-    assert torch.equal(align.align(learner, tasks, steps=0).flat(), learner.flat())
+    assert torch.equal(bell.imitate(learner, tasks, steps=0).flat(), learner.flat())
 
 
 def test_imitation_is_learned(learner, tasks):
     def far(pool):
         net = pool.network(0).train()
-        return sum(align.kd_loss(net(part.floats()), logits).item() for part, logits in tasks)
-    for order in align.ORDERS:
-        assert far(align.align(learner, tasks, steps=8, order=order)) < 0.8 * far(learner)
+        return sum(bell.kd_loss(net(part.floats()), logits).item() for part, logits in tasks)
+    for order in bell.ORDERS:
+        assert far(bell.imitate(learner, tasks, steps=8, order=order)) < 0.8 * far(learner)
 
 
 def test_a_network_of_foreign_build_walks_too(tasks):
     start = Pool.stack([lived(Own())])
-    end = align.align(start, tasks, steps=1, order="fixed").flat()[0]
+    end = bell.imitate(start, tasks, steps=1, order="fixed").flat()[0]
     expected = flat(plain(start.network(0), tasks, range(4), sgd))
     torch.testing.assert_close(end, expected, rtol=1e-4, atol=1e-5)
 
@@ -191,12 +192,12 @@ def test_cosines_are_those_of_torchs_gradients(learner, tasks):
         rows = []
         for data, logits in tasks:
             net.zero_grad()
-            align.kd_loss(net(data.floats()), logits).backward()
+            bell.kd_loss(net(data.floats()), logits).backward()
             rows.append(torch.cat([p.grad.flatten() for k, p in net.named_parameters()
                                    if part == "all" or not k.startswith("head")]))
         rows = torch.stack(rows).double()
         expected = F.cosine_similarity(rows[:, None], rows[None], dim=2)
-        got = align.cosines(learner, tasks, part=part)
+        got = bell.cosines(learner, tasks, part=part)
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(got.diagonal(), torch.ones(4, dtype=torch.float64))
         torch.testing.assert_close(got, got.T)
@@ -217,17 +218,17 @@ def test_two_steps_by_hand():
     """L1 = w²/2 − 2w and L2 = 3w²/2 + w from 0.5 at α = 0.1: 0.65, then 0.355."""
     losses = [lambda w: (w * w / 2 - 2 * w).sum(), lambda w: (1.5 * w * w + w).sum()]
     start = torch.tensor([0.5], dtype=torch.float64)
-    assert align.walk(losses[:1], start, 0.1).item() == pytest.approx(0.65)
-    assert align.walk(losses, start, 0.1).item() == pytest.approx(0.355)
-    one = (start - align.walk(losses, start, 0.1)) / 0.1
+    assert bell.walk(losses[:1], start, 0.1).item() == pytest.approx(0.65)
+    assert bell.walk(losses, start, 0.1).item() == pytest.approx(0.355)
+    one = (start - bell.walk(losses, start, 0.1)) / 0.1
     assert one.item() == pytest.approx(-1.5 + 2.5 - 0.1 * 3 * -1.5)           # g1 + g2 − α H2 g1
-    other = (start - align.walk(losses[::-1], start, 0.1)) / 0.1
-    assert align.aligned(losses, start, 0.1).item() == pytest.approx((one + other).item() / 2)
+    other = (start - bell.walk(losses[::-1], start, 0.1)) / 0.1
+    assert bell.aligned(losses, start, 0.1).item() == pytest.approx((one + other).item() / 2)
 
 
 def test_residuals_go_with_the_rate_and_with_its_square():
     losses, start = quadratics(3, 4, 0)
-    frame = align.residuals(losses, start, [1e-2, 5e-3, 1e-3])
+    frame = bell.residuals(losses, start, [1e-2, 5e-3, 1e-3])
     square = frame["aligned"] / frame["rate"] ** 2
     assert square.max() / square.min() - 1 < 1e-4              # quadratics: nothing beyond α²
     line = frame["joint"] / frame["rate"]
@@ -238,7 +239,7 @@ def test_residuals_go_with_the_rate_and_with_its_square():
 def test_the_square_holds_for_losses_that_are_not_quadratic():
     losses, start = quadratics(2, 3, 1)
     bent = [lambda w, f=f: f(w).tanh() + w.sin().sum() for f in losses]
-    frame = align.residuals(bent, 0.3 * start, [1e-2, 1e-3, 1e-4])
+    frame = bell.residuals(bent, 0.3 * start, [1e-2, 1e-3, 1e-4])
     slopes = np.diff(np.log(frame[["joint", "aligned"]]), axis=0) / np.log(1e-1)
     assert slopes[:, 0] == pytest.approx(1, abs=0.1)
     assert slopes[:, 1] == pytest.approx(2, abs=0.1)
@@ -252,7 +253,7 @@ def test_what_the_walk_descends_by_hessians(count, size, seed):
     hessians = [torch.autograd.functional.hessian(f, w) for f in losses]
     expected = sum(slopes) - 0.05 * sum(hessians[i] @ slopes[j] + hessians[j] @ slopes[i]
                                         for i in range(count) for j in range(i))
-    torch.testing.assert_close(align.aligned(losses, w, 0.1), expected)
+    torch.testing.assert_close(bell.aligned(losses, w, 0.1), expected)
 
 
 def test_it_climbs_the_inner_products():
@@ -261,7 +262,7 @@ def test_it_climbs_the_inner_products():
     def agreement(w):
         g = [grad(f)(w) for f in losses]
         return g[0] @ g[1] + g[0] @ g[2] + g[1] @ g[2]
-    extra = sum(grad(f)(w) for f in losses) - align.aligned(losses, w, 0.01)
+    extra = sum(grad(f)(w) for f in losses) - bell.aligned(losses, w, 0.01)
     torch.testing.assert_close(extra, 0.005 * grad(agreement)(w))
 
 
@@ -276,7 +277,7 @@ def test_it_climbs_the_inner_products():
 def test_align_refuses_by_name(arguments, named, learner, tasks):
     given = {"learner": learner, "tasks": tasks, "steps": 1}
     with pytest.raises(ValueError, match=f"^({named})"):
-        align.align(**given | arguments)
+        bell.imitate(**given | arguments)
 
 
 def test_tasks_that_do_not_suit_the_learner(learner, tasks):
@@ -287,13 +288,13 @@ def test_tasks_that_do_not_suit_the_learner(learner, tasks):
                        ((part, Pool.stack([Own(), Own()])), "teacher: .*one network"),
                        ((part.images, logits), "images"), ((part, 3), "logits")):
         with pytest.raises(ValueError, match=rf"^tasks\[1\].*{named}"):
-            align.align(learner, [tasks[0], bad], steps=1, at_once=1)
+            bell.imitate(learner, [tasks[0], bad], steps=1, at_once=1)
     with pytest.raises(ValueError, match="^inputs: .*takes"):
-        align.cosines(learner, [(images(6, size=16, channels=3), torch.zeros(6, 3))])
+        bell.cosines(learner, [(images(6, size=16, channels=3), torch.zeros(6, 3))])
     with pytest.raises(ValueError, match="^part"):
-        align.cosines(learner, tasks, part="head")
+        bell.cosines(learner, tasks, part="head")
     with pytest.raises(ValueError, match="^learner.*one network"):
-        align.cosines(learner.repeat(2), tasks)
+        bell.cosines(learner.repeat(2), tasks)
 
 
 def test_more_refusals():
@@ -301,18 +302,18 @@ def test_more_refusals():
     for s, t, named in ((good, good[:1], "teacher_logits.*student's"), (good[0], good, "student_"),
                         (good, None, "teacher_logits")):
         with pytest.raises(ValueError, match=f"^{named}"):
-            align.kd_loss(s, t)
+            bell.kd_loss(s, t)
     with pytest.raises(ValueError, match="^kind.*did you mean 'kl'"):
-        align.kd_loss(good, good, "klo")
+        bell.kd_loss(good, good, "klo")
     losses, start = quadratics(2, 2, 0)
     for bad in ({"losses": losses[:1]}, {"losses": losses * 4}, {"start": 3.0}, {"rates": []},
                 {"rates": [0.0]}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
-            align.residuals(**{"losses": losses, "start": start, "rates": [0.1]} | bad)
+            bell.residuals(**{"losses": losses, "start": start, "rates": [0.1]} | bad)
 
 
 def test_the_chapters_walk_agrees_with_a_second_implementation():
-    """draw.walk_residuals has its Hessians written out; `align` differentiates."""
+    """draw.walk_residuals has its Hessians written out; `bell` differentiates."""
     rng = np.random.default_rng(0)
     roots = rng.normal(size=(3, 4, 4))
     b, start = rng.normal(size=(3, 4)), rng.normal(size=4)
@@ -321,6 +322,6 @@ def test_the_chapters_walk_agrees_with_a_second_implementation():
               for h, c in zip(H, torch.tensor(b), strict=True)]
     rates = [1e-1, 1e-2, 1e-3]
     first, second = draw.walk_residuals(np.array(rates))
-    found = align.residuals(losses, torch.tensor(start), rates)
+    found = bell.residuals(losses, torch.tensor(start), rates)
     assert np.allclose(found["joint"], first, rtol=1e-9)
     assert np.allclose(found["aligned"], second, rtol=1e-6)

@@ -12,11 +12,11 @@ The rivals that a data-free learner has to beat, with the same call:
 | rival | learner |
 |---|---|
 | random start | `Pool.stack([nets.fresh("conv4", seed, …)])` |
-| raw pixels | `fewshot.pixels` |
+| raw pixels | `few_shot.pixels` |
 | mean of the pool | `audit.mean(pool)` |
-| best single network | `fewshot.best(pool, validation_tasks)` |
+| best single network | `few_shot.best(pool, validation_tasks)` |
 | features of all networks | `pool`, or a list of pools of several architectures |
-| distilled pool | `fewshot.distill(pool, images, start)` |
+| distilled pool | `few_shot.distill(pool, images, start)` |
 | learned from real data | `replay.fit(start, real_images).learner` |
 
 Letters: E episodes, N networks, S support and B query images, F features, W ways.

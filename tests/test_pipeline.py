@@ -4,12 +4,13 @@ import torch
 from wlib import free
 from wlib.core.pool import Pool
 from wlib.data import domains
-from wlib.free import align, datafree, fewshot, learner, replay, rivals, teachers
+from wlib.free import bell, few_shot, learner, pipeline, replay, rivals, teachers
+from wlib.free.pipeline import MetaLearning
 
 
 @pytest.fixture(scope="module")
 def world():
-    return datafree.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
+    return pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
                              choosing=2, episodes=5)
 
 
@@ -25,13 +26,14 @@ def images(pool):
 
 @pytest.fixture(scope="module")
 def start(pool):
-    return datafree.start_of(pool, seed=1, width=4)
+    return pipeline.start_of(pool, seed=1, width=4)
 
 
 def learned(start, pool, images, **settings):
-    settings = {"turns": 2, "walks": 1, "at_once": 2, "steps": 2, "batch": 1, "queries": 3,
-                "device": "cpu"} | settings
-    return datafree.meta_learn(start, pool, images, **settings)
+    seed = settings.pop("seed", 0)
+    how = MetaLearning(**{"turns": 2, "at_once": 2, "steps": 2, "batch": 1, "queries": 3}
+                       | settings)
+    return pipeline.meta_learn(start, pool, images, how, seed=seed, device="cpu")
 
 
 # ---- the universe -------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ def test_as_many_of_each_class_as_asked(world):
 
 
 def test_as_many_episodes_as_asked_and_always_the_same(world):
-    again = datafree.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
+    again = pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
                               choosing=2, episodes=5)
     assert {k: len(v) for k, v in world.test.items()} == {1: 5, 2: 5}
     assert {k: len(v) for k, v in world.validation.items()} == {1: 2, 2: 2}
@@ -64,12 +66,12 @@ def test_as_many_episodes_as_asked_and_always_the_same(world):
 
 
 def test_domains_come_one_after_another_in_one_shape():
-    world = datafree.universe(["glyphs", "digits"], samples=2, held=1, ways=3, shots=(1,),
+    world = pipeline.universe(["glyphs", "digits"], samples=2, held=1, ways=3, shots=(1,),
                               queries=2, choosing=1, episodes=2, channels=3, size=16)
     assert list(world.fit) == ["glyphs", "digits"]
     assert {tuple(part.images.shape[1:]) for part in world.fit.values()} == {(3, 16, 16)}
     assert len(world.test[1]) == 2          # two test digits are too few for three ways
-    one = datafree.universe(["digits"], samples=2, held=1, ways=2, shots=(1,), queries=2,
+    one = pipeline.universe(["digits"], samples=2, held=1, ways=2, shots=(1,), queries=2,
                             choosing=1, episodes=2, channels=3, size=16)
     assert len(one.test[1]) == 2
 
@@ -80,26 +82,26 @@ def test_domains_come_one_after_another_in_one_shape():
     (dict(names=["digits"], ways=3), "ways"), (dict(episodes=0), "count")])
 def test_a_universe_that_cannot_be_is_refused(settings, word):
     with pytest.raises(ValueError, match=word):
-        datafree.universe(**({"samples": 2, "held": 1} | settings))
+        pipeline.universe(**({"samples": 2, "held": 1} | settings))
 
 
 def test_the_first_domain_that_is_there(tmp_path):
-    assert datafree.available(["cifarfs", "digits"], root=tmp_path) == "digits"
-    assert datafree.available(["digits", "cifarfs"], root=tmp_path) == "digits"
+    assert pipeline.available(["cifarfs", "digits"], root=tmp_path) == "digits"
+    assert pipeline.available(["digits", "cifarfs"], root=tmp_path) == "digits"
     with pytest.raises(FileNotFoundError):
-        datafree.available(["cub", "cifarfs"], root=tmp_path)
+        pipeline.available(["cub", "cifarfs"], root=tmp_path)
 
 
 # ---- the learner --------------------------------------------------------------------------------
 def test_turns_of_walking_and_replay_by_hand(start, pool, images):
     got = learned(start, pool, images, seed=3)
-    tasks = datafree.imitation(pool, images)
+    tasks = pipeline.imitation(pool, images)
     settings = {"head": "prototype", "ways": 3, "shots": 1, "queries": 3, "batch": 1, "rate": 1e-3,
                 "seed": 3, "device": "cpu"}
     walk = {"steps": 1, "at_once": 2, "inner_rate": 0.05, "device": "cpu"}
-    once = align.align(start, tasks, seed=6, **walk)
+    once = bell.imitate(start, tasks, seed=6, **walk)
     run = replay.fit(once, images, steps=2, **settings)
-    run.learner = align.align(run.learner, tasks, seed=7, **walk)
+    run.learner = bell.imitate(run.learner, tasks, seed=7, **walk)
     run = replay.fit(once, images, steps=4, run=run, **settings)
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
@@ -107,8 +109,8 @@ def test_turns_of_walking_and_replay_by_hand(start, pool, images):
 
 def test_the_official_walk_by_hand(start, pool, images):
     got = learned(start, pool, images, turns=1, official=True, walk_rate=9.0)
-    own = {**align.OFFICIAL, "at_once": 2, "steps": 1, "device": "cpu"}
-    walked = align.align(start, datafree.imitation(pool, images), **own)
+    own = {**bell.OFFICIAL, "at_once": 2, "steps": 1, "device": "cpu"}
+    walked = bell.imitate(start, pipeline.imitation(pool, images), **own)
     run = replay.fit(walked, images, ways=3, queries=3, steps=2, batch=1, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
@@ -122,7 +124,7 @@ def test_replay_only_sees_as_many_images_and_never_walks(start, pool, images):
         assert torch.equal(t, run.learner.parameters[k])
 
 
-@pytest.mark.parametrize("order", datafree.ORDERS)
+@pytest.mark.parametrize("order", pipeline.ORDERS)
 def test_every_order_learns_something_of_its_own(order, start, pool, images):
     got = learned(start, pool, images, order=order)
     assert isinstance(got, Pool) and len(got) == 1
@@ -132,15 +134,15 @@ def test_every_order_learns_something_of_its_own(order, start, pool, images):
 
 def test_orders_differ(start, pool, images):
     heads = [learned(start, pool, images, order=order, at_once=3).parameters["block1.0.weight"]
-             for order in datafree.ORDERS]
+             for order in pipeline.ORDERS]
     assert all(not torch.equal(a, b) for i, a in enumerate(heads) for b in heads[:i])
 
 
 def test_a_killed_meta_training_ends_with_the_same_weights(start, pool, images, monkeypatch,
                                                            tmp_path):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path))
-    settings = {"turns": 2, "steps": 2, "batch": 1, "queries": 3, "at_once": 2, "device": "cpu"}
-    whole = datafree.meta_learn(start, pool, images, **settings)
+    how = MetaLearning(turns=2, steps=2, batch=1, queries=3, at_once=2)
+    whole = pipeline.meta_learn(start, pool, images, how, device="cpu")
     calls, fit = [], replay.fit
 
     def dies(*args, **kwargs):
@@ -151,8 +153,8 @@ def test_a_killed_meta_training_ends_with_the_same_weights(start, pool, images, 
 
     monkeypatch.setattr(replay, "fit", dies)
     with pytest.raises(KeyboardInterrupt):
-        learner.stored(datafree.meta_learn, start, pool, images, **settings)
-    again = learner.stored(datafree.meta_learn, start, pool, images, **settings)
+        learner.stored(pipeline.meta_learn, start, pool, images, how, device="cpu")
+    again = learner.stored(pipeline.meta_learn, start, pool, images, how, device="cpu")
     for k, t in whole.parameters.items():
         assert torch.equal(t, again.parameters[k])
 
@@ -173,15 +175,15 @@ def test_images_of_other_teachers_are_refused(start, pool, images):
 
 # ---- the score ----------------------------------------------------------------------------------
 def test_score_is_in_points_and_for_each_number_of_shots(world, start):
-    got = datafree.score(start, world.test, device="cpu")
+    got = pipeline.score(start, world.test, device="cpu")
     assert set(got) == {1, 2}
     for k, points in got.items():
-        right = fewshot.evaluate(start, world.test[k], device="cpu")
+        right = few_shot.evaluate(start, world.test[k], device="cpu")
         assert torch.allclose(points, 100 * right)
 
 
 def test_imitation_pairs_each_teacher_with_its_images(pool, images):
-    pairs = datafree.imitation(pool, images)
+    pairs = pipeline.imitation(pool, images)
     assert len(pairs) == len(pool)
     for (part, teacher), member, ids in zip(pairs, pool.members, pool.ids, strict=True):
         assert set(part.labels.tolist()) == set(ids.tolist())
@@ -191,7 +193,7 @@ def test_imitation_pairs_each_teacher_with_its_images(pool, images):
 
 
 def test_the_start_suits_the_teachers(pool):
-    start = datafree.start_of(pool, seed=2, width=4)
+    start = pipeline.start_of(pool, seed=2, width=4)
     assert start.logits(torch.zeros(1, *pool.shape)).shape[-1] == pool.ways
     assert free.generator_for(pool).shape == pool.shape
     assert domains.place_in_class(rivals.templates(pool, per_class=2)).max() >= 2

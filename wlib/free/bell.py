@@ -6,8 +6,8 @@ after another, and moves the learner toward the end of the walk. To second order
 than each step does (`aligned` says what): it also climbs the inner products of the gradients.
 
     tasks = [(images, teacher) for images, teacher in zip(recovered, teachers)]
-    learner = align.align(learner, tasks, steps=80)
-    align.cosines(learner, tasks)
+    learner = bell.imitate(learner, tasks, steps=80)
+    bell.cosines(learner, tasks)
 
 A *task* is a pair: images (an `ImageSet` or floats (B,C,H,W)), and the teacher's logits (B,K) for
 them or the teacher itself. Letters: T tasks, B images, K outputs, α the rate of the walk.
@@ -97,7 +97,7 @@ def _prepared(name: str, task: Any, learner: Pool) -> Task:
 
 
 # ---- the walk -----------------------------------------------------------------------------------
-def align(learner: Pool, tasks: Sequence[Any], *, steps: int = 80, at_once: int = 4,
+def imitate(learner: Pool, tasks: Sequence[Any], *, steps: int = 80, at_once: int = 4,
           order: str = "sequential", inner: str = "sgd", inner_rate: float = 0.05,
           outer: str = "sgd", outer_rate: float = 1.0, scale: float = 1.0, kd: str = "kl",
           seed: int = 0, device: str = "auto") -> Pool:
@@ -114,7 +114,7 @@ def align(learner: Pool, tasks: Sequence[Any], *, steps: int = 80, at_once: int 
 
     BatchNorm uses the statistics of the batch; running statistics stay as they were. The one head
     serves all tasks, though its outputs mean other classes in each. The official code's form is
-    `align(learner, tasks, **OFFICIAL)`; its factor 67 changes nothing under Adam.
+    `imitate(learner, tasks, **OFFICIAL)`; its factor 67 changes nothing under Adam.
     """
     _check(steps, at_once, len(tasks := list(tasks)), seed)
     for name, value, options in (("order", order, ORDERS), ("inner", inner, OPTIMIZERS),

@@ -2,7 +2,7 @@
 
 `universe` draws the images that teachers are trained on, and the episodes of other classes that
 learners are chosen by and judged on. `meta_learn` is FREE's learner (Wei et al., 2405.00984): turns
-of BELL's walk through the teachers (`align`) and of replay (`replay`), on images that
+of BELL's walk through the teachers (`bell`) and of replay (`replay`), on images that
 `wlib.free` recovered or a rival made. `score` judges it.
 
     world = universe(["glyphs"], episodes=200)
@@ -13,10 +13,11 @@ of BELL's walk through the teachers (`align`) and of replay (`replay`), on image
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -26,11 +27,11 @@ from wlib.core.pool import Pool
 from wlib.data import SPLITS, Episode, ImageSet, domains
 from wlib.data import episodes as drawn
 from wlib.data.domains import first
-from wlib.free import align, fewshot, replay
+from wlib.free import bell, few_shot, replay
 from wlib.free.teachers import Teachers
 
 Tasks = dict[int, list[Episode]]        # by the number of shots
-ORDERS = (*align.ORDERS, "replay only")
+ORDERS = (*bell.ORDERS, "replay only")
 
 
 class Universe(NamedTuple):
@@ -76,14 +77,21 @@ def available(names: Sequence[str], root: str | Path | None = None) -> str:
     Raises `FileNotFoundError` where none is.
     """
     require(len(names) > 0, "names", names, "at least one domain")
-    for name in names[:-1]:
-        try:
-            domains.images(name, "test", samples=1, root=root)
-        except FileNotFoundError:
-            continue
-        return name
+    found = present(names[:-1], root)
+    if found:
+        return found[0]
     domains.images(names[-1], "test", samples=1, root=root)
     return names[-1]
+
+
+def present(names: Sequence[str], root: str | Path | None = None) -> list[str]:
+    """Those of these domains whose images are there."""
+    found = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            domains.images(name, "test", samples=1, root=root)
+            found.append(name)
+    return found
 
 
 def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
@@ -99,11 +107,11 @@ def _divided(images: ImageSet, samples: int) -> tuple[ImageSet, ImageSet]:
     return first(images, samples), images[place > samples]
 
 
-def score(learner: fewshot.Learner, tasks: Mapping[int, Sequence[Episode]], **settings
+def score(learner: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], **settings
           ) -> dict[int, Tensor]:
-    """Accuracy in points on each episode, (E,), for each number of shots (see `fewshot.evaluate`).
+    """Accuracy in points on each episode, (E,), for each number of shots (see `few_shot.evaluate`).
     """
-    return {k: 100 * fewshot.evaluate(learner, some, **settings) for k, some in tasks.items()}
+    return {k: 100 * few_shot.evaluate(learner, some, **settings) for k, some in tasks.items()}
 
 
 def start_of(teachers: Teachers, seed: int = 0, *, width: int = 16) -> Pool:
@@ -122,45 +130,91 @@ def by_teacher(teachers: Teachers, images: ImageSet) -> list[ImageSet]:
 
 
 def imitation(teachers: Teachers, images: ImageSet) -> list[tuple[ImageSet, Pool]]:
-    """What `align` walks through: each teacher's images, and the teacher."""
+    """What `bell.imitate` walks through: each teacher's images, and the teacher."""
     return [(part, Pool.stack([member.net])) for part, member in
             zip(by_teacher(teachers, images), teachers.members, strict=True)]
 
 
-def meta_learn(start: Pool, teachers: Teachers, images: ImageSet, *, order: str = "sequential",
-               turns: int = 15, walks: int = 1, at_once: int = 4, walk_rate: float = 0.05,
-               kd: str = "kl", official: bool = False, steps: int = 15, batch: int = 2,
-               rate: float = 1e-3, head: str = "prototype", shots: int = 1, queries: int = 7,
-               seed: int = 0, device: str = "auto") -> Pool:
-    """FREE's learner: `turns` turns of `walks` walks through `at_once` teachers each, and of
-    `steps` steps of replay, from `start`.
+@dataclass(frozen=True)
+class MetaLearning:
+    """How FREE's learner learns: `turns` turns of walks through teachers and of replay.
 
-    `images` come teacher by teacher, as many of each (`free.recover` and its rivals). `order` is
-    that of `align`; "replay only" makes no walk and takes so many more steps of replay that as
-    many images pass. `official` walks with Adam inside and outside and the code's own loss
-    (`align.OFFICIAL`) in place of `walk_rate` and `kd`; the code makes one walk and at least
-    eleven steps per turn.
+    order: that of `bell.imitate`, or "replay only": no walk, and so many more steps of replay
+        that as many images pass.
+    turns: of walks and of replay.
+    walks: in a turn, each through
+    at_once: different teachers.
+    walk_rate: learning rate of a walk's steps.
+    kd: what a walk descends, see `bell.kd_loss`.
+    official: walk with Adam inside and outside and the code's own loss (`bell.OFFICIAL`) in place
+        of `walk_rate` and `kd`; the code makes one walk and at least eleven steps per turn.
+    steps: of replay in a turn, each on
+    batch: episodes, with
+    rate: as Adam's learning rate.
+    head: what an episode is learned by, one of `replay.HEADS`.
+    shots: support images of a class in an episode of replay.
+    queries: query images of a class there.
     """
-    require_one_of("order", order, ORDERS)
-    for name, value in (("turns", turns), ("walks", walks), ("steps", steps)):
-        require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
+
+    order: str = "sequential"
+    turns: int = 15
+    walks: int = 1
+    at_once: int = 4
+    walk_rate: float = 0.05
+    kd: str = "kl"
+    official: bool = False
+    steps: int = 15
+    batch: int = 2
+    rate: float = 1e-3
+    head: str = "prototype"
+    shots: int = 1
+    queries: int = 7
+
+    def __post_init__(self) -> None:
+        require_one_of("order", self.order, ORDERS)
+        for name in ("turns", "walks", "steps"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
+
+    @property
+    def walking(self) -> dict[str, Any]:
+        """The settings of `bell.imitate`."""
+        walk = bell.OFFICIAL if self.official else {"inner_rate": self.walk_rate, "kd": self.kd}
+        return walk | {"order": self.order, "steps": self.walks, "at_once": self.at_once}
+
+    def replaying(self, ways: int) -> dict[str, Any]:
+        """The settings of `replay.fit`, but for the number of steps."""
+        return {"head": self.head, "ways": ways, "shots": self.shots, "queries": self.queries,
+                "batch": self.batch, "rate": self.rate}
+
+    def steps_for(self, ways: int, images: int) -> int:
+        """Steps of replay in a turn, for teachers of `ways` classes and `images` images each."""
+        if self.order != "replay only":
+            return self.steps
+        walked, an_episode = self.walks * self.at_once * images, ways * (self.shots + self.queries)
+        return self.steps + round(walked / (self.batch * an_episode))
+
+
+def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
+               settings: MetaLearning | None = None, *, seed: int = 0,
+               device: str = "auto") -> Pool:
+    """FREE's learner: from `start`, turns of BELL's walk and of replay, as the settings say.
+
+    `images` come teacher by teacher, as many of each (`free.recover` and its rivals).
+    """
+    how = settings or MetaLearning()
     tasks = imitation(teachers, images)
-    if order == "replay only":
-        steps += round(walks * at_once * len(tasks[0][0])
-                       / (batch * teachers.ways * (shots + queries)))
-    else:
-        tasks = align.prepare(start, tasks, device)
-    settings = {"head": head, "ways": teachers.ways, "shots": shots, "queries": queries,
-                "batch": batch, "rate": rate, "seed": seed, "device": device}
-    walk = align.OFFICIAL if official else {"inner_rate": walk_rate, "kd": kd}
-    walk = walk | {"at_once": at_once}
+    steps = how.steps_for(teachers.ways, len(tasks[0][0]))
+    if how.order != "replay only":
+        tasks = bell.prepare(start, tasks, device)
     learner, first, run = start, None, None
-    for turn in range(1, turns + 1):
-        if order != "replay only":
-            learner = align.align(learner, tasks, order=order, steps=walks, device=device,
-                                  seed=seed * turns + turn - 1, **walk)
+    for turn in range(how.turns):
+        if how.order != "replay only":
+            learner = bell.imitate(learner, tasks, seed=seed * how.turns + turn, device=device,
+                                   **how.walking)
         first = first or learner
-        run = replay.fit(first, images, steps=turn * steps,
-                         run=run and replace(run, learner=learner), **settings)
+        run = replay.fit(first, images, steps=(turn + 1) * steps, seed=seed, device=device,
+                         run=run and replace(run, learner=learner),
+                         **how.replaying(teachers.ways))
         learner = run.learner
     return learner.to(start.device)

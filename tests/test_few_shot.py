@@ -13,7 +13,7 @@ from wlib import claims
 from wlib.core import audit, nets
 from wlib.core.pool import Pool
 from wlib.data import ImageSet, episodes
-from wlib.free import fewshot, learner, replay
+from wlib.free import few_shot, learner, replay
 
 
 def universe(classes=10, each=8, first=0):
@@ -57,25 +57,25 @@ def test_a_constant_predictor_is_right_one_time_in_five():
     part = images(90, classes=9, size=8)
     for shots in (1, 5):
         drawn = tasks_of(part, count=7, ways=5, shots=shots, queries=3)
-        assert fewshot.evaluate(constant, drawn).tolist() == [0.2] * 7
+        assert few_shot.evaluate(constant, drawn).tolist() == [0.2] * 7
     # A network that knows nothing, not even after its steps: all weights zero.
     blank = Pool.stack([Own(classes=5)])
     blank = blank.with_flat(torch.zeros_like(blank.flat()))
-    for head in fewshot.HEADS:
-        assert fewshot.evaluate(blank, drawn, head=head).tolist() == [0.2] * 7
+    for head in few_shot.HEADS:
+        assert few_shot.evaluate(blank, drawn, head=head).tolist() == [0.2] * 7
 
 
 @pytest.mark.parametrize("transductive", [True, False, None])
-@pytest.mark.parametrize("head", fewshot.HEADS)
+@pytest.mark.parametrize("head", few_shot.HEADS)
 def test_equal_episodes_give_equal_accuracies(head, transductive, pool):
     part = images(60, classes=5, size=16)
     settings = {"head": head, "transductive": transductive}
-    one = fewshot.evaluate(pool[0], tasks_of(part), **settings)
+    one = few_shot.evaluate(pool[0], tasks_of(part), **settings)
     assert one.shape == (6,) and one.dtype == torch.float64
-    assert torch.equal(one, fewshot.evaluate(pool[0], iter(tasks_of(part)), **settings))
+    assert torch.equal(one, few_shot.evaluate(pool[0], iter(tasks_of(part)), **settings))
     # An episode's accuracy is its own, whatever else is judged beside it.
-    assert torch.equal(one[2:3], fewshot.evaluate(pool[0], tasks_of(part)[2:3], **settings))
-    assert torch.equal(one[:4], fewshot.evaluate(pool[0], tasks_of(part, count=4), **settings))
+    assert torch.equal(one[2:3], few_shot.evaluate(pool[0], tasks_of(part)[2:3], **settings))
+    assert torch.equal(one[:4], few_shot.evaluate(pool[0], tasks_of(part, count=4), **settings))
     other = tasks_of(part, seed=1)
     assert [e.query.digest() for e in other] != [e.query.digest() for e in tasks_of(part)]
 
@@ -92,7 +92,7 @@ def test_the_nearest_centroid_by_hand(pool, tasks):
                 means = torch.stack([support[task.support.labels == k].mean(0) for k in range(3)])
                 named = torch.cdist(query.double(), means.double()).argmin(1)
                 right.append((named == task.query.labels).double().mean())
-        got = fewshot.evaluate(pool[0], tasks, transductive=transductive)
+        got = few_shot.evaluate(pool[0], tasks, transductive=transductive)
         torch.testing.assert_close(got, torch.stack(right))
 
 
@@ -106,12 +106,12 @@ def test_fine_tuning_is_plain_training(pool, tasks):
             F.cross_entropy(net(task.support.floats()), task.support.labels).backward()
             step.step()
         right.append((net(task.query.floats()).argmax(1) == task.query.labels).double().mean())
-    got = fewshot.evaluate(pool[1], tasks[:3], head="fine-tune")
+    got = few_shot.evaluate(pool[1], tasks[:3], head="fine-tune")
     torch.testing.assert_close(got, torch.stack(right))
 
 
 def test_without_a_step_fine_tuning_is_the_network_itself(pool, tasks):
-    got = fewshot.evaluate(pool[0], tasks, head="fine-tune", steps=0, transductive=None)
+    got = few_shot.evaluate(pool[0], tasks, head="fine-tune", steps=0, transductive=None)
     net = pool.network(0)
     expected = [(net(t.query.floats()).argmax(1) == t.query.labels).double().mean() for t in tasks]
     torch.testing.assert_close(got, torch.stack(expected))
@@ -139,15 +139,15 @@ def test_intervals_by_hand_and_over_seeds_and_episodes():
 
 
 def test_rows_of_seeds_make_a_measure(tasks, pool):
-    rows = 100 * torch.stack([fewshot.evaluate(one, tasks) for one in pool])          # (S, E)
-    entry = claims.summarize("accuracy", rows, {"pixels": 100 * fewshot.evaluate(
-        fewshot.pixels, tasks).expand(3, -1)}, {}, 3)
+    rows = 100 * torch.stack([few_shot.evaluate(one, tasks) for one in pool])          # (S, E)
+    entry = claims.summarize("accuracy", rows, {"pixels": 100 * few_shot.evaluate(
+        few_shot.pixels, tasks).expand(3, -1)}, {}, 3)
     assert entry["values"] == pytest.approx(rows.mean(1).tolist())
 
 
 # ---- rivals -------------------------------------------------------------------------------------
 def test_raw_pixels_by_hand(tasks):
-    for task, got in zip(tasks, fewshot.evaluate(fewshot.pixels, tasks), strict=True):
+    for task, got in zip(tasks, few_shot.evaluate(few_shot.pixels, tasks), strict=True):
         x, query = task.support.images.double(), task.query.images.double()
         means = torch.stack([x[task.support.labels == k].mean(0).flatten() for k in range(3)])
         named = torch.cdist(query.flatten(1), means).argmin(1)
@@ -158,7 +158,7 @@ def test_raw_pixels_by_hand(tasks):
 def test_features_of_all_networks_side_by_side(transductive, pool, tasks):
     """Pools of different architectures in a list; each network's features of unit length."""
     other = Pool.stack([lived(Own())])
-    got = fewshot.evaluate([pool, other], tasks, transductive=transductive)
+    got = few_shot.evaluate([pool, other], tasks, transductive=transductive)
     right = []
     for task in tasks:
         sides = []
@@ -180,24 +180,24 @@ def test_an_image_is_looked_at_once(tasks):
         seen.extend(x.flatten(1).sum(1).tolist())
         return x.flatten(1)
 
-    got = fewshot.evaluate(counted, tasks)
+    got = few_shot.evaluate(counted, tasks)
     assert len(seen) == len(set(seen)) <= 60
-    assert torch.equal(got, fewshot.evaluate(fewshot.pixels, tasks))
+    assert torch.equal(got, few_shot.evaluate(few_shot.pixels, tasks))
 
 
 def test_the_best_network_is_chosen_on_the_episodes_given(pool, tasks):
-    means = [fewshot.evaluate(one, tasks).mean() for one in pool]
-    chosen = fewshot.best(pool, iter(tasks))
+    means = [few_shot.evaluate(one, tasks).mean() for one in pool]
+    chosen = few_shot.best(pool, iter(tasks))
     assert torch.equal(chosen.flat(), pool[int(np.argmax(means))].flat())
-    assert fewshot.best([pool[:1], pool[1:]], tasks).digest() == chosen.digest()
-    other = fewshot.best([pool, Pool.stack([lived(Own())])], tasks, transductive=None)
+    assert few_shot.best([pool[:1], pool[1:]], tasks).digest() == chosen.digest()
+    other = few_shot.best([pool, Pool.stack([lived(Own())])], tasks, transductive=None)
     assert len(other) == 1
 
 
 def test_a_distilled_network_predicts_the_features_of_all(pool, tasks):
     data = images(60, classes=5, size=16)
     start = Pool.stack([nets.fresh("conv4", 9, classes=3, size=16, width=6)])
-    wanted = fewshot.targets([pool, Pool.stack([lived(Own())])], data.floats())
+    wanted = few_shot.targets([pool, Pool.stack([lived(Own())])], data.floats())
     assert wanted.shape == (60, 3 * 4 + 4)
     for block in (*wanted.split(4, dim=1),):
         torch.testing.assert_close(block.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
@@ -206,15 +206,15 @@ def test_a_distilled_network_predicts_the_features_of_all(pool, tasks):
     def far(student):
         parts = learner.body(student, (1, 16, 16))
         got = parts.features(learner.weights(student), data.floats())
-        return F.mse_loss(got, fewshot.targets(pool, data.floats())).item()
+        return F.mse_loss(got, few_shot.targets(pool, data.floats())).item()
 
-    untrained = fewshot.distill(pool, data, start, steps=0)
-    student = fewshot.distill(pool, data, start, steps=40, rate=1e-2)
+    untrained = few_shot.distill(pool, data, start, steps=0)
+    student = few_shot.distill(pool, data, start, steps=40, rate=1e-2)
     assert far(student) < 0.7 * far(untrained)
-    twice = [fewshot.distill(pool, data, start, steps=2).flat() for _ in range(2)]
+    twice = [few_shot.distill(pool, data, start, steps=2).flat() for _ in range(2)]
     assert torch.equal(*twice)
-    for head in fewshot.HEADS:
-        assert fewshot.evaluate(student, tasks, head=head).shape == (6,)
+    for head in few_shot.HEADS:
+        assert few_shot.evaluate(student, tasks, head=head).shape == (6,)
 
 
 def test_other_rivals_by_the_same_call(pool, tasks):
@@ -222,7 +222,7 @@ def test_other_rivals_by_the_same_call(pool, tasks):
     ceiling = replay.fit(start, images(60, classes=5, size=16, seed=3), ways=3, shots=2, queries=4,
                          steps=2).learner
     for rival in (start, audit.mean(pool), ceiling):
-        assert fewshot.evaluate(rival, tasks).shape == (6,)
+        assert few_shot.evaluate(rival, tasks).shape == (6,)
 
 
 def test_shuffled_labels_fall_to_the_random_start():
@@ -232,9 +232,9 @@ def test_shuffled_labels_fall_to_the_random_start():
     mixed = known.labels[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))]
     settings = {"ways": 3, "shots": 1, "queries": 5, "steps": 40, "rate": 5e-3}
     learned, shuffled = (
-        fewshot.evaluate(replay.fit(start, part, **settings).learner, tasks)
+        few_shot.evaluate(replay.fit(start, part, **settings).learner, tasks)
         for part in (known, ImageSet(known.images, mixed, known.classes)))
-    random = fewshot.evaluate(start, tasks)
+    random = few_shot.evaluate(start, tasks)
     error = 1.96 * (shuffled - random).std() / math.sqrt(40)
     assert (shuffled - random).mean() < error                  # nothing is gained
     gain = learned - shuffled
@@ -250,23 +250,23 @@ def test_shuffled_labels_fall_to_the_random_start():
     ({"learner": lambda x: x}, "learner.*features"),
     ({"learner": Pool.stack([nn.Sequential(nn.Conv2d(1, 3, 16), nn.Flatten())])},
      "learner.*a body for features"),
-    ({"head": "fine-tune", "learner": fewshot.pixels}, "learner.*one network"),
+    ({"head": "fine-tune", "learner": few_shot.pixels}, "learner.*one network"),
     ({"head": "fine-tune", "learner": Pool.stack([Own(classes=2)])}, "learner: got '2 outputs'")])
 def test_evaluate_refuses_by_name(arguments, named, pool, tasks):
     with pytest.raises(ValueError, match=f"^{named}"):
-        fewshot.evaluate(**{"learner": pool[0], "episodes": tasks} | arguments)
+        few_shot.evaluate(**{"learner": pool[0], "episodes": tasks} | arguments)
 
 
 def test_more_refusals(pool, tasks):
     with pytest.raises(ValueError, match="^images: got '5 of 5 classes"):
         tasks_of(images(60, classes=5, size=16), ways=6)
     with pytest.raises(ValueError, match="^images: .*takes"):
-        fewshot.evaluate(pool[0], tasks_of(images(60, classes=5, size=16, channels=3)))
+        few_shot.evaluate(pool[0], tasks_of(images(60, classes=5, size=16, channels=3)))
     with pytest.raises(ValueError, match="^pools"):
-        fewshot.best([], tasks)
+        few_shot.best([], tasks)
     start, data = pool[0], images(12, size=16)
     for bad in ({"start": pool}, {"images": [1]}, {"images": data[:1]}, {"steps": -1},
                 {"batch": 1}, {"seed": True}, {"rate": float("nan")}, {"pools": [3]}):
         name = "learner" if "start" in bad else next(iter(bad))
         with pytest.raises(ValueError, match=f"^{name}"):
-            fewshot.distill(**{"pools": pool, "images": data, "start": start} | bad)
+            few_shot.distill(**{"pools": pool, "images": data, "start": start} | bad)

@@ -1,0 +1,321 @@
+"""What several notebooks of part III do with a pool: recover, teach, judge, and the rivals of each.
+
+    recipe = Recipe(epochs=20)
+    images = recovered(pool, recipe, seed=0)
+    student = prototype(start_of(pool), images, steps=60)
+    accuracy(student, world.test)                               # (K, E), a row per number of shots
+
+All that costs time is kept in the store. Letters: K numbers of shots, E episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from wlib import seeds, store
+from wlib.check import require
+from wlib.core import audit
+from wlib.core.pool import Pool
+from wlib.data import Episode, ImageSet
+from wlib.data.domains import mixed, restrict
+from wlib.free import bell, few_shot, learner, pipeline, replay, rivals
+from wlib.free.generator import (
+    MetaGenerator,
+    fit_generator,
+    generator_for,
+    recover,
+    stored,
+    stored_fit_generator,
+    with_weights,
+)
+from wlib.free.inversion import Objective
+from wlib.free.pipeline import MetaLearning, Tasks, Universe
+from wlib.free.teachers import Teachers, stacked
+
+PIXELS = Objective(statistics=0.1, variation=0.5)       # statistics of BatchNorm, and smoothness
+
+
+# ---- images -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Recipe:
+    """How images are recovered from a pool of teachers.
+
+    nz, ngf: size of the generator, see `MetaGenerator`.
+    epochs: of its meta-training, each of
+    per_epoch: walks.
+    meta_rate: learning rate of the meta-training.
+    steps: of a recovery, in meta-training and after it, at
+    rate: as learning rate.
+    per_class: recovered images of each class of a teacher.
+    """
+
+    nz: int = 64
+    ngf: int = 16
+    epochs: int = 20
+    per_epoch: int = 2
+    meta_rate: float = 2e-3
+    steps: int = 5
+    rate: float = 1e-2
+    per_class: int = 12
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The settings of `fit_generator`, but for the objective, seed and device."""
+        return {"epochs": self.epochs, "per_epoch": self.per_epoch, "steps": self.steps,
+                "meta_rate": self.meta_rate, "rate": self.rate, "per_class": self.per_class}
+
+    @property
+    def walk(self) -> dict[str, Any]:
+        """The settings of `recover`, but for the objective, seed and device."""
+        return {"steps": self.steps, "rate": self.rate, "per_class": self.per_class}
+
+    def start(self, teachers: Teachers, seed: int) -> MetaGenerator:
+        """The fresh generator that a meta-training begins with."""
+        return generator_for(teachers, seed=seed, nz=self.nz, ngf=self.ngf)
+
+    def practiced(self, teachers: Teachers, seed: int, *, device: str = "auto", **objective
+                  ) -> MetaGenerator:
+        """A generator that was meta-trained on these teachers."""
+        return stored_fit_generator(teachers, self.start(teachers, seed), seed=seed,
+                                    device=device, **self.meta, **objective).generator
+
+
+def recovered(teachers: Teachers, recipe: Recipe, seed: int, *, steps: int | None = None,
+              per_class: int | None = None, objective: Objective | None = None,
+              device: str = "auto") -> ImageSet:
+    """Images of all teachers of a pool, by a generator meta-trained on it with one objective.
+
+    `steps` and `per_class` are of the recovery alone; the meta-training keeps the recipe's.
+    """
+    extra = {} if objective is None else {"objective": objective}
+    walk = recipe.walk | ({} if steps is None else {"steps": steps}) | \
+        ({} if per_class is None else {"per_class": per_class})
+    ready = recipe.practiced(teachers, seed, device=device, **extra)
+    return stored(recover, teachers, ready, seed=seed, device=device, **walk, **extra)
+
+
+def recovered_anew(teachers: Teachers, recipe: Recipe, seed: int, *, device: str = "auto"
+                   ) -> ImageSet:
+    """Images by a meta-generator whose Adam forgets its moments after every epoch, as released."""
+    begin = recipe.start(teachers, seed)
+    ready = with_weights(begin, store.cached(_anew, teachers, begin, recipe.meta, seed, device))
+    return stored(recover, teachers, ready, seed=seed, device=device, **recipe.walk)
+
+
+def _anew(teachers, begin, meta, seed, device):
+    fitted = None
+    for epoch in range(1, meta["epochs"] + 1):
+        fitted = fitted and replace(fitted, moments={})
+        fitted = fit_generator(teachers, begin, history=fitted, seed=seed, device=device,
+                               **meta | {"epochs": epoch})
+    return dict(fitted.generator.named_parameters())
+
+
+def image_sets(world: Universe, teachers: Teachers, images: ImageSet, recipe: Recipe, seed: int
+               ) -> Iterator[tuple[str, ImageSet]]:
+    """By name: recovered images, four kinds that know nothing of the classes, and real ones."""
+    own = {"per_class": recipe.per_class, "seed": seed}
+    yield "recovered images", images
+    yield "noise templates", rivals.templates(teachers, **own)
+    yield "smooth blobs", rivals.blobs(teachers, **own)
+    yield "shuffled labels", rivals.shuffled(teachers, images, seed=seed)
+    yield "untrained generator", rivals.untrained(teachers, recipe.start(teachers, seed), **own)
+    yield "real images", real_images(world, teachers)
+
+
+def real_images(world: Universe, teachers: Teachers) -> ImageSet:
+    """The teachers' own images, of all classes that some teacher knows."""
+    return restrict(mixed(world.fit), list({c: None for t in teachers.members
+                                            for c in t.classes}))
+
+
+def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recipe: Recipe,
+                      seed: int, *, device: str = "auto") -> Iterator[tuple[str, ImageSet]]:
+    """By name: images where one thing is as in the released code; `images` are the method's.
+
+    `student` is the network that images of the adversarial term are to be hard for.
+    """
+    own, net = {"seed": seed, "device": device}, student.network(0)
+    kept = len(images) // len(teachers) * -(-len(teachers) // 4)
+    yield "images before the last step", recovered(teachers, recipe, steps=recipe.steps - 1, **own)
+    yield "one teacher of four kept", images[:kept]
+    yield "Adam begun anew", recovered_anew(teachers, recipe, **own)
+    for kind, name in (("official", "as coded"), ("divergence", "as a divergence")):
+        unlike = Objective(adversarial=1.0, kind=kind, student=net)
+        yield f"adversarial term, {name}", recovered(teachers, recipe, objective=unlike, **own)
+    yield "statistics of BatchNorm", recovered(teachers, recipe,
+                                               objective=Objective(statistics=0.1), **own)
+
+
+# ---- learners -----------------------------------------------------------------------------------
+def prototype(start: Pool, images: ImageSet, *, steps: int, rate: float = 1e-3, queries: int = 7,
+              seed: int = 0, device: str = "auto", **settings) -> Pool:
+    """A prototype network that learned from these images by replay alone."""
+    return replay.stored_fit(start, images, head="prototype", queries=queries, steps=steps,
+                             batch=2, rate=rate, seed=seed, device=device, **settings).learner
+
+
+def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLearning, *,
+            seed: int = 0, device: str = "auto") -> Pool:
+    """`meta_learn`, kept in the store."""
+    return learner.stored(pipeline.meta_learn, start, teachers, images, settings, seed=seed,
+                          device=device)
+
+
+def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, rate: float,
+              seed: int = 0, device: str = "auto") -> Pool:
+    """`few_shot.distill`, kept in the store: one network that predicts the features of all."""
+    own = {"batch": 64, "rate": rate, "seed": seed}
+    empty = few_shot.distill(networks, images, start, steps=0, device="cpu", **own)
+    made = store.cached(_distilled, networks, images, start, own | {"steps": steps}, device)
+    return Pool(empty.template, *made).to("cpu")
+
+
+def _distilled(networks, images, start, own, device):
+    made = few_shot.distill(networks, images, start, device=device, **own)
+    return [made.parameters, made.buffers]
+
+
+def chosen(candidates: Sequence[few_shot.Learner], tasks: Tasks, device: str = "auto"
+           ) -> few_shot.Learner:
+    """The learner that is best on validation episodes; of equals the first."""
+    return max(candidates, key=lambda some: accuracy(some, tasks, device=device).mean().item())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every trained learner of a comparison may spend.
+
+    settings: of FREE's learner; every other learner sees as many images pass.
+    rates: the grid of its rate of replay, and of every other's; validation episodes choose.
+    """
+
+    settings: MetaLearning
+    rates: tuple[float, ...]
+
+    def images_seen(self, teachers: Teachers, per_class: int) -> int:
+        """Images that pass in walks and replay of FREE's learner."""
+        how, ways = self.settings, teachers.ways
+        episode = ways * (how.shots + how.queries)
+        return how.turns * (how.walks * how.at_once * ways * per_class
+                            + how.steps * how.batch * episode)
+
+    def learned(self, start: Pool, teachers: Teachers, images: ImageSet, tasks: Tasks, *,
+                seed: int = 0, device: str = "auto") -> Pool:
+        """FREE's learner, its rate chosen on `tasks`."""
+        return chosen([learned(start, teachers, images, replace(self.settings, rate=rate),
+                               seed=seed, device=device) for rate in self.rates], tasks, device)
+
+
+def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, budget: Budget, *,
+         seed: int = 0, device: str = "auto") -> Iterator[tuple[str, few_shot.Learner]]:
+    """Everything that a pool of one architecture can be used as, by name."""
+    networks, tasks, own = stacked(teachers)[0][1], world.validation, {"seed": seed,
+                                                                       "device": device}
+    per_class = len(images) // len(teachers) // teachers.ways
+    passes, how = budget.images_seen(teachers, per_class), budget.settings
+    real, episode = real_images(world, teachers), how.batch * teachers.ways * (how.shots
+                                                                               + how.queries)
+    yield "FREE's learner", budget.learned(start, teachers, images, tasks, **own)
+    yield "random start", start
+    yield "mean of the pool", audit.mean(networks)
+    yield "raw pixels", few_shot.pixels
+    yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
+    yield "features of all networks", networks
+    yield "distilled pool", chosen([
+        distilled(networks, images, start, steps=round(passes / 64), rate=rate, **own)
+        for rate in budget.rates], tasks, device)
+    yield "learned from real data", chosen([
+        prototype(start, real, steps=round(passes / episode), rate=rate, **own)
+        for rate in budget.rates], tasks, device)
+
+
+def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearning
+                      ) -> Iterator[tuple[str, Teachers, ImageSet, MetaLearning]]:
+    """Name, teachers, images and settings: FREE's learner, and it with one thing as released."""
+    net = teachers.members[0].net
+    same = Teachers([replace(t, net=net) for t in teachers.members], teachers.shape,
+                    teachers.names)
+    apart = replay.memory(pipeline.by_teacher(teachers, images), together=False)
+    yield "the method", teachers, images, settings
+    yield "imitation as coded", teachers, images, replace(settings, kd="official")
+    yield "optimizers as coded", teachers, images, replace(settings, official=True)
+    yield "one network four times", same, images, settings
+    yield "classes of teachers kept apart", teachers, apart, settings
+    yield "MAML replay", teachers, images, replace(settings, head="maml")
+    yield "MAML replay, first order", teachers, images, replace(settings, head="fomaml")
+
+
+# ---- judging ------------------------------------------------------------------------------------
+def accuracy(student: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], *,
+             device: str = "auto", **settings) -> Tensor:
+    """Accuracy in points on each episode, a row per number of shots: (K, E)."""
+    pairs = {k: [(task.support, task.query) for task in some] for k, some in tasks.items()}
+    return store.cached(_accuracy, student, pairs, {"device": device, **settings})
+
+
+def _accuracy(student, pairs, settings):
+    tasks = {k: [Episode(*pair) for pair in some] for k, some in pairs.items()}
+    return torch.stack(list(pipeline.score(student, tasks, **settings).values()))
+
+
+def points(student: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], *,
+           device: str = "auto", **settings) -> Tensor:
+    """Mean over the numbers of shots on each pair of episodes, (E,) in points."""
+    return accuracy(student, tasks, device=device, **settings).mean(0)
+
+
+def judged(students: Mapping[Any, few_shot.Learner], tasks: Mapping[int, Sequence[Episode]], *,
+           device: str = "auto", **settings) -> dict[Any, Tensor]:
+    """`accuracy` of each learner, by the names that they have."""
+    return {name: accuracy(student, tasks, device=device, **settings)
+            for name, student in students.items()}
+
+
+def framed(found: Mapping[tuple[str, int], Tensor]) -> pd.DataFrame:
+    """A row per arm and seed of `judged`: points at one and five shots, and their mean."""
+    return pd.DataFrame([{"arm": arm, "seed": seed, "one": value[0].mean().item(),
+                          "five": value[1].mean().item(), "points": value.mean().item()}
+                         for (arm, seed), value in found.items()])
+
+
+# ---- walks --------------------------------------------------------------------------------------
+def walk_of(teachers: Teachers, settings: MetaLearning, seed: int, turn: int) -> Teachers:
+    """The teachers that `meta_learn` draws for a turn's first walk, in the order drawn."""
+    require(0 <= turn < settings.turns, "turn", turn, f"0 … {settings.turns - 1}")
+    rng = seeds.generator(seed * settings.turns + turn, 0)
+    return teachers[torch.randperm(len(teachers), generator=rng)[:settings.at_once].tolist()]
+
+
+def cosines(student: Pool, teachers: Teachers, images: ImageSet, device: str = "auto") -> Tensor:
+    """Cosines (T,T) between the gradients of the teachers' tasks at a learner."""
+    return store.cached(bell.cosines, student, pipeline.imitation(teachers, images),
+                        device=device)
+
+
+def off_diagonal(matrix: Tensor) -> float:
+    """Mean of what is not on the diagonal: of cosines of different teachers."""
+    return matrix[~torch.eye(len(matrix), dtype=torch.bool)].mean().item()
+
+
+def copies(teachers: Teachers, count: int) -> Teachers:
+    """A pool of `count` in which each network stands several times, with noise of its own each."""
+    again = [replace(teachers.members[i % len(teachers)], number=i) for i in range(count)]
+    return Teachers(again, teachers.shape, teachers.names)
+
+
+def per_doubling(counts: Sequence[int], values: Sequence[np.ndarray]) -> np.ndarray:
+    """Points gained each time the count doubles: the least-squares slope over log2 of `counts`.
+
+    `values` holds an array per count; the slope is taken element by element. Weights are (x − x̄)
+    over their squares: for counts 5, 10 and 20 the slope is half the last minus the first.
+    """
+    x = np.log2(counts) - np.log2(counts).mean()
+    return sum(a * value for a, value in zip(x / (x @ x), values, strict=True))
