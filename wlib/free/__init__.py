@@ -18,10 +18,12 @@ from wlib.free.generator import (
     stored_fit_generator,
     with_weights,
 )
+from wlib.free.inversion import adversarial_loss
 
 __all__ = [
     "Fitted",
     "MetaGenerator",
+    "adversarial_loss",
     "checked",
     "fit_generator",
     "generator_for",
