@@ -20,8 +20,9 @@ import yaml
 from faults import fault, promised, refused
 from toyrun import good, project, write_notebook
 
+from wlib import claims
 from wlib.book import runner
-from wlib.claims import report as claims
+from wlib.claims import rows
 
 KINDS = {"whole": ["x", "1.5", "", "1e3", "[1]", "null", "true", "1 2", "٣"],
          "share": ["x", "", "nan", "inf", "-inf", "[0.5]", "true", "0,5", "1e999"],
@@ -111,7 +112,7 @@ def claims_file(folder: Path) -> str:
 @fault("files", "a results file with each part missing or of another kind",
        "refused, or the verdict is that of the whole file")
 def results_file(folder: Path) -> str:
-    path, row = folder / "01-toy.json", claims._row(toybook.ROW, "")
+    path, row = folder / "01-toy.json", rows._row(toybook.ROW, "")
     whole = toybook.results()
     verdict = claims.judge(row, whole["measures"]["T1"])
     told, kept = 0, 0

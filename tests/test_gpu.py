@@ -14,7 +14,7 @@ from toyrun import git, good, project
 
 from wlib import claims
 from wlib.book import runner
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.ground import fingerprint
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
@@ -54,7 +54,7 @@ def test_a_case_that_fails_is_a_row_and_the_others_go_on(tmp_path, monkeypatch, 
     monkeypatch.setattr(gpu, "AGREEMENT", {"bad": gpu.case(fails, 1e-6), "good": fine})
     monkeypatch.setattr(gpu, "DEVICE", "cpu")
     assert gpu.main(["agreement", str(tmp_path)]) == 1
-    table = ledger.load_tables(tmp_path / "gpu-agreement.json")
+    table = consistency.load_tables(tmp_path / "gpu-agreement.json")
     rows = table["tables"][0]["rows"]
     assert [row["agree"] for row in rows] == ["NO", "yes"]
     assert "no kernel image" in rows[0]["largest difference"]
@@ -156,7 +156,7 @@ def test_tables_are_taken_where_their_script_is_the_same(brought):
                             "fingerprint": fingerprint.script_fingerprint(script)}}
     (folder / "gpu-times.json").write_text(json.dumps(table))
     runner.record("gpu", root=root, brought=folder)
-    made = ledger.load_tables(root / "results" / "gpu-times.json")["provenance"]
+    made = consistency.load_tables(root / "results" / "gpu-times.json")["provenance"]
     assert made["commit"] == git(root, "rev-parse", "HEAD")
     script.write_text("from wlib import check, seeds\n")
     git(root, "commit", "-qam", "another")

@@ -9,7 +9,7 @@ from toyrun import call, project, wlib, write_notebook
 
 from wlib.book import kinds, rehearse, runner
 from wlib.book.kinds import KINDS, Rule
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.free import inversion, replay
@@ -140,7 +140,7 @@ def test_a_book_s_check_does_not_look_at_rehearsals(toy):
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     (toy / "book" / "claims.yml").write_text("[]")
-    assert not any("rehearse" in line for line in ledger.check(toy).wrong)
+    assert not any("rehearse" in line for line in consistency.check(toy).wrong)
 
 
 def test_every_notebook_s_rehearsal_of_profile_gpu_is_planned():

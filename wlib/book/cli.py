@@ -16,7 +16,7 @@ import typer
 from wlib import claims
 from wlib.book import rehearse, runner, warming
 from wlib.book.progress import Heard, duration, open_streams, silence
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.ground import entries
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -182,7 +182,7 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
                                               "the built pages to another host.")] = False
           ) -> None:
     """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
-    found = ledger.check(claims.project_root())
+    found = consistency.check(claims.project_root())
     if links:
         dead, unsure = outer_links()
         found.wrong += dead

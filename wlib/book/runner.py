@@ -36,7 +36,7 @@ from wlib import claims
 from wlib.book import kinds, parameters
 from wlib.book.progress import Display, duration, killed
 from wlib.check import require, require_one_of
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.ground import fingerprint, surroundings
 from wlib.ground.files import locked, write_atomic
 
@@ -658,7 +658,7 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
             wrong[one.name] = "ran with uncommitted changes; commit, then run it with --force"
         elif results["parameters"] != json.loads(json.dumps(one.values)):
             wrong[one.name] = "ran with other parameters than the profile's"
-        elif problems_found := ledger.measure_problems(results, rows):
+        elif problems_found := consistency.measure_problems(results, rows):
             wrong[one.name] = f"does not measure what the claims ask: {'; '.join(problems_found)}"
         texts[Path(profile) / f"{one.name}.json"] = claims.dumps(results)
     require(not wrong, "runs", "; ".join(f"{name} {why}" for name, why in wrong.items()),
@@ -670,7 +670,7 @@ def _tables_of(brought: Path, commit: str, root: Path) -> tuple[dict[Path, str],
     """Tables of benchmarks in a folder, as texts by file, and those of other code."""
     texts, wrong = {}, {}
     for path in sorted(brought.glob("gpu-*.json")):
-        content = ledger.load_tables(path)
+        content = consistency.load_tables(path)
         made = content["provenance"]
         script = root / str(made.get("script"))
         if script.is_file() and made.get("fingerprint") == fingerprint.script_fingerprint(script):
