@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,12 +24,13 @@ from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from wlib import claims, mda
-from wlib.book import cli, draw, pagecheck, pageparts, pages
+from wlib.book import cli, drawings, pagecheck, pageparts, pages
 from wlib.book.pagecheck import PageError
 from wlib.ground.fingerprint import notebook_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
+draw = drawings.load(ROOT)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -426,8 +428,8 @@ def test_links_on_the_map_lead_to_what_exists(toy):
 def test_the_picture_of_the_verdicts_says_its_counts(toy):
     counts = pageparts.counts(pageparts.Book.read(toy, "laptop"))
     assert counts["MGE"]["reproduced"] == 1 and sum(counts["MGE"].values()) == 1
-    assert list(counts["MGE"]) == list(draw.VERDICTS) == list(claims.MARKS)
-    assert {words: mark for words, (mark, _) in draw.VERDICTS.items()} == claims.MARKS
+    assert list(counts["MGE"]) == list(draw.squares.VERDICTS) == list(claims.MARKS)
+    assert {words: mark for words, (mark, _) in draw.squares.VERDICTS.items()} == claims.MARKS
     assert draw.verdicts_alt(counts) == "The verdicts on 1 claims. MGE: 1 reproduced."
     assert draw.verdicts(counts) == draw.verdicts(counts)
     assert draw.verdicts({}).count(b"<svg") == 1
@@ -442,14 +444,27 @@ def test_durations(seconds, text):
 # ---------------------------------------------------------------- drawings, sources, chapters
 @pytest.mark.parametrize("name", draw.DRAWINGS)
 def test_drawing_is_the_same_bytes_each_time_and_says_what_it_shows(name):
-    first = draw.svg(name)
-    assert first == draw.svg(name) and b"<svg" in first
-    assert len(draw.alt(name)) > 100 and "\n" not in draw.alt(name)
+    first = draw.rendered(draw.DRAWINGS[name][0])
+    assert first == draw.rendered(draw.DRAWINGS[name][0]) and b"<svg" in first
+    assert len(drawings.alt(ROOT, name)) > 100 and "\n" not in drawings.alt(ROOT, name)
+
+
+def test_a_book_without_drawings_draws_nothing(toy):
+    shutil.rmtree(toy / "book/drawings")
+    assert pageparts.pictures(pageparts.Book.read(toy, "laptop")) == {}
+    with pytest.raises(ValueError, match="^drawing"):
+        drawings.alt(toy, "data-flow")
+
+
+def test_a_color_of_the_drawings_costs_no_plotting_library():
+    code = "import sys, wlib.plot.theme; print({'seaborn', 'torch'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 def test_unknown_drawing_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'data-flow'"):
-        draw.svg("dataflow")
+        drawings.alt(ROOT, "dataflow")
 
 
 def test_vendored_files_are_the_recorded_ones():
@@ -506,7 +521,7 @@ def test_toy_numbers_of_the_mda_chapter_are_right():
 
     text = (ROOT / "book" / "mda.md").read_text(encoding="utf8")
     net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False))
-    layers, needed = draw.small_mda()
+    layers, needed = draw.mda.small_mda()
     for layer, weight in zip((net[0], net[2]), layers, strict=True):
         layer.weight.data = torch.tensor(weight, dtype=torch.float32)
         rows = r"\\ ".join(" & ".join(map(str, row)) for row in weight)

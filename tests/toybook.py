@@ -87,8 +87,9 @@ def results(profile: str = "laptop", shift: float = 0.0) -> dict[str, Any]:
 def make(root: Path, profile: str = "laptop") -> Path:
     """Write the toy book under `root`, its notebook executed at a profile."""
     shutil.copytree(REPOSITORY / "book" / "static", root / "book" / "static")
-    shutil.copytree(REPOSITORY / "book" / "extensions", root / "book" / "extensions",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("drawings", "extensions"):
+        shutil.copytree(REPOSITORY / "book" / name, root / "book" / name,
+                        ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "_config.yml", root)
     source = notebook()
     source["cells"] = [cell for cell in source["cells"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wlib import claims
+from wlib.book import drawings
 from wlib.check import require_one_of
 from wlib.ground import fingerprint
 
@@ -86,12 +87,10 @@ def fill(text: str, book: Book) -> str:
     return PART.sub(part, text)
 
 
-def drawings(book: Book) -> dict[str, bytes]:
+def pictures(book: Book) -> dict[str, bytes]:
     """Every drawing of an idea and the picture of the verdicts, as SVG by name."""
-    from wlib.book import draw  # late: a build that only checks something need not load matplotlib
-
-    return ({name: draw.svg(name) for name in draw.DRAWINGS}
-            | {"verdicts": draw.verdicts(counts(book))})
+    found, own = drawings.svgs(book.root), drawings.load(book.root)
+    return found if own is None else found | {"verdicts": own.verdicts(counts(book))}
 
 
 # ---------------------------------------------------------------- pieces of Markdown
@@ -158,16 +157,14 @@ def map_links(book: Book, _: str) -> str:
     """Links that lie on the drawn map of the parts: to a part's chapter where it exists, else to
     its claims. They stand in the page's HTML, because a picture's own links are lost in an <img>.
     """
-    from wlib.book import draw
-
-    links = []
+    areas, links = drawings.load(book.root).MAP_AREAS, []
     for paper, name in PAPERS.items():
         here = (book.root / "book" / f"{paper}.md").is_file()
         target, words = ((f"{paper}.html", f"{name}, the chapter") if here
                          else (f"claims.html#claims-{paper}", f"{name}, to come: its claims"))
         if here or any(row.paper == paper for row in book.rows):
-            links.append((draw.MAP_AREAS[name], target, words))
-    links.append((draw.MAP_AREAS["verdict"], "claims.html", "Compared to what? All claims"))
+            links.append((areas[name], target, words))
+    links.append((areas["verdict"], "claims.html", "Compared to what? All claims"))
     lines = [f'<a href="{target}" aria-label="{words}" title="{words}" style="left:{x:.2%};'
              f'top:{y:.2%};width:{width:.2%};height:{height:.2%}"></a>'
              for (x, y, width, height), target, words in links]
@@ -512,9 +509,10 @@ def number(value: Any) -> str:
 
 def alt(book: Book, name: str) -> str:
     """The alt text of a drawing, computed for the picture of the verdicts."""
-    from wlib.book import draw
-
-    return draw.verdicts_alt(counts(book)) if name == "verdicts" else draw.alt(name)
+    own = drawings.load(book.root)
+    if own is not None and name == "verdicts":
+        return own.verdicts_alt(counts(book))
+    return drawings.alt(book.root, name)
 
 
 def read_json(path: Path, damaged: Any = None) -> Any:

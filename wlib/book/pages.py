@@ -87,7 +87,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     for page in pages:
         if page.startswith("notebooks/"):
             files[f"{page}.ipynb"] = stage_notebook(Path(page).name, book, wrong)
-    for name, drawing in pageparts.drawings(book).items():
+    for name, drawing in pageparts.pictures(book).items():
         files[f"book/figures/{name}.svg"] = drawing
     if wrong:
         raise PageError(f"the pages of profile {profile} cannot be staged", wrong)
