@@ -8,7 +8,7 @@ import faults_runner
 import faults_store
 import pytest
 
-from wlib.book import parameters, runner
+from wlib.book import parameters, planning
 from wlib.claims import consistency, results, rows
 from wlib.store import cache as store
 
@@ -83,7 +83,7 @@ def test_a_half_written_outcome_would_be_noticed(tmp_path):
     root = faults_runner.project(tmp_path, {"01-toy": faults_runner.COUNTING})
     unbroken = {"outputs": [[1]], "measures": {"x": 1}}
     faults_runner._nothing_half_written(root, unbroken)
-    executed = runner.Folder(root, "smoke").executed("01-toy")
+    executed = planning.Folder(root, "smoke").executed("01-toy")
     in_place(executed, json.dumps({"cells": [{"cell_type": "code", "outputs": []}]}))
     with pytest.raises(AssertionError, match="half-written: outputs"):
         faults_runner._nothing_half_written(root, unbroken)
