@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from wlib import claims
-from wlib.book import pageparts
+from wlib.book import staging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = """# A toy book
@@ -93,7 +93,7 @@ def make(root: Path, profile: str = "laptop") -> Path:
     shutil.copy(REPOSITORY / "_config.yml", root)
     source = notebook()
     source["cells"] = [cell for cell in source["cells"]
-                       if "injected-parameters" not in pageparts.tags(cell)]
+                       if "injected-parameters" not in staging.tags(cell)]
     for cell in source["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
