@@ -89,8 +89,9 @@ fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
 "$python" - <<'END' || { say "the environment is not complete"; exit 1; }
 import importlib, os, sys
-import torch, wlib.ground.fingerprint
-print(wlib.ground.fingerprint.versions())
+import torch
+from wlib import versions
+print(versions.current())
 needed = "papermill nbclient ipykernel jupyter_client seaborn mlxtend torch_pruning typer platformdirs"
 missing = []
 for name in needed.split():

@@ -10,7 +10,8 @@ from typing import Any
 
 from wlib import claims
 from wlib.book import commits
-from wlib.ground import files, fingerprint
+from wlib.claims import staleness
+from wlib.ground import files, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,9 +32,9 @@ def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | No
     made = {"date": commits.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
     if threads is not None:
         made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
-    made["versions"] = fingerprint.versions() | {name: metadata.version(name) for name in packages}
+    made["versions"] = versions.current() | {name: metadata.version(name) for name in packages}
     if script is not None:
         made["script"] = script.relative_to(ROOT).as_posix()
-        made["fingerprint"] = fingerprint.script_fingerprint(script)
+        made["fingerprint"] = staleness.script_fingerprint(script)
     return files.write_atomic(path, json.dumps({"provenance": made, "tables": list(tables)},
                                                indent=1, ensure_ascii=False) + "\n")

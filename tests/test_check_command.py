@@ -8,8 +8,8 @@ import yaml
 from toyrun import call, project
 
 from wlib import claims
-from wlib.claims import consistency
-from wlib.ground import files, fingerprint
+from wlib.claims import consistency, staleness
+from wlib.ground import files
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def book(tmp_path, monkeypatch):
     project(tmp_path, {"01-toy": []}, laptop={"01-toy": {}})
     path = tmp_path / "notebooks" / "01-toy.ipynb"
     results = toybook.results()
-    results["fingerprint"] = fingerprint.notebook_fingerprint(
+    results["fingerprint"] = staleness.notebook_fingerprint(
         path, {}, installed=results["provenance"]["versions"])
     results["provenance"]["dirty"] = False
     (tmp_path / "book").mkdir()

@@ -73,7 +73,7 @@ def test_tensors_arrays_and_lists_of_rows_are_the_same_values():
                for arm in every.values)
 
 
-def test_a_table_with_a_row_an_arm_and_seed_is_read_in_the_order_of_the_seeds():
+def test_a_table_with_one_row_per_arm_and_seed_is_read_in_the_order_of_the_seeds():
     frame = pd.DataFrame([{"who": arm, "seed": s, "points": value} for arm, row in POINTS.items()
                           for s, value in zip(SEEDS, row, strict=True)])
     twice = pd.concat([frame.assign(points=frame["points"] + d) for d in (-1, 1)])

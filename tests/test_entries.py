@@ -11,7 +11,7 @@ from filelock import FileLock
 from toyrun import call
 
 from wlib import seeds
-from wlib.ground import entries, fingerprint
+from wlib.ground import entries, fingerprint, versions
 from wlib.store import cache as store
 
 
@@ -28,7 +28,7 @@ def filled(tmp_path, monkeypatch):
     """A store with three entries, the first the longest unused."""
     monkeypatch.setenv("WLIB_STORE", str(tmp_path))
     monkeypatch.setenv("WLIB_NOTEBOOK", "01-toy")
-    monkeypatch.setattr(fingerprint, "versions", lambda: {"torch": "1"})
+    monkeypatch.setattr(versions, "current", lambda: {"torch": "1"})
     for function, *arguments in ((twice, 1, torch.ones(2)), (thrice, 2), (twice, 3)):
         store.cached(function, *arguments)
     for entry in entries.entries():
@@ -97,7 +97,7 @@ def test_unreachable_are_other_code_other_versions_and_damage(monkeypatch):
         patch.setattr(fingerprint, "module_fingerprint", lambda *modules: "other code")
         assert unreachable() == ["seeds.base"]
     with monkeypatch.context() as patch:
-        patch.setattr(fingerprint, "versions", lambda: {"torch": "2"})
+        patch.setattr(versions, "current", lambda: {"torch": "2"})
         assert len(unreachable()) == 4
     entry = entries.entries("test_entries.thrice")[0]
     entry.path.write_bytes(entry.path.read_bytes()[:50])

@@ -1,4 +1,4 @@
-"""What changes a fingerprint and what must not: both directions."""
+"""What changes the fingerprint of a function or class and what must not: both directions."""
 
 import collections
 import dataclasses
@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,180 +17,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wlib import seeds
+from wlib import plot, seeds
 from wlib.ground import fingerprint as fp
+from wlib.ground import reach
 
-TOY = {
-    "wlib": '"""The package."""\n',
-    "wlib.nets": "import torch\ndef build(name):\n    '''Builds.'''\n    return name\n",
-    "wlib.mge": "from wlib import nets, store\nfrom wlib.check import require\nSIZE = 3\n",
-    "wlib.free": "def other():\n    from .nets import build\n    return build\n",
-    "wlib.check": "def require():\n    pass\n",
-    "wlib.store": "from wlib import fingerprint, check\nFORMAT = 1\n",
-    "wlib.fingerprint": "from wlib.check import require\nLENGTH = 64\n",
-    "wlib.alone": "x = 1\n",
-    "wlib.plot": "from wlib import alone\n",
-    "wlib.claims": "def judge():\n    return 1\ndef half(x):\n    return x / 2\n"
-                   "def summarize():\n    return half(1)\n",
-}
-
-
-def change(**sources):
-    """TOY with some modules replaced: change(nets="…")."""
-    return TOY | {f"wlib.{name}" if name != "wlib" else name: text
-                  for name, text in sources.items()}
-
-
-def notebook(path, *cells, parameters="seed = 0  # a number\nsizes = [1, 2]"):
-    def cell(kind, source, tags=()):
-        return {"cell_type": kind, "source": source, "metadata": {"tags": list(tags)}}
-
-    cells = [cell("markdown", "# Title"), cell("code", parameters, ["parameters"]),
-             *(one if isinstance(one, dict) else cell("code", one) for one in cells)]
-    path.write_text(json.dumps({"cells": cells}))
-    return path
-
-
-# ---------------------------------------------------------------- code
-@pytest.mark.parametrize("same", [
-    "def f(x):\n    return x + 1  # why",
-    "def f(x):\n    '''What.'''\n    return x + 1",
-    "def f( x ):\n\n    return (x + 1)",
-])
-def test_prose_in_code_changes_nothing(same):
-    assert fp.code_fingerprint(same) == fp.code_fingerprint("def f(x):\n    return x + 1")
-
-
-@pytest.mark.parametrize("other", [
-    "def f(x):\n    return x + 2", "def f(y):\n    return y + 1",
-    "def f(x):\n    return x + 1.0", "def f(x):\n    return x + '1'",
-])
-def test_code_changes_the_fingerprint(other):
-    assert fp.code_fingerprint(other) != fp.code_fingerprint("def f(x):\n    return x + 1")
-
-
-def test_a_string_shown_by_a_cell_counts():
-    assert fp.code_fingerprint("'one'") != fp.code_fingerprint("'two'")
-
-
-def test_magics_and_broken_code_are_tolerated():
-    assert fp.code_fingerprint("%time f()  ") != fp.code_fingerprint("%time g()")
-    assert fp.code_fingerprint("%%time\nx = 1  # one") == fp.code_fingerprint("%%time\nx = 1")
-    assert fp.code_fingerprint("def (") != fp.code_fingerprint("def [")
-
-
-# ---------------------------------------------------------------- modules
-def test_imports_are_followed_in_every_form():
-    assert fp.reached("wlib.mge", TOY) == ["wlib", "wlib.mge", "wlib.nets"]
-    assert fp.reached("wlib.free", TOY) == ["wlib.free", "wlib.nets"]
-    assert fp.reached("import wlib.alone as a", TOY) == ["wlib.alone"]
-    assert "wlib.alone" in fp.reached("import wlib\nwlib.alone.x", TOY)
-    assert "wlib.alone" in fp.reached("importlib.import_module('wlib.alone')", TOY)
-    assert fp.reached("from wlib import plot", TOY) == ["wlib"]  # plot only draws
-    assert fp.reached("import torch", TOY) == []
-
-
-def test_a_module_counts_with_what_it_reaches_and_nothing_else():
-    def of(sources):
-        return fp.module_fingerprint("wlib.mge", sources=sources)
-
-    before = of(TOY)
-    assert before == of(change(nets=TOY["wlib.nets"].replace("Builds.", "Makes.") + "# why\n"))
-    assert before == of(change(alone="x = 2", plot="x = 3", free="x = 4", claims="x = 5"))
-    assert before != of(change(nets=TOY["wlib.nets"].replace("return name", "return None")))
-    assert before != of(change(mge=TOY["wlib.mge"].replace("3", "4")))
-
-
-@pytest.mark.parametrize("module", ["store", "fingerprint", "check"])
-def test_how_results_are_kept_and_refused_changes_no_result(tmp_path, module):
-    path = notebook(tmp_path / "n.ipynb", "from wlib import mge, store\nstore.cached(f)")
-    other = change(**{module: TOY[f"wlib.{module}"] + "x = 1\n"})
-    assert module_and_notebook(path, other) == module_and_notebook(path, TOY)
-    other = change(nets=TOY["wlib.nets"] + "x = 1\n")
-    assert not set(module_and_notebook(path, other)) & set(module_and_notebook(path, TOY))
-
-
-def module_and_notebook(path, sources):
-    return (fp.module_fingerprint("wlib.mge", sources=sources),
-            fp.notebook_fingerprint(path, {}, sources))
-
-
-def test_every_uncounted_module_is_there_and_the_others_count():
-    sources = fp.read_sources()
-    assert fp.UNCOUNTED <= set(sources)
-    for name in set(sources) - fp.UNCOUNTED:
-        assert name in fp.reached(name, sources)
-    for module in ("wlib.store", "wlib.fingerprint", "wlib.check"):
-        for target in ("wlib.data", "wlib.train", "wlib.pool"):
-            other = sources | {module: sources[module] + "changed = 1\n"}
-            assert fp.module_fingerprint(target, sources=sources) == fp.module_fingerprint(
-                target, sources=other)
-
-
-def test_functions_whose_code_would_not_count_are_refused():
-    with pytest.raises(ValueError, match="function: got .*digest.*want one of a module whose"):
-        fp.function_fingerprint(fp.digest)
-
-
-def test_unknown_modules_are_refused():
-    with pytest.raises(ValueError, match="module: got 'wlib.chek'.*did you mean 'wlib.check'"):
-        fp.module_fingerprint("wlib.chek")
-    with pytest.raises(ValueError, match="modules"):
-        fp.module_fingerprint()
-
-
-def test_this_process_is_judged_by_the_code_it_loaded():
-    assert fp.module_fingerprint("wlib.seeds") == fp.module_fingerprint(
-        "wlib.seeds", sources=fp.read_sources()) != fp.module_fingerprint("wlib.nets")
-
-
-# ---------------------------------------------------------------- notebooks
-def test_prose_outputs_and_unreached_modules_leave_a_notebook_alone(tmp_path):
-    path, given = tmp_path / "n.ipynb", {"seed": 1, "sizes": [1, 2]}
-    code = "from wlib import mge, plot\nmge.SIZE + seed"
-    before = fp.notebook_fingerprint(notebook(path, code), given, TOY)
-    prose = {"cell_type": "markdown", "source": "new", "metadata": {}}
-    hidden = {"cell_type": "code", "source": code.split("\n", 1), "metadata": {"tags": ["x"]},
-              "outputs": [{"text": "7"}]}
-    hidden["source"][0] += "  # why\n"
-    same = notebook(path, prose, hidden, parameters="seed = 0  # other words\nsizes = [1, 2]")
-    assert before == fp.notebook_fingerprint(same, given, TOY)
-    assert before == fp.notebook_fingerprint(same, given, change(free="x = 1", plot="x = 2"))
-
-
-@pytest.mark.parametrize("given, sources, code", [
-    ({"seed": 2}, {}, "mge.SIZE"),
-    ({"seed": 1.0}, {}, "mge.SIZE"),
-    ({"seed": 1}, {}, "mge.SIZE + 1"),
-    ({"seed": 1}, {"nets": "x = 1"}, "mge.SIZE"),
-    ({"seed": 1}, {"claims": TOY["wlib.claims"].replace("x / 2", "x / 3")}, "mge.SIZE"),
-])
-def test_code_parameters_and_reached_modules_change_a_notebook(tmp_path, given, sources, code):
-    def of(code, given, sources):
-        path = notebook(tmp_path / "n.ipynb", f"from wlib import mge, claims\n{code}")
-        return fp.notebook_fingerprint(path, {"sizes": [1]} | given, sources)
-
-    assert of("mge.SIZE", {"seed": 1}, TOY) != of(code, given, change(**sources))
-
-
-def test_judging_does_not_change_a_notebook(tmp_path):
-    path = notebook(tmp_path / "n.ipynb", "from wlib import claims\nclaims.Report('n')")
-    other = change(claims=TOY["wlib.claims"].replace("return 1", "return 2"))
-    assert fp.notebook_fingerprint(path, {}, TOY) == fp.notebook_fingerprint(path, {}, other)
-
-
-def test_versions_change_a_notebook(tmp_path, monkeypatch):
-    path = notebook(tmp_path / "n.ipynb", "1")
-    before = fp.notebook_fingerprint(path, {}, TOY)
-    monkeypatch.setattr(fp, "_versions", lambda: (("torch", "0.0"),))
-    assert before != fp.notebook_fingerprint(path, {}, TOY)
-
-
-def test_versions_name_what_can_change_a_number():
-    assert {"python", "numpy", "torch", "matplotlib"} <= set(fp.versions())
-
-
-# ---------------------------------------------------------------- functions
 RATE = 0.5
 TABLE = {"a": [1, (2, None)], "b": {3}}
 ARRAY = np.zeros(3)
@@ -397,6 +228,11 @@ def test_fingerprints_are_the_same_in_every_process():
     assert found[0] == found[1] and len(found[0].split()) == len(DIFFERENT)
 
 
+def test_functions_whose_code_would_not_count_are_refused():
+    with pytest.raises(ValueError, match="function: got .*lines.*want one of a module whose"):
+        fp.function_fingerprint(plot.lines)
+
+
 def test_functions_of_wlib_and_of_packages():
     assert fp.function_fingerprint(seeds.generator) != fp.function_fingerprint(seeds.base)
     assert fp.function_fingerprint(np.mean) == fp.function_fingerprint(np.mean)
@@ -431,7 +267,7 @@ def test_what_python_and_packages_bring_is_theirs():
 def test_packages_that_pip_put_elsewhere_are_packages(tmp_path):
     """--user and --target: their classes count by name and version, a reader's own by source."""
     (tmp_path / "theirs.py").write_text("__version__ = '7'\nclass A:\n    pass\n")
-    code = "import theirs\nfrom wlib.ground import fingerprint as fp\nprint(fp.is_own(theirs.A))"
+    code = "import theirs\nfrom wlib import fingerprint as fp\nprint(fp.is_own(theirs.A))"
     for own in ("True", "False"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": os.pathsep.join(
@@ -452,11 +288,14 @@ def own_modules(tmp_path, monkeypatch):
                        "pack_one/__init__": "", "pack_one/low/__init__": "",
                        "pack_one/part": "from .low import deep\ndef s(x):\n    return x + 1\n",
                        "pack_one/low/deep": "from ..other import z\n",
-                       "pack_one/other": "z = 1\n"}.items():
+                       "pack_one/other": "z = 1\n",
+                       "space_one/a": "from space_one import b\ndef s(x):\n    return b.z + x\n",
+                       "space_one/b": "z = 1\n"}.items():     # a folder without __init__
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / f"{name}.py").write_text(text)
     yield tmp_path
-    for name in [n for n in sys.modules if n.startswith(("outer_one", "inner_one", "pack_one"))]:
+    own = ("outer_one", "inner_one", "pack_one", "space_one")
+    for name in [name for name in sys.modules if name.startswith(own)]:
         del sys.modules[name]
 
 
@@ -472,6 +311,12 @@ def imports_a_name(x):
     return s(x)
 
 
+def imports_from_a_folder(x):
+    from space_one import a
+
+    return a.s(x)
+
+
 def names_a_module(x):
     return OUTER.g(x)
 
@@ -482,7 +327,8 @@ def names_a_package(x):
 
 @pytest.mark.parametrize("function, file", [
     (imports_late, "inner_one"), (names_a_module, "inner_one"), (imports_a_name, "pack_one/other"),
-    (names_a_package, "pack_one/part"), (names_a_package, "pack_one/low/deep")])
+    (imports_from_a_folder, "space_one/b"), (names_a_package, "pack_one/part"),
+    (names_a_package, "pack_one/low/deep")])
 def test_all_that_own_modules_import_counts(function, file, own_modules, monkeypatch):
     before = fp.function_fingerprint(imports_late) if function is imports_late else None
     import outer_one
@@ -500,10 +346,43 @@ def test_all_that_own_modules_import_counts(function, file, own_modules, monkeyp
 
 
 def test_own_modules_count_with_the_library_that_they_use(own_modules, monkeypatch):
-    (own_modules / "inner_one.py").write_text("from wlib import mge\nh = mge.evolve\n")
+    (own_modules / "inner_one.py").write_text("from wlib import mge\nh = mge.generate\n")
     first = fp.function_fingerprint(imports_late)
-    monkeypatch.setitem(fp._LOADED, "wlib.mge", fp._LOADED["wlib.mge"] + "\ny = 2\n")
+    sources = reach.LOADED.sources
+    changed = sources | {"wlib.mge.generator": sources["wlib.mge.generator"] + "\ny = 2\n"}
+    monkeypatch.setattr(reach, "LOADED", reach.Tree(changed))
     assert fp.function_fingerprint(imports_late) != first
+
+
+# ---------------------------------------------------------------- the library's packages
+def of_toy_library(monkeypatch, source, room="", **changed):
+    """The fingerprint of a function beside a library of a package and what draws; `room` is where
+    one module of the package lies."""
+    where = {"low": f"wlib.pack{room}.low", "high": "wlib.pack.high", "plot": "wlib.plot"}
+    modules = {"low": "def f():\n    return 1\n", "high": "def g():\n    return 2\n", "plot": ""}
+    monkeypatch.setattr(reach, "LOADED", reach.Tree({
+        "wlib": "", "wlib.pack": f"from {where['low']} import f\nfrom .high import g\n",
+        **{where[name]: text for name, text in (modules | changed).items()}}))
+    return fp.function_fingerprint(remake(
+        source.replace("pack.low", f"pack{room}.low"), pack=types.ModuleType("wlib.pack"),
+        plot=types.ModuleType("wlib.plot")))
+
+
+@pytest.mark.parametrize("source", [
+    "def f(x):\n    return pack.f(x)", "def f(x):\n    from wlib.pack import f\n    return f(x)",
+    "def f(x):\n    import wlib.pack.low\n    return plot, wlib.pack.low.f(x)",
+    "class C:\n    def m(self):\n        from wlib import pack\n        return pack.f(1)\nf = C",
+])
+def test_own_functions_count_with_what_they_name_of_a_package(source, monkeypatch):
+    told = functools.partial(of_toy_library, monkeypatch, source)
+    assert told() == told(high="x = 1\n") == told(".room") == told(plot="x = 1\n")
+    assert told() != told(low="x = 1\n")
+
+
+def test_own_functions_that_pass_a_package_on_count_with_all_of_it(monkeypatch):
+    told = functools.partial(of_toy_library, monkeypatch, "def f(x):\n    return [plot, pack]")
+    assert len({told(), told(high="x = 1\n"), told(low="x = 1\n")}) == 3
+    assert told() == told(plot="x = 1\n")
 
 
 def test_what_is_set_on_a_function_counts():
@@ -518,8 +397,8 @@ def test_what_is_set_on_a_function_counts():
 
 @pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
 def test_files_that_python_runs_first_count(name, tmp_path):
-    code = ("import sys; from wlib.ground import fingerprint as fp;"
-            f"import {name}; print(fp.versions().get('{name}'))")
+    code = ("import sys; from wlib.ground import versions;"
+            f"import {name}; print(versions.current().get('{name}'))")
     told = []
     for text in ("x = 1", "x = 1  # a comment", "x = 2"):
         (tmp_path / f"{name}.py").write_text(text)

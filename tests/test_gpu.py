@@ -14,8 +14,8 @@ from toyrun import git, good, project
 
 from wlib import claims
 from wlib.book import planning, recording
-from wlib.claims import consistency
-from wlib.ground import fingerprint
+from wlib.claims import consistency, staleness
+from wlib.ground import versions
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import gpu
@@ -111,14 +111,14 @@ def brought(tmp_path):
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
     plan = planning.plan([], "gpu", root=root)[0]
-    versions = fingerprint.versions() | {"torch": "another"}
+    installed = versions.current() | {"torch": "another"}
     results = {"schema": claims.SCHEMA, "notebook": "01-one", "profile": "gpu", "run": "r1",
                "seeds": [0, 1, 2], "settings": {},
                "measures": toybook.results()["measures"],
                "parameters": json.loads(json.dumps(plan.values)),
-               "provenance": {"commit": None, "dirty": None, "versions": versions}}
-    results["fingerprint"] = fingerprint.notebook_fingerprint(plan.notebook, plan.values,
-                                                              installed=versions)
+               "provenance": {"commit": None, "dirty": None, "versions": installed}}
+    results["fingerprint"] = staleness.notebook_fingerprint(plan.notebook, plan.values,
+                                                            installed=installed)
     folder = tmp_path / "gpu-results"
     (folder / "results").mkdir(parents=True)
     (folder / "results" / "01-one.json").write_text(json.dumps(results))
@@ -153,7 +153,7 @@ def test_tables_are_taken_where_their_script_is_the_same(brought):
     git(root, "commit", "-qm", "a script")
     table = {"tables": [{"title": "t", "command": "c", "rows": [{"a": 1}]}],
              "provenance": {"commit": None, "dirty": None, "script": "benchmarks/gpu.py",
-                            "fingerprint": fingerprint.script_fingerprint(script)}}
+                            "fingerprint": staleness.script_fingerprint(script)}}
     (folder / "gpu-times.json").write_text(json.dumps(table))
     recording.record("gpu", root=root, brought=folder)
     made = consistency.load_tables(root / "results" / "gpu-times.json")["provenance"]

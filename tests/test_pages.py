@@ -37,7 +37,7 @@ from wlib.book import (
     staging,
 )
 from wlib.book.pagecheck import PageError
-from wlib.ground.fingerprint import notebook_fingerprint
+from wlib.claims.staleness import notebook_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))

@@ -26,7 +26,7 @@ from toyrun import (
 from wlib import claims
 from wlib.book import commits, job, planning, recording, runner
 from wlib.book.progress import Display, Track, duration
-from wlib.ground import files, fingerprint
+from wlib.ground import files, versions
 
 
 # ---------------------------------------------------------------- before anything runs
@@ -139,7 +139,7 @@ def test_outcomes_say_where_they_come_from(faults):
         ["01-good"], "smoke", root=root)[0].fingerprint
     assert results["profile"] == "smoke" and results["parameters"]["seeds"] == [0, 1, 2]
     made = results["provenance"]
-    assert made["seconds"] > 0 and made["versions"] == fingerprint.versions()
+    assert made["seconds"] > 0 and made["versions"] == versions.current()
     assert len(entry["cells"]) == 4 and entry["status"] == "done"
     text = json.dumps(executed)
     assert str(root) not in text and executed["metadata"]["kernelspec"]["name"] == "python3"

@@ -19,7 +19,7 @@ from torch import nn
 
 from wlib.core import nets, train
 from wlib.core.pool import Pool
-from wlib.ground import fingerprint
+from wlib.ground import fingerprint, versions
 from wlib.store import cache as store
 
 CALLS = []
@@ -68,7 +68,7 @@ def test_changed_code_or_versions_are_made_again(monkeypatch):
     store.cached(square, 3)
     monkeypatch.setattr(fingerprint, "function_fingerprint", lambda function: "other code")
     store.cached(square, 3)
-    monkeypatch.setattr(fingerprint, "versions", lambda: {"torch": "99"})
+    monkeypatch.setattr(versions, "current", lambda: {"torch": "99"})
     store.cached(square, 3)
     store.cached(square, 3)
     assert CALLS == [3, 3, 3]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wlib.data import realsets
-from wlib.ground import entries, fingerprint, surroundings
+from wlib.ground import entries, surroundings, versions
 
 
 def test_a_kernel_gets_places_and_cards_and_no_other_settings(monkeypatch):
@@ -27,9 +27,9 @@ def test_a_kernel_gets_places_and_cards_and_no_other_settings(monkeypatch):
 @pytest.mark.parametrize("name", surroundings.COUNTED)
 def test_what_may_change_a_number_is_in_every_fingerprint(monkeypatch, name):
     monkeypatch.delenv(name, raising=False)
-    before = fingerprint.versions()
+    before = versions.current()
     monkeypatch.setenv(name, "default")
-    assert fingerprint.versions() == before | {name: "default"}
+    assert versions.current() == before | {name: "default"}
     assert surroundings.variables()[name] == "default"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wlib.book.planning import Folder, Plan
-from wlib.ground import fingerprint, surroundings
+from wlib.ground import reach, surroundings
 from wlib.ground.files import write_atomic
 
 GRACE = 3.0  # seconds that a process gets to end its kernel by itself
@@ -79,7 +79,7 @@ class Job:
 
     def environment(self) -> dict[str, str]:
         """The kernel's environment: no settings of the user's own, and where to report."""
-        paths = [str(fingerprint.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(reach.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
         return surroundings.variables() | {
             # The notebook must use the very library that was fingerprinted.
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),

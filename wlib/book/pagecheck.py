@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from wlib.ground.fingerprint import PACKAGE
+from wlib.ground.reach import PACKAGE
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag

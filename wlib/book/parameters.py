@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from wlib.check import require, require_one_of
-from wlib.ground import fingerprint
+from wlib.ground import reach
 
 NAMESPACES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -55,7 +55,7 @@ def defaults(path: Path) -> dict[str, Any]:
 
 def _assigned(source: str) -> set[str]:
     """The names that a cell's own statements (not its loops or functions) assign to."""
-    todo = list((fingerprint.parse(source) or ast.Module([], [])).body)
+    todo = list((reach.parse(source) or ast.Module([], [])).body)
     names: set[str] = set()
     while todo:
         node = todo.pop()

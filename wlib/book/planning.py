@@ -15,7 +15,7 @@ from typing import Any
 from wlib import claims
 from wlib.book import kinds, parameters
 from wlib.check import require, require_one_of
-from wlib.ground import fingerprint
+from wlib.claims import staleness
 from wlib.ground.files import write_atomic
 
 
@@ -131,7 +131,7 @@ def _plan(path: Path, profile: str, block: dict[str, Any], given: Sequence[tuple
     again = shlex.join(["wlib", "run", name, "--profile", profile,
                         *(part for pair in given for part in ("-p", *pair))])
     return Plan(name, path, profile, values, injected,
-                fingerprint.notebook_fingerprint(path, values), judging(path, root), again)
+                staleness.notebook_fingerprint(path, values), judging(path, root), again)
 
 
 def judging(path: Path, root: Path) -> str:

@@ -12,8 +12,7 @@ from wlib import claims
 from wlib.book.commits import state_of
 from wlib.book.planning import Folder, Plan, plan, rows_of, whole
 from wlib.check import require, require_one_of
-from wlib.claims import consistency
-from wlib.ground import fingerprint
+from wlib.claims import consistency, staleness
 from wlib.ground.files import write_atomic
 
 
@@ -99,7 +98,7 @@ def _tables_of(brought: Path, commit: str, root: Path) -> tuple[dict[Path, str],
         content = consistency.load_tables(path)
         made = content["provenance"]
         script = root / str(made.get("script"))
-        if script.is_file() and made.get("fingerprint") == fingerprint.script_fingerprint(script):
+        if script.is_file() and made.get("fingerprint") == staleness.script_fingerprint(script):
             content["provenance"] = made | {"commit": made["commit"] or commit, "dirty": False}
             texts[Path(path.name)] = claims.dumps(content)
         else:

@@ -25,7 +25,7 @@ from wlib.book.kinds import Rule
 from wlib.book.planning import Folder, Plan
 from wlib.book.progress import Display, duration
 from wlib.check import require
-from wlib.ground import fingerprint
+from wlib.claims import staleness
 from wlib.ground.files import write_atomic
 
 SMALL = "smoke"     # the profile whose counts are taken
@@ -65,7 +65,7 @@ def _part(whole: Plan, small: Plan, given: Sequence[tuple[str, str]], root: Path
                         *(part for pair in given for part in ("-p", *pair))])
     one = dataclasses.replace(
         whole, profile=f"rehearse/{whole.profile}", values=values, injected=values, again=again,
-        fingerprint=fingerprint.notebook_fingerprint(whole.notebook, values))
+        fingerprint=staleness.notebook_fingerprint(whole.notebook, values))
     return Part(one, replaced, ", ".join(held))
 
 

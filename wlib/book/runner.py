@@ -29,7 +29,8 @@ from wlib.book.planning import Folder, Plan, unchanged
 from wlib.book.progress import Display, duration, killed
 from wlib.book.signals import interruptible, unstoppable
 from wlib.check import require
-from wlib.ground import fingerprint
+from wlib.claims import staleness
+from wlib.ground import reach
 from wlib.ground.files import locked, write_atomic
 
 LIMITS = {"smoke": (300.0, 600.0), "laptop": (1800.0, 3600.0)}  # seconds per cell, per notebook
@@ -155,7 +156,7 @@ def _keep(job: Job, seconds: float, cells: list[float]) -> Outcome:
         return failed(job, seconds)
     one, folder = job.plan, job.folder
     results = own_results(job)
-    now = fingerprint.notebook_fingerprint(one.notebook, one.values, fingerprint.read_sources())
+    now = staleness.notebook_fingerprint(one.notebook, one.values, reach.read_sources())
     require(now == one.fingerprint, "code", "a change since the start", "a notebook and a library "
             "that stay the same while it runs; run it again")
     commit, dirty = commit_of(folder.root)

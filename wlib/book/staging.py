@@ -12,7 +12,7 @@ from typing import Any
 from wlib.book.claimparts import measures
 from wlib.book.material import Book, read_json
 from wlib.book.origins import provenance, seconds
-from wlib.ground import fingerprint
+from wlib.ground import reach
 
 
 def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def tags(one: Mapping[str, Any]) -> list[str]:
 
 def code(one: Mapping[str, Any]) -> str:
     """What a code cell does, whatever its comments say."""
-    return fingerprint.code_fingerprint("".join(one["source"]))
+    return reach.code_fingerprint("".join(one["source"]))
 
 
 def dress(name: str, notebook: Mapping[str, Any], book: Book) -> bytes:

@@ -21,7 +21,8 @@ from wlib.book.job import Job, Outcome
 from wlib.book.planning import Folder, Plan
 from wlib.book.progress import Display, duration
 from wlib.check import require
-from wlib.ground import entries, fingerprint
+from wlib.claims import staleness
+from wlib.ground import entries
 
 
 def read_seeds(text: str) -> range:
@@ -114,7 +115,7 @@ def run_task(one: Plan, text: str, limits: tuple[float, float], mark: str) -> Ou
         notebook = Path(folder, "notebooks", one.notebook.name)
         notebook.parent.mkdir()
         notebook.write_text(text, encoding="utf-8")
-        if fingerprint.notebook_fingerprint(notebook, one.values) != one.fingerprint:
+        if staleness.notebook_fingerprint(notebook, one.values) != one.fingerprint:
             return Outcome(one.title, "failed", 0.0, f"{here} has another version of wlib, of "
                            "Python or of a package: its results would have other keys")
         job = Job(dataclasses.replace(one, notebook=notebook), Folder(Path(folder), one.profile),

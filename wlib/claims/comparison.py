@@ -23,8 +23,8 @@ NOTHING = "–"  # in the place of an interval that there is not
 class Comparison:
     """Values of several arms on the same seeds, perhaps on the same images: pairs throughout.
 
-    `values` maps each arm to an array (S,), one value a seed, or (S,B), one a seed and image, in
-    the order of `seeds`, or a list of such rows; all arms with images have the same B. The other
+    `values` maps each arm to an array (S,), one value per seed, or (S,B), one per seed and image,
+    in the order of `seeds`, or a list of such rows; all arms with images have the same B. The other
     fields are those of `Report.measure`: the unit, which direction is better, what was resampled.
     """
 
@@ -50,7 +50,7 @@ class Comparison:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, column: str, seeds: Sequence[int], *,
                    arm: str = "arm", **about: str) -> Comparison:
-        """Read a column of a table that has a row an arm and seed, in columns `arm` and "seed".
+        """Read a column of a table with one row per arm and seed, in columns `arm` and "seed".
 
         Several rows of one arm and seed count as their mean.
         """
@@ -73,7 +73,7 @@ class Comparison:
         return self.values[arm]
 
     def per_seed(self, arm: str) -> np.ndarray:
-        """One value a seed, (S,): the mean over images where there are some."""
+        """One value per seed, (S,): the mean over images where there are some."""
         values = self[arm]
         return values if values.ndim == 1 else values.mean(axis=1)
 
@@ -84,7 +84,7 @@ class Comparison:
         return [arm for arm in self.values if arm not in arms]
 
     def part(self, images: slice | np.ndarray) -> Comparison:
-        """The same arms on some of the images; a single image leaves one value a seed."""
+        """The same arms on some of the images; a single image leaves one value per seed."""
         for arm, values in self.values.items():
             require(values.ndim == 2, f"values[{arm!r}]", values, "shape (S,B)")
         some = {arm: values[:, images] for arm, values in self.values.items()}
@@ -133,14 +133,14 @@ class Comparison:
         return {arm: self.interval(arm).words(said) for arm in arms}
 
     def frame(self, column: str = "value") -> pd.DataFrame:
-        """A row an arm and seed, as figures read them: `arm`, `seed` and the mean over images."""
+        """One row per arm and seed, for figures: `arm`, `seed` and the mean over images."""
         return pd.DataFrame([{"arm": arm, "seed": seed, column: value} for arm in self.values
                              for seed, value in zip(self.seeds, self.per_seed(arm).tolist(),
                                                     strict=True)])
 
     def table(self, column: str, *, over: str | None = None,
               arms: Iterable[str] | None = None) -> pd.DataFrame:
-        """A row an arm: its mean, and its lead over one of them, in words."""
+        """One row per arm: its mean, and its lead over one of them, in words."""
         table = pd.DataFrame({"arm": list(self.values if arms is None else arms)})
         table[column] = list(self.words(table["arm"]).values())
         if over is not None:
@@ -165,7 +165,7 @@ class Comparison:
 
 def side_by_side(columns: Mapping[str, Comparison],
                  arms: Iterable[str] | None = None) -> pd.DataFrame:
-    """Means in words: a row an arm, a column a comparison; a dash where it has no such arm."""
+    """Means in words: one row per arm, one column per comparison, a dash for a missing arm."""
     words = {title: one.words() for title, one in columns.items()}
     every = dict.fromkeys(arm for one in words.values() for arm in one) if arms is None else arms
     return pd.DataFrame({title: [one.get(arm, NOTHING) for arm in every]
@@ -180,7 +180,7 @@ def stands(gap: claims.Interval, ahead: str = "ahead", behind: str = "behind",
 
 def readings(leads: Mapping[tuple[str, str, str], claims.Interval],
              unit: str = "points") -> pd.DataFrame:
-    """A row a lead, {(claim, what, against): interval}: the difference in words and its reading."""
+    """One row per lead, {(claim, what, against): interval}: difference in words and reading."""
     rows = [(*what, gap.words(unit), stands(gap)) for what, gap in leads.items()]
     return pd.DataFrame(rows, columns=["claim", "what", "against", "difference", "reading"])
 

@@ -20,7 +20,7 @@ from wlib.claims.judging import check_measure, judge
 from wlib.claims.means import Interval, as_array
 from wlib.claims.results import SCHEMA, dumps
 from wlib.claims.rows import Row, load, project_root
-from wlib.ground import fingerprint
+from wlib.ground import reach, versions
 from wlib.ground.files import write_atomic
 
 
@@ -83,7 +83,7 @@ class Report:
     def results(self) -> dict[str, Any]:
         """What `save` writes; the runner adds commit, fingerprint, parameters and seconds."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        provenance = {"date": now, "versions": fingerprint.versions()} | machine()
+        provenance = {"date": now, "versions": versions.current()} | machine()
         return {"schema": SCHEMA, "notebook": self.notebook,
                 "profile": os.environ.get("WLIB_PROFILE", "interactive"),
                 "run": os.environ.get("WLIB_RUN", str(uuid.uuid4())), "seeds": self.seeds,
@@ -114,16 +114,12 @@ def judging_fingerprint(rows: Sequence[Row]) -> str:
     """Hash of what a notebook's own table of verdicts depends on beside its measures."""
     shown = [(row.id, row.claim, row.unit, row.better, row.controls, row.margin, repr(row.rule))
              for row in rows]
-    return fingerprint.digest(
-        shown, fingerprint.definition_fingerprint("wlib.claims.report", "Report"))
+    return reach.digest(shown)
 
 
 def summarize(name: str, method: Any, controls: Mapping[str, Any], references: Mapping[str, Any],
               seeds: int) -> dict[str, Any]:
-    """Per-seed values, image errors and paired differences of one measure (see `Report.measure`).
-
-    This function and what it calls is all of this module that a notebook's fingerprint counts.
-    """
+    """Per-seed values, image errors and paired differences of one measure (`Report.measure`)."""
     method = _values(method, f"{name}: method", seeds)
     entry = _summary(method) | {"controls": {}, "references": {}}
     for key, rivals in (("controls", controls), ("references", references)):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wlib.check import require, require_one_of
+from wlib.claims import staleness
 from wlib.claims.means import is_number
 from wlib.claims.rows import project_root
-from wlib.ground import fingerprint
 
 SCHEMA = 1
 RECORDED = ("gpu", "study", "laptop")  # profiles whose recorded runs may be judged, best first
@@ -87,6 +87,6 @@ def is_stale(results: Mapping[str, Any], root: Path | None = None) -> bool:
     path = (root or project_root()) / "notebooks" / f"{results['notebook']}.ipynb"
     if not path.exists():
         return True
-    now = fingerprint.notebook_fingerprint(path, results.get("parameters", {}),
+    now = staleness.notebook_fingerprint(path, results.get("parameters", {}),
                                            installed=results["provenance"].get("versions", {}))
     return now != results.get("fingerprint")

@@ -18,7 +18,7 @@ import platformdirs
 from safetensors import SafetensorError, safe_open
 
 from wlib.check import require
-from wlib.ground import fingerprint, surroundings
+from wlib.ground import fingerprint, surroundings, versions
 from wlib.ground.files import locked
 
 FORMAT = "wlib store 1"  # how an entry is decoded: another number, and all is made again
@@ -70,11 +70,10 @@ class Entry:
         A function of a notebook cannot be told without running the notebook: it may be.
         """
         recipe = self.made.get("recipe", {})
-        if recipe.get("versions") != fingerprint.versions():
+        if recipe.get("versions") != versions.current():
             return False
         module, name = self.made.get("module", ""), self.function.partition(".")[2]
-        code = fingerprint.named_fingerprint(module, name)
-        return code == recipe["code"] if module.startswith("wlib.") else True
+        return not module.startswith("wlib.") or fingerprint.is_current(recipe["code"], name)
 
 
 UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}

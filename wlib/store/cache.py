@@ -38,7 +38,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wlib.check import require, short
-from wlib.ground import fingerprint
+from wlib.ground import fingerprint, versions
 from wlib.ground.entries import FORMAT, root
 from wlib.ground.files import StoreWarning, has_no_locks, locked
 from wlib.store.identity import architecture, describe, digest
@@ -61,7 +61,7 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     name = f"{function.__module__.rpartition('.')[2].strip('_')}.{function.__qualname__}"
     recipe = {"function": name, "code": fingerprint.function_fingerprint(function),
               "arguments": {k: describe(v, k) for k, v in bound.arguments.items()},
-              "versions": fingerprint.versions()} | _settings()
+              "versions": versions.current()} | _settings()
     key = _sha(json.dumps(recipe, sort_keys=True).encode())
     try:
         path = root() / name.replace("<", "").replace(">", "") / f"{key}.safetensors"
