@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from wlib import claims
-from wlib.book import runner
+from wlib.book import commits
 from wlib.claims import staleness
 from wlib.ground import files, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-BEGUN = runner.commit_of(ROOT)      # what is measured, whatever is committed meanwhile
+BEGUN = commits.commit_of(ROOT)      # what is measured, whatever is committed meanwhile
 
 
 def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | None = None,
@@ -29,7 +29,7 @@ def record(path: Path | str, tables: Sequence[dict[str, Any]], threads: int | No
     """
     path = ROOT / "results" / f"{path}.json" if isinstance(path, str) else path
     commit, dirty = BEGUN
-    made = {"date": runner.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
+    made = {"date": commits.utc_now(), "commit": commit, "dirty": dirty} | claims.machine()
     if threads is not None:
         made["machine"] += f", {threads} thread{'s' if threads > 1 else ''} used"
     made["versions"] = versions.current() | {name: metadata.version(name) for name in packages}

@@ -20,8 +20,9 @@ import yaml
 from faults import fault, promised, refused
 from toyrun import good, project, write_notebook
 
-from wlib.book import runner
-from wlib.claims import report as claims
+from wlib import claims
+from wlib.book import planning
+from wlib.claims import rows
 
 KINDS = {"whole": ["x", "1.5", "", "1e3", "[1]", "null", "true", "1 2", "٣"],
          "share": ["x", "", "nan", "inf", "-inf", "[0.5]", "true", "0,5", "1e999"],
@@ -54,10 +55,11 @@ def parameters(folder: Path) -> str:
     root = project(folder, {"01-toy": good("01-toy")})
     write_notebook(root, "01-toy", *good("01-toy"), parameters=DEFAULTS)
     right = [("whole", "7"), ("share", "2"), ("flag", "false"), ("many", "[]"), ("shares", "1,2")]
-    promised(runner.plan([], "smoke", right, root)[0].values["shares"] == [1.0, 2.0], "right ones")
+    one, = planning.plan([], "smoke", right, root)
+    promised(one.values["shares"] == [1.0, 2.0], "right ones")
     wrong = list(wrong_parameters(200))
     for name, text in wrong:
-        refused(runner.plan, [], "smoke", [(name, text)], root, names=name)
+        refused(planning.plan, [], "smoke", [(name, text)], root, names=name)
     return f"{len(set(wrong))} different ones refused, each naming the parameter"
 
 
@@ -111,7 +113,7 @@ def claims_file(folder: Path) -> str:
 @fault("files", "a results file with each part missing or of another kind",
        "refused, or the verdict is that of the whole file")
 def results_file(folder: Path) -> str:
-    path, row = folder / "01-toy.json", claims._row(toybook.ROW, "")
+    path, row = folder / "01-toy.json", rows._row(toybook.ROW, "")
     whole = toybook.results()
     verdict = claims.judge(row, whole["measures"]["T1"])
     told, kept = 0, 0

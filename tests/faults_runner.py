@@ -21,7 +21,7 @@ from faults import fault, first, homeless, promised, refused, remount, small_dis
 from toyrun import cell, good, is_alive, project, until, wlib, write_notebook
 
 from wlib import claims
-from wlib.book import runner
+from wlib.book import planning, recording
 
 KILLS = 20
 
@@ -152,10 +152,10 @@ def _untag(root: Path) -> None:
 @fault("run", "; ".join(WRONG_CELLS), "refused before anything runs")
 def wrong_cells(folder: Path) -> str:
     root = project(folder, {"01-toy": good("01-toy")})
-    runner.plan([], "smoke", root=root)
+    planning.plan([], "smoke", root=root)
     for damage in WRONG_CELLS.values():
         damage(root)
-        refused(runner.plan, [], "smoke", (), root, names="01-toy.ipynb: ")
+        refused(planning.plan, [], "smoke", (), root, names="01-toy.ipynb: ")
     return f"{len(WRONG_CELLS)} refused, each naming the notebook and the cell"
 
 
@@ -167,7 +167,7 @@ COUNTING = ["import random\nnumbers = random.Random(seed)\nvalues = [numbers.ran
 
 def outcome(root: Path) -> dict[str, Any]:
     """What a reader would see of the toy's run: outputs and measures; None where there is none."""
-    folder = runner.Folder(root, "smoke")
+    folder = planning.Folder(root, "smoke")
     try:
         executed = json.loads(folder.executed("01-toy").read_text())
         outputs = [one["outputs"] for one in executed["cells"] if one["cell_type"] == "code"]
@@ -202,7 +202,7 @@ def killed(folder: Path) -> str:
     longest, unbroken = time.monotonic() - begun, outcome(root)
     ended_early, names = 0, set()
     for moment, which in kills(0, longest):
-        runner.clean("smoke", root)
+        recording.clean("smoke", root)
         process = subprocess.Popen([sys.executable, "-m", "wlib", "run", "--profile", "smoke"],
                                    cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(moment)
@@ -226,8 +226,8 @@ def _nothing_half_written(root: Path, unbroken: dict[str, Any]) -> None:
     seen = outcome(root)
     for key, value in seen.items():
         promised(value in (None, unbroken[key]), f"half-written: {key}: {value}")
-    one, = runner.plan([], "smoke", root=root)
-    if runner.unchanged(one, runner.Folder(root, "smoke")):
+    one, = planning.plan([], "smoke", root=root)
+    if planning.unchanged(one, planning.Folder(root, "smoke")):
         promised(seen == unbroken, "called unchanged, but it is not there")
 
 
@@ -298,7 +298,7 @@ def no_home(folder: Path) -> str:
                                      "02-toy": [KEEPING[0], *good("02-toy")]})
     outcomes = []
     for environment in homeless(folder):
-        runner.clean("smoke", root)
+        recording.clean("smoke", root)
         done = wlib(root, "run", "--profile", "smoke", env=environment)
         promised(done.returncode == 0, done.stdout + done.stderr)
         promised(done.stderr.count("cannot keep results") == 1, done.stderr)
@@ -353,7 +353,7 @@ def shell(root: Path, line: str) -> str:
 def gone_reader(folder: Path) -> str:
     root = project(folder, {"01-toy": COUNTING})
     for line in ("wlib | true; echo ${PIPESTATUS[0]}", "wlib 2>&1 | true; echo ${PIPESTATUS[0]}"):
-        runner.clean("smoke", root)
+        recording.clean("smoke", root)
         promised(shell(root, line) == "141\n", line)
         promised(outcome(root)["measures"] is not None, f"no outcome: {line}")
     return "status 141 and not a word; the outcome was kept"
@@ -364,7 +364,7 @@ def gone_reader(folder: Path) -> str:
 def no_streams(folder: Path) -> str:
     root = project(folder, {"01-toy": COUNTING})
     for closed in ("<&- >&- 2>&-", "2>&-", "<&-"):
-        runner.clean("smoke", root)
+        recording.clean("smoke", root)
         promised(shell(root, f"wlib {closed} | cat > /dev/null; echo ${{PIPESTATUS[0]}}") == "0\n",
                  closed)
         promised(outcome(root)["measures"] is not None, f"no outcome: {closed}")
@@ -423,10 +423,10 @@ def settings(folder: Path) -> dict[str, str]:
 def run_with(root: Path, own: dict[str, str]) -> dict[str, Any]:
     """Outcome and fingerprint of the toy, run with variables of the user's own."""
     plain = {key: value for key, value in os.environ.items() if key not in settings(root.parent)}
-    runner.clean("smoke", root)
+    recording.clean("smoke", root)
     done = wlib(root, "run", "--profile", "smoke", env=plain | {"HOME": str(root.parent)} | own)
     promised(done.returncode == 0, done.stdout + done.stderr)
-    entry = runner.Folder(root, "smoke").runs()["01-toy"]
+    entry = planning.Folder(root, "smoke").runs()["01-toy"]
     return outcome(root) | {"fingerprint": entry["fingerprint"]}
 
 

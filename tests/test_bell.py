@@ -2,6 +2,7 @@
 
 import copy
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from small import Own, few, images, lived
 from torch import nn
 from torch.func import grad
 
-from wlib.book import draw
+from wlib.book import drawings
 from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.free import bell
@@ -321,6 +322,7 @@ def test_the_chapters_walk_agrees_with_a_second_implementation():
     losses = [lambda w, h=h, c=c: w @ h @ w / 2 + c @ w
               for h, c in zip(H, torch.tensor(b), strict=True)]
     rates = [1e-1, 1e-2, 1e-3]
+    draw = drawings.load(Path(__file__).resolve().parents[1]).free
     first, second = draw.walk_residuals(np.array(rates))
     found = bell.residuals(losses, torch.tensor(start), rates)
     assert np.allclose(found["joint"], first, rtol=1e-9)

@@ -8,7 +8,7 @@ import yaml
 from toyrun import call, project
 
 from wlib import claims
-from wlib.claims import ledger, staleness
+from wlib.claims import consistency, staleness
 from wlib.ground import files
 
 
@@ -34,7 +34,7 @@ def book(tmp_path, monkeypatch):
 
 
 def test_a_whole_book_passes_and_its_verdicts_are_counted(book, capsys):
-    found = ledger.check(book)
+    found = consistency.check(book)
     assert (found.wrong, found.stale, found.notes) == ([], [], [])
     assert found.verdicts == {"reproduced": 1}
     assert call("check") == 0
@@ -125,8 +125,8 @@ def test_the_best_recorded_run_is_judged(book):
     results = json.loads((book / "results/laptop/01-toy.json").read_text()) | {"profile": "gpu"}
     results["measures"]["T1"]["values"] = [0.0, 0.1, 0.2]
     files.write_atomic(book / "results" / "gpu" / "01-toy.json", claims.dumps(results))
-    assert ledger.check(book).verdicts == {"not reproduced": 1}
+    assert consistency.check(book).verdicts == {"not reproduced": 1}
 
 
 def test_the_book_itself_has_nothing_wrong():
-    assert ledger.check(toybook.REPOSITORY).wrong == []
+    assert consistency.check(toybook.REPOSITORY).wrong == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from wlib.claims import report as claims
+from wlib import claims
 from wlib.ground import files
 
 ROW = {"id": "M4a", "paper": "mge", "claim": "Redrawing keeps accuracy.", "figure": "Table 1",

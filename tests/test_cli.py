@@ -6,7 +6,7 @@ import sys
 import pytest
 from toyrun import call, good, project
 
-from wlib.book import cli, runner
+from wlib.book import cli, job, recording, runner
 from wlib.ground import files
 
 
@@ -28,7 +28,7 @@ def ran(monkeypatch):
 
     def run(plans, **options):
         seen.extend((one.name, one.profile, one.injected, options) for one in plans)
-        return [runner.Outcome(one.name, seen.status, 1.0, "" if seen.status != "failed" else
+        return [job.Outcome(one.name, seen.status, 1.0, "" if seen.status != "failed" else
                                "cell 1: boom") for one in plans]
 
     monkeypatch.setattr(runner, "run", run)
@@ -100,7 +100,7 @@ def test_ctrl_c_is_status_130(toy, monkeypatch, capsys):
 def test_book_runs_then_builds(toy, ran, monkeypatch, capsys):
     from wlib.book import pages
 
-    monkeypatch.setattr(runner, "problems", lambda profile: {})
+    monkeypatch.setattr(recording, "problems", lambda profile: {})
     monkeypatch.setattr(pages, "build", lambda profile, open, root: root / profile / "index.html")
     assert call("book", "--profile", "smoke") == 0
     output = capsys.readouterr().out

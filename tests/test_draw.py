@@ -1,10 +1,14 @@
 """Drawings that compute: what they show is what the library does."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from wlib import d2nwg
-from wlib.book import draw
+from wlib.book import drawings
+
+draw = drawings.load(Path(__file__).resolve().parents[1]).d2nwg
 
 
 def test_the_walks_of_the_picture_are_ddim_with_the_true_noise():

@@ -8,9 +8,8 @@ import faults_runner
 import faults_store
 import pytest
 
-from wlib.book import parameters, runner
-from wlib.claims import ledger
-from wlib.claims import report as claims
+from wlib.book import parameters, planning
+from wlib.claims import consistency, results, rows
 from wlib.store import cache as store
 
 QUICK = [one for one in faults.FAULTS if not one.slow]
@@ -51,7 +50,7 @@ def lax_row(entry, where):
     return claims_row(entry | {"margin": 1.0}, where)
 
 
-claims_row = claims._row
+claims_row = rows._row
 
 
 def in_place(path, text):
@@ -65,8 +64,8 @@ SABOTAGE = [
     ("no checksum", store, "_read", believe, faults_store.bit),
     ("no key", store, "_read", believe, faults_store.misplaced),
     ("no types", parameters, "conform", lambda value, *_: value, faults_files.parameters),
-    ("no margin", claims, "_row", lax_row, faults_files.claims_file),
-    ("no schema", claims, "_check_entry", lambda *_: None, faults_files.results_file),
+    ("no margin", rows, "_row", lax_row, faults_files.claims_file),
+    ("no schema", results, "_check_entry", lambda *_: None, faults_files.results_file),
     ("no literals", parameters, "assignments", lambda *_: {"seed": 0}, faults_runner.wrong_cells),
 ]
 
@@ -84,7 +83,7 @@ def test_a_half_written_outcome_would_be_noticed(tmp_path):
     root = faults_runner.project(tmp_path, {"01-toy": faults_runner.COUNTING})
     unbroken = {"outputs": [[1]], "measures": {"x": 1}}
     faults_runner._nothing_half_written(root, unbroken)
-    executed = runner.Folder(root, "smoke").executed("01-toy")
+    executed = planning.Folder(root, "smoke").executed("01-toy")
     in_place(executed, json.dumps({"cells": [{"cell_type": "code", "outputs": []}]}))
     with pytest.raises(AssertionError, match="half-written: outputs"):
         faults_runner._nothing_half_written(root, unbroken)
@@ -103,7 +102,7 @@ def test_a_broken_promise_is_in_the_table(tmp_path, monkeypatch, capsys):
     path = tmp_path / "faults.json"
     monkeypatch.setattr("sys.argv", ["faults.py", str(path)])
     assert faults.main() == 1
-    table, = ledger.load_tables(path)["tables"]
+    table, = consistency.load_tables(path)["tables"]
     assert [row["kept"] for row in table["rows"]] == ["yes", "NO", "–"]
     assert table["rows"][1]["what happened"] == "AssertionError: as a test"
     assert "3 faults, 1 promises broken" in capsys.readouterr().out

@@ -13,8 +13,8 @@ from conftest import REPOSITORY
 from toyrun import git, good, project
 
 from wlib import claims
-from wlib.book import runner
-from wlib.claims import ledger, staleness
+from wlib.book import planning, recording
+from wlib.claims import consistency, staleness
 from wlib.ground import versions
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
@@ -54,7 +54,7 @@ def test_a_case_that_fails_is_a_row_and_the_others_go_on(tmp_path, monkeypatch, 
     monkeypatch.setattr(gpu, "AGREEMENT", {"bad": gpu.case(fails, 1e-6), "good": fine})
     monkeypatch.setattr(gpu, "DEVICE", "cpu")
     assert gpu.main(["agreement", str(tmp_path)]) == 1
-    table = ledger.load_tables(tmp_path / "gpu-agreement.json")
+    table = consistency.load_tables(tmp_path / "gpu-agreement.json")
     rows = table["tables"][0]["rows"]
     assert [row["agree"] for row in rows] == ["NO", "yes"]
     assert "no kernel image" in rows[0]["largest difference"]
@@ -110,7 +110,7 @@ def brought(tmp_path):
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
-    plan = runner.plan([], "gpu", root=root)[0]
+    plan = planning.plan([], "gpu", root=root)[0]
     installed = versions.current() | {"torch": "another"}
     results = {"schema": claims.SCHEMA, "notebook": "01-one", "profile": "gpu", "run": "r1",
                "seeds": [0, 1, 2], "settings": {},
@@ -127,7 +127,7 @@ def brought(tmp_path):
 
 def test_results_of_a_machine_without_git_are_of_the_commit_that_their_code_is(brought):
     root, folder, results = brought
-    assert [p.name for p in runner.record("gpu", root=root, brought=folder)] == ["01-one.json"]
+    assert [p.name for p in recording.record("gpu", root=root, brought=folder)] == ["01-one.json"]
     made = claims.load_results(root / "results" / "gpu" / "01-one.json")["provenance"]
     assert made["commit"] == git(root, "rev-parse", "HEAD") and made["dirty"] is False
     assert made["versions"]["torch"] == "another"
@@ -138,9 +138,9 @@ def test_results_of_other_code_or_another_profile_are_refused(brought):
     for change in ({"fingerprint": "0" * 64}, {"profile": "study"}):
         (folder / "results" / "01-one.json").write_text(json.dumps(results | change))
         with pytest.raises(ValueError, match="01-one is not of this code at profile gpu"):
-            runner.record("gpu", root=root, brought=folder)
+            recording.record("gpu", root=root, brought=folder)
     with pytest.raises(ValueError, match="--from: got .*, want the folder gpu-results"):
-        runner.record("gpu", root=root, brought=root)
+        recording.record("gpu", root=root, brought=root)
     assert not (root / "results").exists()
 
 
@@ -155,10 +155,10 @@ def test_tables_are_taken_where_their_script_is_the_same(brought):
              "provenance": {"commit": None, "dirty": None, "script": "benchmarks/gpu.py",
                             "fingerprint": staleness.script_fingerprint(script)}}
     (folder / "gpu-times.json").write_text(json.dumps(table))
-    runner.record("gpu", root=root, brought=folder)
-    made = ledger.load_tables(root / "results" / "gpu-times.json")["provenance"]
+    recording.record("gpu", root=root, brought=folder)
+    made = consistency.load_tables(root / "results" / "gpu-times.json")["provenance"]
     assert made["commit"] == git(root, "rev-parse", "HEAD")
     script.write_text("from wlib import check, seeds\n")
     git(root, "commit", "-qam", "another")
     with pytest.raises(ValueError, match="gpu-times is not of this code"):
-        runner.record("gpu", root=root, brought=folder)
+        recording.record("gpu", root=root, brought=folder)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from wlib.book import kinds, parameters, runner
+from wlib.book import kinds, parameters, planning
 from wlib.book.kinds import KINDS
 from wlib.core import nets
 
@@ -29,7 +29,7 @@ def test_every_rule_is_of_some_parameter():
 
 
 def test_what_a_rehearsal_has_instead_is_no_more_than_the_profile_has():
-    whole = {one.name: one.values for one in runner.plan([], "gpu", root=REPOSITORY)}
+    whole = {one.name: one.values for one in planning.plan([], "gpu", root=REPOSITORY)}
     for name, values in whole.items():
         for key, rule in kinds.rules(REPOSITORY, name).items():
             if rule.rehearse is not None and key in values:
@@ -67,7 +67,7 @@ TOGETHER = {
 
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "study", "gpu"])
 def test_the_values_of_a_profile_fit_together(profile):
-    for one in runner.plan([], profile, root=REPOSITORY):
+    for one in planning.plan([], profile, root=REPOSITORY):
         for start, conditions in TOGETHER.items():
             for number, condition in enumerate(conditions):
                 if one.name.startswith(start):
@@ -76,7 +76,7 @@ def test_the_values_of_a_profile_fit_together(profile):
 
 def test_profile_gpu_names_the_device_wherever_one_is_used():
     idle = {"02-tasks-without-downloads"}                 # scikit-learn runs on the processor
-    for one in runner.plan([], "gpu", root=REPOSITORY):
+    for one in planning.plan([], "gpu", root=REPOSITORY):
         assert ("device" in one.injected) == (one.name not in idle), one.name
         assert one.name in idle or one.values["device"] == "cuda"
 
@@ -103,7 +103,7 @@ def test_profile_gpu_names_the_device_wherever_one_is_used():
 ])
 def test_a_wrong_value_is_refused_before_the_run(name, given, message):
     with pytest.raises(ValueError, match=message):
-        runner.plan([name], "laptop", [given], REPOSITORY)
+        planning.plan([name], "laptop", [given], REPOSITORY)
 
 
 @pytest.mark.parametrize("kind, good, bad", [

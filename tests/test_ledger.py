@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wlib.claims import report as claims
+from wlib import claims
+from wlib.claims import means
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = claims.load(ROOT / "book" / "claims.yml")
@@ -159,7 +160,7 @@ def test_more_seeds_and_larger_effects_decide_more(rates):
 
 
 def test_too_narrow_intervals_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(claims, "_student", lambda freedom: 1.0)
+    monkeypatch.setattr(means, "_student", lambda freedom: 1.0)
     narrow = verdicts.rates(1000)
     assert share(narrow, "reproduced", lambda cell: cell.effect == 0) > 5
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import REPOSITORY
 
 from wlib import claims
-from wlib.book import parameters, runner
+from wlib.book import parameters, planning, recording
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PROFILES = ("smoke", "laptop", "study", "gpu")
@@ -29,7 +29,7 @@ def test_a_notebook_has_the_parameters_that_all_have(path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_has_a_fitting_block_for_every_notebook(profile):
-    assert [one.name for one in runner.plan([], profile, root=REPOSITORY)] == NAMES
+    assert [one.name for one in planning.plan([], profile, root=REPOSITORY)] == NAMES
 
 
 def test_every_claim_of_a_notebook_that_exists_is_reported_by_it():
@@ -42,7 +42,7 @@ def test_every_claim_of_a_notebook_that_exists_is_reported_by_it():
 @pytest.mark.book
 def test_every_notebook_runs_at_profile_smoke(smoke_run):
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
-    assert runner.problems("smoke", root=REPOSITORY) == {}
+    assert recording.problems("smoke", root=REPOSITORY) == {}
 
 
 @pytest.mark.book
@@ -55,5 +55,5 @@ def test_every_measure_that_a_claim_names_is_in_the_results(smoke_run):
 
 @pytest.mark.book
 def test_a_smoke_run_stays_within_its_time(smoke_run):
-    for name, entry in runner.Folder(Path(REPOSITORY), "smoke").runs().items():
+    for name, entry in planning.Folder(Path(REPOSITORY), "smoke").runs().items():
         assert entry["seconds"] < 90, f"{name} took {entry['seconds']} s"

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,12 +24,24 @@ from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from wlib import claims, mda
-from wlib.book import cli, draw, pagecheck, pageparts, pages
+from wlib.book import (
+    claimparts,
+    cli,
+    drawings,
+    markdown,
+    material,
+    origins,
+    pagecheck,
+    pageparts,
+    pages,
+    staging,
+)
 from wlib.book.pagecheck import PageError
 from wlib.claims.staleness import notebook_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
+draw = drawings.load(ROOT)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -272,12 +285,12 @@ def test_a_repository_s_address_brings_links_to_edit_and_launch(toy):
 
 # ---------------------------------------------------------------- times in the contents
 def test_contents_say_how_long_a_notebook_takes(toy):
-    toc = yaml.safe_load(pages.contents(toy, pageparts.Book.read(toy, "laptop")))
+    toc = yaml.safe_load(pages.contents(toy, material.Book.read(toy, "laptop")))
     chapters = toc["parts"][0]["chapters"]
     assert chapters == [{"file": "notebooks/01-toy", "title": "A toy notebook (2 min)"},
                         {"file": "book/claims"}]
     (toy / "_build/laptop/results/01-toy.json").unlink()
-    toc = yaml.safe_load(pages.contents(toy, pageparts.Book.read(toy, "laptop")))
+    toc = yaml.safe_load(pages.contents(toy, material.Book.read(toy, "laptop")))
     assert toc["parts"][0]["chapters"][0] == {"file": "notebooks/01-toy"}
 
 
@@ -287,15 +300,15 @@ def test_prose_changed_since_execution_is_shown_without_a_new_run():
     del source["cells"][2]  # what papermill injected
     source["cells"][0]["source"] = "# A new title"
     source["cells"][2]["source"] = "print(42)  # with another comment"
-    fresh = pageparts.refresh(source, executed)["cells"]
+    fresh = staging.refresh(source, executed)["cells"]
     assert fresh[0]["source"] == "# A new title"
     assert fresh[2]["source"] == "seeds = [0, 1]"
     assert fresh[3]["outputs"] == executed["cells"][3]["outputs"]
 
 
 def test_notebook_gets_provenance_and_an_anchor_for_its_measure(toy):
-    book = pageparts.Book.read(toy, "laptop")
-    cells = json.loads(pageparts.dress("01-toy", toybook.notebook(), book))["cells"]
+    book = material.Book.read(toy, "laptop")
+    cells = json.loads(staging.dress("01-toy", toybook.notebook(), book))["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
     assert "Executed at profile laptop in 1 min 15 s" in sources[1]
     assert all(word in sources[1] for word in ("2026-01-02", "01234567", "torch 2.14.1", "0, 1, 2"))
@@ -308,11 +321,11 @@ def test_recorded_run_is_judged_and_the_built_one_shown_beside(toy):
     recorded = toy / "results/study/01-toy.json"
     recorded.parent.mkdir(parents=True)
     recorded.write_text(claims.dumps(toybook.results("study", shift=-3.0)))
-    book = pageparts.Book.read(toy, "laptop")
+    book = material.Book.read(toy, "laptop")
     row = book.rows[0]
     assert book.judged(row)["profile"] == "study"
     assert book.verdict(row).words == "not reproduced"
-    text = pageparts.claim(row, book)
+    text = claimparts.claim(row, book)
     assert "profile study" in text and "at profile laptop, by itself [✔ reproduced]" in text
     assert "has changed since this run" in text
 
@@ -326,12 +339,12 @@ def with_recorded(root, profile="study", fingerprint=None, **changes):
     path = root / f"results/{profile}/01-toy.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(claims.dumps(recorded))
-    return pageparts.Book.read(root, "laptop")
+    return material.Book.read(root, "laptop")
 
 
 def test_recorded_runs_stand_beside_this_build_on_the_notebook_s_page(toy):
     with_recorded(toy, "laptop", shift=0.5)
-    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-0.5))
+    box = origins.provenance("01-toy", with_recorded(toy, shift=-0.5))
     assert "| measure | this build, laptop | recorded, study | recorded, laptop |" in box
     row = next(line for line in box.splitlines() if line.startswith("| T1"))
     assert row.count("±") == 3 and "≠" not in row
@@ -340,69 +353,69 @@ def test_recorded_runs_stand_beside_this_build_on_the_notebook_s_page(toy):
 
 
 def test_a_build_outside_a_recorded_interval_is_flagged_in_the_title(toy):
-    box = pageparts.provenance("01-toy", with_recorded(toy, shift=-9.0))
+    box = origins.provenance("01-toy", with_recorded(toy, shift=-9.0))
     assert "outside a recorded interval: T1" in box.splitlines()[0] and "dropdown" not in box
     assert re.search(r"\| T1 \| 93\.6 ± [\d.]+ points \| ≠ 84\.6 ± ", box)
 
 
 def test_the_flag_goes_up_exactly_where_the_intervals_part(toy):
-    half = [pageparts.span(toybook.results()["measures"]["T1"])]
+    half = [origins.span(toybook.results()["measures"]["T1"])]
     widths = half[0].high - half[0].low  # both runs have this interval, one of them shifted
     for shift, parted in ((widths - 0.01, False), (widths + 0.01, True), (-widths - 0.01, True)):
         book = with_recorded(toy, shift=shift)
-        assert bool(pageparts.differing("01-toy", book.records["01-toy"][0], book)) is parted
+        assert bool(origins.differing("01-toy", book.records["01-toy"][0], book)) is parted
 
 
 def test_a_recorded_run_older_than_the_code_says_so_in_the_title(toy):
-    box = pageparts.provenance("01-toy", with_recorded(toy, fingerprint="of yesterday"))
+    box = origins.provenance("01-toy", with_recorded(toy, fingerprint="of yesterday"))
     assert "a recorded run is older than the code" in box.splitlines()[0]
     assert "has changed since this run" in box
     book = with_recorded(toy)
-    assert "older" not in pageparts.provenance("01-toy", book)
+    assert "older" not in origins.provenance("01-toy", book)
     edit(toy / "notebooks/01-toy.ipynb", "print(42)", "print(43)")
-    assert "older" in pageparts.provenance("01-toy", pageparts.Book.read(toy, "laptop"))
+    assert "older" in origins.provenance("01-toy", material.Book.read(toy, "laptop"))
 
 
 def test_smoke_one_seed_and_the_recorded_run_itself_are_not_flagged(tmp_path):
     smoke = toybook.make(tmp_path / "smoke", profile="smoke")
     with_recorded(smoke, shift=-9.0)
-    box = pageparts.provenance("01-toy", pageparts.Book.read(smoke, "smoke"))
+    box = origins.provenance("01-toy", material.Book.read(smoke, "smoke"))
     assert "≠" not in box and "not compared" in box and "outside" not in box
     one = toybook.results()
     one["measures"]["T1"] |= {"values": [1.0]}
     book = with_recorded(smoke, shift=-9.0)
     book.built["01-toy"] = one
-    assert pageparts.differing("01-toy", book.records["01-toy"][0], book) == []
+    assert origins.differing("01-toy", book.records["01-toy"][0], book) == []
     same = toybook.results("laptop")
     book.built["01-toy"], book.records["01-toy"] = same, [same]
-    assert "≠" not in pageparts.provenance("01-toy", book)
-    assert "recorded, laptop" not in pageparts.provenance("01-toy", book)
+    assert "≠" not in origins.provenance("01-toy", book)
+    assert "recorded, laptop" not in origins.provenance("01-toy", book)
 
 
 def test_claim_without_a_run_is_not_measured(toy):
     (toy / "_build/laptop/results/01-toy.json").unlink()
-    book = pageparts.Book.read(toy, "laptop")
+    book = material.Book.read(toy, "laptop")
     assert book.verdict(book.rows[0]).words == "not measured"
-    assert "no run yet" in pageparts.claim(book.rows[0], book)
+    assert "no run yet" in claimparts.claim(book.rows[0], book)
 
 
 def test_a_chapter_can_show_a_measure_that_is_no_claim(toy):
-    book = pageparts.Book.read(toy, "laptop")
-    assert pageparts.measured(book, "noise-levels") == "*Not measured yet: noise-levels.*"
+    book = material.Book.read(toy, "laptop")
+    assert claimparts.measured(book, "noise-levels") == "*Not measured yet: noise-levels.*"
     built = toybook.results()
     built["measures"]["noise levels"] = built["measures"]["T1"]
     book.built["01-toy"] = built
-    text = pageparts.measured(book, "noise-levels")
+    text = claimparts.measured(book, "noise-levels")
     assert "| noise | control |" in text and "93.6" in text and "profile laptop" in text
     recorded = toybook.results("study", shift=2.0)
     recorded["measures"]["noise levels"] = recorded["measures"]["T1"]
     book.recorded["01-toy"] = recorded
-    assert "95.6" in pageparts.measured(book, "noise-levels")        # the recorded run goes first
+    assert "95.6" in claimparts.measured(book, "noise-levels")        # the recorded run goes first
 
 
 def test_a_bar_in_a_text_does_not_break_a_table(toy):
-    book = pageparts.Book.read(toy, "laptop")
-    line = next(line for line in pageparts.claims_table(book, "").splitlines() if "T1" in line)
+    book = material.Book.read(toy, "laptop")
+    line = next(line for line in claimparts.claims_table(book, "").splitlines() if "T1" in line)
     assert len(re.findall(r"(?<!\\)\|", line)) == 6
 
 
@@ -411,11 +424,11 @@ def test_smoke_pages_say_that_their_numbers_mean_nothing(tmp_path):
     settings = yaml.safe_load(pages.config(root, "smoke"))
     assert "numbers mean nothing" in settings["html"]["announcement"]
     assert "announcement" not in yaml.safe_load(pages.config(root, "laptop"))["html"]
-    assert "mean nothing" in pageparts.provenance("01-toy", pageparts.Book.read(root, "smoke"))
+    assert "mean nothing" in origins.provenance("01-toy", material.Book.read(root, "smoke"))
 
 
 def test_links_on_the_map_lead_to_what_exists(toy):
-    book = pageparts.Book.read(toy, "laptop")
+    book = material.Book.read(toy, "laptop")
     to = dict(re.findall(r'<a href="([^"]+)" aria-label="([^"]+)"', pageparts.map_links(book, "")))
     assert to == {"claims.html#claims-mge": "MGE, to come: its claims",
                   "claims.html": "Compared to what? All claims"}
@@ -424,10 +437,10 @@ def test_links_on_the_map_lead_to_what_exists(toy):
 
 
 def test_the_picture_of_the_verdicts_says_its_counts(toy):
-    counts = pageparts.counts(pageparts.Book.read(toy, "laptop"))
+    counts = claimparts.counts(material.Book.read(toy, "laptop"))
     assert counts["MGE"]["reproduced"] == 1 and sum(counts["MGE"].values()) == 1
-    assert list(counts["MGE"]) == list(draw.VERDICTS) == list(claims.MARKS)
-    assert {words: mark for words, (mark, _) in draw.VERDICTS.items()} == claims.MARKS
+    assert list(counts["MGE"]) == list(draw.squares.VERDICTS) == list(claims.MARKS)
+    assert {words: mark for words, (mark, _) in draw.squares.VERDICTS.items()} == claims.MARKS
     assert draw.verdicts_alt(counts) == "The verdicts on 1 claims. MGE: 1 reproduced."
     assert draw.verdicts(counts) == draw.verdicts(counts)
     assert draw.verdicts({}).count(b"<svg") == 1
@@ -436,20 +449,33 @@ def test_the_picture_of_the_verdicts_says_its_counts(toy):
 @pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
                                            (4320, "1 h 12 min")])
 def test_durations(seconds, text):
-    assert pageparts.duration(seconds) == text
+    assert markdown.duration(seconds) == text
 
 
 # ---------------------------------------------------------------- drawings, sources, chapters
 @pytest.mark.parametrize("name", draw.DRAWINGS)
 def test_drawing_is_the_same_bytes_each_time_and_says_what_it_shows(name):
-    first = draw.svg(name)
-    assert first == draw.svg(name) and b"<svg" in first
-    assert len(draw.alt(name)) > 100 and "\n" not in draw.alt(name)
+    first = draw.rendered(draw.DRAWINGS[name][0])
+    assert first == draw.rendered(draw.DRAWINGS[name][0]) and b"<svg" in first
+    assert len(drawings.alt(ROOT, name)) > 100 and "\n" not in drawings.alt(ROOT, name)
+
+
+def test_a_book_without_drawings_draws_nothing(toy):
+    shutil.rmtree(toy / "book/drawings")
+    assert pageparts.pictures(material.Book.read(toy, "laptop")) == {}
+    with pytest.raises(ValueError, match="^drawing"):
+        drawings.alt(toy, "data-flow")
+
+
+def test_a_color_of_the_drawings_costs_no_plotting_library():
+    code = "import sys, wlib.plot.theme; print({'seaborn', 'torch'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 def test_unknown_drawing_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'data-flow'"):
-        draw.svg("dataflow")
+        drawings.alt(ROOT, "dataflow")
 
 
 def test_vendored_files_are_the_recorded_ones():
@@ -506,7 +532,7 @@ def test_toy_numbers_of_the_mda_chapter_are_right():
 
     text = (ROOT / "book" / "mda.md").read_text(encoding="utf8")
     net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False))
-    layers, needed = draw.small_mda()
+    layers, needed = draw.mda.small_mda()
     for layer, weight in zip((net[0], net[2]), layers, strict=True):
         layer.weight.data = torch.tensor(weight, dtype=torch.float32)
         rows = r"\\ ".join(" & ".join(map(str, row)) for row in weight)
@@ -762,7 +788,7 @@ def test_only_the_claims_page_loads_its_filter(content):
                if soup.find("script", src=re.compile("claims-filter"))]
     assert loading == ["book/claims"]
     rows = claims.load(ROOT / "book" / "claims.yml")
-    for paper in pageparts.PAPERS:
+    for paper in claimparts.PAPERS:
         lines = content["book/claims"].select(f"table.claims.paper-{paper} tbody tr")
         assert len(lines) == sum(row.paper == paper for row in rows)
 

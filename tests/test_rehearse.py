@@ -7,9 +7,9 @@ import torch
 from conftest import REPOSITORY
 from toyrun import call, project, wlib, write_notebook
 
-from wlib.book import kinds, rehearse, runner
+from wlib.book import kinds, planning, rehearse
 from wlib.book.kinds import KINDS, Rule
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.free import inversion, replay
@@ -46,7 +46,7 @@ def test_shapes_are_the_profile_s_and_counts_are_smoke_s(toy):
     assert part.plan.values == {"data": "digits", "seed": 0, "seeds": [0], "device": "cpu",
                                 "width": 4096, "epochs": 1, "draws": 4, "rates": [0.1], "free": 9}
     assert part.held == "draws 4 of 50" and part.replaced == {}
-    assert part.plan.fingerprint != runner.plan([], "gpu", root=toy)[0].fingerprint
+    assert part.plan.fingerprint != planning.plan([], "gpu", root=toy)[0].fingerprint
 
 
 @pytest.mark.parametrize("kind, full, small, value", [
@@ -140,12 +140,12 @@ def test_a_book_s_check_does_not_look_at_rehearsals(toy):
     file.parent.mkdir(parents=True)
     file.write_text("{}")
     (toy / "book" / "claims.yml").write_text("[]")
-    assert not any("rehearse" in line for line in ledger.check(toy).wrong)
+    assert not any("rehearse" in line for line in consistency.check(toy).wrong)
 
 
 def test_every_notebook_s_rehearsal_of_profile_gpu_is_planned():
     parts = rehearse.plan([], "gpu", root=REPOSITORY)
-    whole = {one.name: one.values for one in runner.plan([], "gpu", root=REPOSITORY)}
+    whole = {one.name: one.values for one in planning.plan([], "gpu", root=REPOSITORY)}
     assert [part.plan.name for part in parts] == list(whole)
     for part in parts:
         assert part.plan.values["device"] == "cpu" and part.plan.values["seeds"] == [0]

@@ -24,7 +24,7 @@ from toyrun import (
 )
 
 from wlib import claims
-from wlib.book import runner
+from wlib.book import commits, job, planning, recording, runner
 from wlib.book.progress import Display, Track, duration
 from wlib.ground import files, versions
 
@@ -38,16 +38,16 @@ def toy(tmp_path):
 
 
 def test_a_plan_has_defaults_then_profile_then_command_line(toy):
-    one, two = runner.plan([], "smoke", [("rate", "2")], toy)
+    one, two = planning.plan([], "smoke", [("rate", "2")], toy)
     assert one.values == {"data": "toy", "seed": 0, "seeds": [0], "device": "auto", "rate": 2.0}
     assert one.injected == {"seeds": [0], "rate": 2.0} and two.injected == {"rate": 2.0}
     assert one.again == "wlib run 01-one --profile smoke -p rate 2"
-    assert one.fingerprint != runner.plan(["01-one"], "smoke", root=toy)[0].fingerprint
+    assert one.fingerprint != planning.plan(["01-one"], "smoke", root=toy)[0].fingerprint
 
 
 @pytest.mark.parametrize("name", ["01-one", "01", "01-one.ipynb", "notebooks/01-one.ipynb"])
 def test_a_notebook_is_found_by_name_number_or_path(toy, name):
-    assert [one.name for one in runner.plan([name, name], "smoke", root=toy)] == ["01-one"]
+    assert [one.name for one in planning.plan([name, name], "smoke", root=toy)] == ["01-one"]
 
 
 @pytest.mark.parametrize("names, profile, given, message", [
@@ -61,7 +61,7 @@ def test_a_notebook_is_found_by_name_number_or_path(toy, name):
 ])
 def test_wrong_requests_are_refused_by_name(toy, names, profile, given, message):
     with pytest.raises(ValueError, match=message):
-        runner.plan(names, profile, given, toy)
+        planning.plan(names, profile, given, toy)
 
 
 @pytest.mark.parametrize("block, message", [
@@ -74,13 +74,13 @@ def test_wrong_requests_are_refused_by_name(toy, names, profile, given, message)
 def test_a_wrong_profile_is_refused_by_name(tmp_path, block, message):
     toy = project(tmp_path, {"01-one": good("01-one")}, p=block)
     with pytest.raises(ValueError, match=message):
-        runner.plan(["01-one"], "p", root=toy)
+        planning.plan(["01-one"], "p", root=toy)
 
 
 def test_a_notebook_without_parameters_cell_is_refused(toy):
     write_notebook(toy, "01-one", parameters="import os")
     with pytest.raises(ValueError, match="01-one.ipynb: parameters cell: got 'import os'"):
-        runner.plan(["01-one"], "smoke", root=toy)
+        planning.plan(["01-one"], "smoke", root=toy)
 
 
 @pytest.mark.parametrize("options, message", [
@@ -88,7 +88,7 @@ def test_a_notebook_without_parameters_cell_is_refused(toy):
     ({"cell_limit": 0}, "cell-timeout: got 0")])
 def test_wrong_options_are_refused(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        runner.run(runner.plan([], "smoke", root=toy), **options)
+        runner.run(planning.plan([], "smoke", root=toy), **options)
 
 
 # ---------------------------------------------------------------- runs
@@ -133,9 +133,9 @@ def test_outcomes_say_where_they_come_from(faults):
     root = faults[0]
     results = claims.load_results(root / "_build/smoke/results/01-good.json")
     executed = json.loads((root / "_build/smoke/executed/01-good.ipynb").read_text())
-    entry = runner.Folder(root, "smoke").runs()["01-good"]
+    entry = planning.Folder(root, "smoke").runs()["01-good"]
     assert results["run"] == executed["metadata"]["wlib"]["run"] == entry["run"]
-    assert results["fingerprint"] == entry["fingerprint"] == runner.plan(
+    assert results["fingerprint"] == entry["fingerprint"] == planning.plan(
         ["01-good"], "smoke", root=root)[0].fingerprint
     assert results["profile"] == "smoke" and results["parameters"]["seeds"] == [0, 1, 2]
     made = results["provenance"]
@@ -153,7 +153,7 @@ def test_what_has_not_changed_is_not_run_again(faults):
     done = wlib(root, "run", "01", "09", "--profile", "smoke")
     assert done.stdout.count("unchanged") == 3 and done.returncode == 0
     assert time.monotonic() - begun < 5
-    assert runner.problems("smoke", ["01-good"], root) == {}
+    assert recording.problems("smoke", ["01-good"], root) == {}
 
 
 @pytest.mark.book
@@ -161,11 +161,11 @@ def test_the_kernel_is_deaf_even_where_settings_reach_it(tmp_path):
     """As those of the whole machine do, which no variable names."""
     root = project(tmp_path / "book", {"01-toy": [
         "import builtins\nassert not hasattr(builtins, 'planted')", *good("01-toy")]})
-    one, = runner.plan([], "smoke", root=root)
+    one, = planning.plan([], "smoke", root=root)
     heard = {name: value for name, value in settings(tmp_path).items()
              if name in ("IPYTHONDIR", "PYTHONSTARTUP", "MATPLOTLIBRC")}
-    job = runner.Job(one, runner.Folder(root, "smoke"), (60.0, 90.0), variables=heard)
-    outcome, = runner.run_jobs([job], 1, Display(io.StringIO()))
+    running = job.Job(one, planning.Folder(root, "smoke"), (60.0, 90.0), variables=heard)
+    outcome, = runner.run_jobs([running], 1, Display(io.StringIO()))
     assert outcome.status == "done", outcome.details
 
 
@@ -184,15 +184,15 @@ def test_a_relative_store_is_one_folder_for_command_and_kernels(tmp_path):
 
 @pytest.mark.book
 def test_the_process_of_a_notebook_ends_without_a_fatal_error(tmp_path, monkeypatch):
-    seen, clear = [], runner.Job.clear
+    seen, clear = [], job.Job.clear
 
     def note(job):
         seen.append((job.status, "Fatal" in (job.work / "stderr.txt").read_text()))
         clear(job)
 
-    monkeypatch.setattr(runner.Job, "clear", note)
+    monkeypatch.setattr(job.Job, "clear", note)
     root = project(tmp_path, {"01-one": good("01-one")})
-    done, = runner.run(runner.plan([], "smoke", root=root), display=Display(io.StringIO()))
+    done, = runner.run(planning.plan([], "smoke", root=root), display=Display(io.StringIO()))
     assert done.status == "done" and seen == [(0, False)]
 
 
@@ -210,7 +210,7 @@ def built(tmp_path):
 
 
 def make_outcome(root, **provenance):
-    one, folder = runner.plan([], "laptop", root=root)[0], runner.Folder(root, "laptop")
+    one, folder = planning.plan([], "laptop", root=root)[0], planning.Folder(root, "laptop")
     report = claims.Report("01-one", seeds=[0, 1, 2])
     results = report.results() | {"run": "r1", "profile": "laptop", "parameters": one.values,
                                   "fingerprint": one.fingerprint}
@@ -223,20 +223,20 @@ def make_outcome(root, **provenance):
 
 
 def is_unchanged(root, given=()):
-    return runner.unchanged(runner.plan([], "laptop", given, root)[0],
-                            runner.Folder(root, "laptop"))
+    return planning.unchanged(planning.plan([], "laptop", given, root)[0],
+                            planning.Folder(root, "laptop"))
 
 
 def test_prose_changes_nothing_but_code_and_parameters_do(built):
-    assert is_unchanged(built) and runner.run(runner.plan([], "laptop", root=built))[0].status == (
-        "unchanged")
+    assert is_unchanged(built)
+    assert runner.run(planning.plan([], "laptop", root=built))[0].status == "unchanged"
     write_notebook(built, "01-one", cell("more prose", kind="markdown"),
                    *(source + "  # why" for source in good("01-one")))
     assert is_unchanged(built)
     assert not is_unchanged(built, [("seed", "1")])
     write_notebook(built, "01-one", "x = 1", *good("01-one"))
     assert not is_unchanged(built)
-    assert runner.problems("laptop", root=built) == {"01-one": "has changed since it ran"}
+    assert recording.problems("laptop", root=built) == {"01-one": "has changed since it ran"}
 
 
 @pytest.mark.parametrize("damage", [
@@ -249,53 +249,53 @@ def test_prose_changes_nothing_but_code_and_parameters_do(built):
     lambda folder: folder.note("01-one", folder.runs()["01-one"] | {"run": "r3"}),
 ])
 def test_what_is_not_whole_runs_again(built, damage):
-    damage(runner.Folder(built, "laptop"))
-    assert not is_unchanged(built) and "01-one" in runner.problems("laptop", root=built)
+    damage(planning.Folder(built, "laptop"))
+    assert not is_unchanged(built) and "01-one" in recording.problems("laptop", root=built)
 
 
 def test_a_changed_rule_runs_a_notebook_that_shows_verdicts(built):
     path = write_notebook(built, "01-one", "report.verdicts()")
-    assert runner.judging(path, built) == ""
+    assert planning.judging(path, built) == ""
     row = {"id": "M1", "paper": "mge", "claim": "c", "figure": "f", "source": "unverified",
            "notebook": "01-one", "measure": "m", "unit": "points", "better": "higher",
            "controls": ["a"], "margin": 1, "rule": {"quantity": "value", "above": 1}}
     seen = set()
     for change in ({}, {"margin": 2}, {"rule": {"quantity": "value", "above": 2}}):
         files.write_atomic(built / "book" / "claims.yml", json.dumps([row | change]))
-        seen.add(runner.judging(path, built))
+        seen.add(planning.judging(path, built))
     files.write_atomic(built / "book" / "claims.yml", json.dumps([row | {"remark": "new"}]))
-    assert len(seen) == 3 and runner.judging(path, built) in seen
+    assert len(seen) == 3 and planning.judging(path, built) in seen
 
 
 # ---------------------------------------------------------------- recording and cleaning
 def test_results_of_a_clean_run_are_recorded(built):
-    paths = runner.record("laptop", root=built)
+    paths = recording.record("laptop", root=built)
     assert [str(path.relative_to(built)) for path in paths] == ["results/laptop/01-one.json"]
     assert claims.recorded("01-one", built)["run"] == "r1"
     assert not claims.is_stale(claims.recorded("01-one", built), built)
-    assert runner.record("laptop", root=built)  # recorded results do not make the tree dirty
+    assert recording.record("laptop", root=built)  # recorded results do not make the tree dirty
 
 
 def test_only_runs_that_can_be_trusted_are_recorded(built):
     with pytest.raises(ValueError, match="profile: got 'smoke', want one of gpu"):
-        runner.record("smoke", root=built)
+        recording.record("smoke", root=built)
     make_outcome(built, dirty=True)
     with pytest.raises(ValueError, match="01-one ran with uncommitted changes"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
     folder = make_outcome(built)
     folder.note("01-one", folder.runs()["01-one"] | {"status": "failed"})
     with pytest.raises(ValueError, match="01-one failed"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
     folder = make_outcome(built)
     results = claims.load_results(folder.results("01-one"))
     results["parameters"]["seed"] = 5
-    results["fingerprint"] = runner.plan([], "laptop", [("seed", "5")], built)[0].fingerprint
+    results["fingerprint"] = planning.plan([], "laptop", [("seed", "5")], built)[0].fingerprint
     folder.results("01-one").write_text(claims.dumps(results))
     with pytest.raises(ValueError, match="01-one ran with other parameters"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
     (built / "new.txt").write_text("new")
     with pytest.raises(ValueError, match="working tree: got 'uncommitted changes'"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
     assert not (built / "results").exists()
 
 
@@ -317,35 +317,35 @@ def test_another_repository_is_neither_read_nor_written(tmp_path, monkeypatch):
                         "GIT_CONFIG_PARAMETERS": "'core.bare'='true'"}.items():
         monkeypatch.setenv(name, str(value))     # as git sets them for a hook
     root = project(tmp_path / "book", {"01-one": good("01-one")}, laptop={"01-one": {}})
-    assert runner.commit_of(root) == (None, None), "the book is in no repository"
+    assert commits.commit_of(root) == (None, None), "the book is in no repository"
     git(root, "init", "-q")
-    assert runner.commit_of(root) == (None, None), "nothing is committed"
+    assert commits.commit_of(root) == (None, None), "nothing is committed"
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
-    commit, dirty = runner.commit_of(root)
+    commit, dirty = commits.commit_of(root)
     assert commit == git(root, "rev-parse", "HEAD") != foreign and dirty is False
     assert contents(other) == before
 
 
 def test_a_commit_counts_only_if_it_holds_the_book(built, monkeypatch):
-    assert runner.commit_of(built)[1] is False
+    assert commits.commit_of(built)[1] is False
     (built / "profiles" / "gpu.yml").write_text("{}")
     (built / "profiles" / "gpu.yml").unlink()
     for mark in ("assume-unchanged", "skip-worktree"):
         git(built, "update-index", f"--{mark}", "profiles/laptop.yml")
-        assert runner.state_of(built)[2] == "git is told not to look at profiles/laptop.yml"
+        assert commits.state_of(built)[2] == "git is told not to look at profiles/laptop.yml"
         git(built, "update-index", f"--no-{mark}", "profiles/laptop.yml")
     (built / "profiles" / "gpu.yml").write_text("{}")
     git(built, "config", "status.showUntrackedFiles", "no")
-    assert runner.commit_of(built)[1] is True, "a file that git does not have"
+    assert commits.commit_of(built)[1] is True, "a file that git does not have"
     (built / ".git" / "info" / "exclude").write_text("gpu.yml\n")
-    assert runner.commit_of(built) == (None, None)
+    assert commits.commit_of(built) == (None, None)
     with pytest.raises(ValueError, match=r"no commit.*\(.*: git ignores profiles/gpu.yml\)"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
     inner = project(built / "_build" / "inner", {"01-one": good("01-one")}, laptop={"01-one": {}})
-    assert runner.commit_of(inner) == (None, None), "the repository around ignores it"
+    assert commits.commit_of(inner) == (None, None), "the repository around ignores it"
     with pytest.raises(ValueError, match=rf"no commit.*: the repository .* that of {built}\)"):
-        runner.record("laptop", root=inner)
+        recording.record("laptop", root=inner)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -356,7 +356,7 @@ def test_a_repository_of_another_owner_is_named(built, monkeypatch):
         os.chown(path, 54321, 54321)
     with pytest.raises(ValueError, match=f"no commit.*dubious ownership.*git config --global "
                        f"--add safe.directory {built}"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
 
 
 def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
@@ -367,19 +367,19 @@ def test_a_run_that_leaves_a_control_out_is_not_recorded(built):
     path = make_outcome(built).results("01-one")
     whole = claims.load_results(path) | {"measures": toybook.results()["measures"]}
     path.write_text(claims.dumps(whole))
-    assert runner.record("laptop", root=built)
+    assert recording.record("laptop", root=built)
     whole["measures"]["T1"]["controls"] = {}
     path.write_text(claims.dumps(whole))
     with pytest.raises(ValueError, match="01-one does not measure what the claims ask: T1: contr"):
-        runner.record("laptop", root=built)
+        recording.record("laptop", root=built)
 
 
 def test_cleaning_removes_what_was_built_and_nothing_else(built):
     with pytest.raises(ValueError, match="profile: got '../x'"):
-        runner.clean("../x", built)
-    runner.clean("laptop", built)
+        recording.clean("../x", built)
+    recording.clean("laptop", built)
     assert not (built / "_build" / "laptop").exists()
-    runner.clean(root=built)
+    recording.clean(root=built)
     assert not (built / "_build").exists() and (built / "notebooks" / "01-one.ipynb").exists()
 
 
@@ -415,7 +415,7 @@ def test_a_stopped_run_leaves_no_kernel_and_nothing_half_written(tmp_path, numbe
         assert process.returncode == 130 and "stopped" in errors
         assert [path.name for path in built.iterdir() if path.suffix != ".lock"] == []
     assert not (built / "executed").exists() and not (built / "results").exists()
-    with runner.only_run(runner.Folder(root, "smoke"), Display(io.StringIO())):
+    with runner.only_run(planning.Folder(root, "smoke"), Display(io.StringIO())):
         pass  # the lock is free again
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from wlib import claims
-from wlib.book import pageparts
+from wlib.book import staging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = """# A toy book
@@ -87,12 +87,13 @@ def results(profile: str = "laptop", shift: float = 0.0) -> dict[str, Any]:
 def make(root: Path, profile: str = "laptop") -> Path:
     """Write the toy book under `root`, its notebook executed at a profile."""
     shutil.copytree(REPOSITORY / "book" / "static", root / "book" / "static")
-    shutil.copytree(REPOSITORY / "book" / "extensions", root / "book" / "extensions",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("drawings", "extensions"):
+        shutil.copytree(REPOSITORY / "book" / name, root / "book" / name,
+                        ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "_config.yml", root)
     source = notebook()
     source["cells"] = [cell for cell in source["cells"]
-                       if "injected-parameters" not in pageparts.tags(cell)]
+                       if "injected-parameters" not in staging.tags(cell)]
     for cell in source["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from wlib import claims
-from wlib.book import rehearse, runner, warming
+from wlib.book import planning, recording, rehearse, runner, warming
 from wlib.book.progress import Heard, duration, open_streams, silence
-from wlib.claims import ledger
+from wlib.claims import consistency
 from wlib.ground import entries
 
 app = typer.Typer(name="wlib", help=__doc__, no_args_is_help=True, add_completion=False,
@@ -66,7 +66,7 @@ def cores() -> int:
 def execute(names: list[str], profile: str, given: list[tuple[str, str]], jobs: int | None,
             force: bool, cell_timeout: float | None, timeout: float | None) -> bool:
     """Plan, run and print the summary; whether all is well."""
-    plans = runner.plan(names, profile, given)
+    plans = planning.plan(names, profile, given)
     jobs = min(2, cores()) if jobs is None else jobs
     outcomes = runner.run(plans, jobs=jobs, force=force, cell_limit=cell_timeout, limit=timeout)
     typer.echo(runner.summary(outcomes, profile))
@@ -140,7 +140,7 @@ def build(profile: Profile = "laptop",
 
 def pages_of(profile: str, open: bool = False) -> str:
     """Build the pages; refuses notebooks that have not run, failed, or changed since."""
-    wrong = runner.problems(profile)
+    wrong = recording.problems(profile)
     if wrong:
         lines = "".join(f"\n  {name}: {why}" for name, why in wrong.items())
         raise ValueError(f"profile {profile} cannot be built:{lines}\n"
@@ -170,7 +170,7 @@ def record(names: Names = None, profile: Profile = "laptop",
            brought: Annotated[Path | None, typer.Option(
                "--from", help="A folder of results that another machine made.")] = None) -> None:
     """Copy results of finished runs to results/, to be committed."""
-    for path in runner.record(profile, names or [], brought=brought):
+    for path in recording.record(profile, names or [], brought=brought):
         typer.echo(path)
 
 
@@ -182,7 +182,7 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
                                               "the built pages to another host.")] = False
           ) -> None:
     """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
-    found = ledger.check(claims.project_root())
+    found = consistency.check(claims.project_root())
     if links:
         dead, unsure = outer_links()
         found.wrong += dead
@@ -221,7 +221,7 @@ def bench(context: typer.Context) -> None:
 @guarded
 def clean(profile: Annotated[str | None, typer.Option(help="Only this one.")] = None) -> None:
     """Remove what was built; costly results in the store are kept."""
-    typer.echo(f"removed {runner.clean(profile)}")
+    typer.echo(f"removed {recording.clean(profile)}")
 
 
 # ---------------------------------------------------------------- the store

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from wlib.book import pagecheck, pageparts
+from wlib.book import material, pagecheck, pageparts, staging
 from wlib.book.pagecheck import PageError
 from wlib.check import require_one_of
 from wlib.ground.files import locked
@@ -60,7 +60,7 @@ def build(profile: str, open: bool = False, root: str | os.PathLike[str] = ".") 
         if not (html / "index.html").is_file() or built_from(folder) != made_of:
             write_stage(folder / "stage", files)
             made = make_html(folder, machinery(files))
-            known = pageparts.read_json(folder / CHECKED, damaged={}) or {}
+            known = material.read_json(folder / CHECKED, damaged={}) or {}
             wrong = pagecheck.html_problems(made, known)
             write(folder / CHECKED, json.dumps(known).encode())
             if wrong:
@@ -77,7 +77,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     """What the stage of a profile holds: content by path in the stage. Nothing is written yet."""
     pages = toc_pages(root / "_toc.yml")
     wrong = pagecheck.source_problems(root, pages)
-    book = pageparts.Book.read(root, profile)
+    book = material.Book.read(root, profile)
     files: dict[str, bytes] = {"_toc.yml": contents(root, book),
                                "_config.yml": config(root, profile)}
     for path in sorted((root / "book").rglob("*")):
@@ -87,7 +87,7 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     for page in pages:
         if page.startswith("notebooks/"):
             files[f"{page}.ipynb"] = stage_notebook(Path(page).name, book, wrong)
-    for name, drawing in pageparts.drawings(book).items():
+    for name, drawing in pageparts.pictures(book).items():
         files[f"book/figures/{name}.svg"] = drawing
     if wrong:
         raise PageError(f"the pages of profile {profile} cannot be staged", wrong)
@@ -110,7 +110,7 @@ def toc_pages(path: Path) -> list[str]:
     return [re.sub(r"\.(md|ipynb)$", "", page) for page in walk(toc)]
 
 
-def contents(root: Path, book: pageparts.Book) -> bytes:
+def contents(root: Path, book: material.Book) -> bytes:
     """The table of contents as staged: behind each notebook's title, how long it takes."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))
 
@@ -121,7 +121,7 @@ def contents(root: Path, book: pageparts.Book) -> bytes:
         elif isinstance(node, dict):
             name = re.sub(r"\.ipynb$", "", str(node.get("file", "")))
             if name.startswith("notebooks/"):
-                title = pageparts.timed_title(Path(name).name, book)
+                title = staging.timed_title(Path(name).name, book)
                 node |= {"title": title} if title else {}
             walk(list(node.values()))
 
@@ -145,7 +145,7 @@ def config(root: Path, profile: str) -> bytes:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
-def fill(path: Path, book: pageparts.Book, wrong: list[str]) -> bytes:
+def fill(path: Path, book: material.Book, wrong: list[str]) -> bytes:
     """A chapter with its generated parts in place; what cannot be generated is added to `wrong`."""
     try:
         return pageparts.fill(path.read_text(encoding="utf8"), book).encode()
@@ -154,29 +154,29 @@ def fill(path: Path, book: pageparts.Book, wrong: list[str]) -> bytes:
         return b""
 
 
-def stage_notebook(name: str, book: pageparts.Book, wrong: list[str]) -> bytes:
+def stage_notebook(name: str, book: material.Book, wrong: list[str]) -> bytes:
     """An executed notebook as staged: its latest prose, its outputs, its box of provenance."""
     path = book.folder / "executed" / f"{name}.ipynb"
     if not path.is_file():
         wrong.append(f"{name}: not executed at profile {book.profile}; "
                      f"run: wlib run {name} --profile {book.profile}")
         return b""
-    notebook = pageparts.read_json(path)
+    notebook = material.read_json(path)
     try:
-        source = pageparts.read_json(book.root / "notebooks" / path.name)
-        notebook = pageparts.refresh(source or notebook, notebook)
+        source = material.read_json(book.root / "notebooks" / path.name)
+        notebook = staging.refresh(source or notebook, notebook)
     except ValueError as error:
         wrong.append(f"{name}: {error}")
         return b""
     wrong += pagecheck.notebook_problems(name, notebook)
-    return pageparts.dress(name, notebook, book)
+    return staging.dress(name, notebook, book)
 
 
 def digest(files: dict[str, bytes]) -> str:
     """One hash of the stage, of the code that builds it and of the versions that build it."""
     total = hashlib.sha256()
-    for module in ("pages", "pageparts", "pagecheck"):
-        total.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(path.read_bytes())
     for package in BUILDERS:
         total.update(f"{package} {metadata.version(package)}\n".encode())
     for name in sorted(files):

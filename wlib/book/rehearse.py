@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from wlib import claims
-from wlib.book import kinds, runner
+from wlib.book import kinds, planning, runner
+from wlib.book.job import Job, Outcome
 from wlib.book.kinds import Rule
+from wlib.book.planning import Folder, Plan
 from wlib.book.progress import Display, duration
-from wlib.book.runner import Folder, Job, Outcome, Plan
 from wlib.check import require
 from wlib.claims import staleness
 from wlib.ground.files import write_atomic
@@ -43,11 +44,11 @@ class Part:
 
 def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = (),
          root: Path | None = None) -> list[Part]:
-    """What to rehearse. `ValueError` as from `runner.plan`, and for images that are neither
+    """What to rehearse. `ValueError` as from `planning.plan`, and for images that are neither
     installed nor have others of their shape to stand in for them."""
     root = claims.project_root() if root is None else root
-    wholes = runner.plan(names, profile, given, root)
-    smalls = runner.plan([one.name for one in wholes], SMALL, root=root)
+    wholes = planning.plan(names, profile, given, root)
+    smalls = planning.plan([one.name for one in wholes], SMALL, root=root)
     return [_part(whole, small, given, root) for whole, small in zip(wholes, smalls, strict=True)]
 
 

@@ -16,9 +16,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wlib.book import runner
+from wlib.book import planning, runner, signals
+from wlib.book.job import Job, Outcome
+from wlib.book.planning import Folder, Plan
 from wlib.book.progress import Display, duration
-from wlib.book.runner import Folder, Job, Outcome, Plan
 from wlib.check import require
 from wlib.claims import staleness
 from wlib.ground import entries
@@ -38,7 +39,7 @@ def plan(name: str, profile: str, seeds: Sequence[int], given: Sequence[tuple[st
     require("seeds" not in dict(given), "-p", "seeds", "other parameters: --seeds sets this one")
     plans = []
     for seed in seeds:
-        one, = runner.plan([name], profile, [*given, ("seeds", str(seed))], root)
+        one, = planning.plan([name], profile, [*given, ("seeds", str(seed))], root)
         require(isinstance(one.values["seeds"], list), f"{one.name}: seeds", one.values["seeds"],
                 "a list in the parameters cell")
         plans.append(dataclasses.replace(one, label=f"seed {seed}"))
@@ -49,7 +50,7 @@ def run(plans: Sequence[Plan], limits: tuple[float, float], jobs: int,
         display: Display | None = None) -> list[Outcome]:
     """Run all on this machine, `jobs` at once; Ctrl-C ends them, what is in the store stays."""
     require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
-    with tempfile.TemporaryDirectory(prefix="wlib-warm-") as folder, runner.interruptible():
+    with tempfile.TemporaryDirectory(prefix="wlib-warm-") as folder, signals.interruptible():
         fonts = {"MPLCONFIGDIR": str(Path(folder, "matplotlib"))}  # listed once, not once per seed
         todo = [Job(one, Folder(Path(folder, str(number)), one.profile), limits, variables=fonts)
                 for number, one in enumerate(plans)]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wlib import claims
 from wlib.check import require, require_one_of
-from wlib.claims import report as claims
 
 NOTHING = "–"  # in the place of an interval that there is not
 

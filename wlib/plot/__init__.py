@@ -1,39 +1,47 @@
 """The figures of the notebooks: one look, one function per kind of figure, a module per part."""
 
-from wlib.plot import d2nwg, free, mda
+from importlib import import_module
+from types import ModuleType
+
 from wlib.plot.figures import (
+    bars,
+    dots,
+    grid,
+    heats,
+    image_grid,
+    lines,
+    panels,
+    scatter,
+    side_by_side,
+    tiles,
+)
+from wlib.plot.mge import (
+    evolution_caption,
+    evolution_explorer,
+    fates,
+    gains,
+    kept_share,
+    luck,
+    mge_caption,
+    mge_explorer,
+    spectrum_lines,
+    steps,
+    theory,
+)
+from wlib.plot.style import (
     COLUMN,
     CONTROLS,
     FULL,
     MARKERS,
     PALETTE,
-    bars,
-    dots,
-    evolution_caption,
-    evolution_explorer,
-    fates,
-    gains,
-    grid,
     headline,
-    heats,
-    image_grid,
-    kept_share,
-    lines,
-    luck,
-    mge_caption,
-    mge_explorer,
     over_seeds,
-    panels,
-    scatter,
     show,
-    side_by_side,
-    spectrum_lines,
-    steps,
     theme,
-    theory,
-    tiles,
 )
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
+
+PARTS = ("d2nwg", "free", "mda")      # their figures are read when a notebook asks for them
 
 __all__ = [
     "CONTROL",
@@ -42,18 +50,14 @@ __all__ = [
     "PURPLE",
     "REDRAWN",
     "SKY",
+    "bars",
     "COLUMN",
     "CONTROLS",
-    "FULL",
-    "MARKERS",
-    "PALETTE",
-    "bars",
-    "d2nwg",
     "dots",
     "evolution_caption",
     "evolution_explorer",
     "fates",
-    "free",
+    "FULL",
     "gains",
     "grid",
     "headline",
@@ -62,10 +66,11 @@ __all__ = [
     "kept_share",
     "lines",
     "luck",
-    "mda",
+    "MARKERS",
     "mge_caption",
     "mge_explorer",
     "over_seeds",
+    "PALETTE",
     "panels",
     "scatter",
     "show",
@@ -76,3 +81,9 @@ __all__ = [
     "theory",
     "tiles",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in PARTS:
+        return import_module(f"wlib.plot.{name}")
+    raise AttributeError(f"module 'wlib.plot' has no attribute {name!r}")

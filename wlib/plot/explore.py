@@ -171,6 +171,8 @@ class Chart:
 
     def tiles(self, tiles, top: float, limit: float, name: str) -> None:
         """A row of square arrays (n, h, h), blue below zero and red above, white at zero."""
+        import seaborn  # noqa: F401 -- brings the color map; late, because it takes a second
+
         tiles = np.asarray(tiles, float)
         shades = colormaps["vlag"]((tiles / limit + 1) / 2, bytes=True)      # (n, h, h, 4)
         shades = np.pad(shades, ((0, 0), (0, 0), (0, 1), (0, 0)))            # a clear column

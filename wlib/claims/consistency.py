@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wlib.claims import report
+from wlib.claims.judging import Verdict, check_measure, judge
+from wlib.claims.results import RECORDED, is_stale, load_results
+from wlib.claims.rows import QUOTED, Row, load
 
 NEEDED = {"commit": str, "dirty": bool, "date": str, "seconds": (int, float), "device": str,
           "machine": str, "versions": dict}
@@ -44,18 +46,18 @@ class Findings:
 def check(root: Path) -> Findings:
     """Hold the claims file, all results files and the prose against each other."""
     found = Findings()
-    rows = found.tried(report.load, root / "book" / "claims.yml") or []
+    rows = found.tried(load, root / "book" / "claims.yml") or []
     for path in sorted((root / "_build").glob("*/results/*.json")):
         if path.parts[-3] != "interactive":
             _check_results(path, path.parts[-3], rows, root, found)
-    judged: dict[str, report.Verdict] = {}
-    for profile in reversed(report.RECORDED):  # the best last, so that its verdict stays
+    judged: dict[str, Verdict] = {}
+    for profile in reversed(RECORDED):  # the best last, so that its verdict stays
         for path in sorted((root / "results" / profile).glob("*.json")):
             results = _check_results(path, profile, rows, root, found)
             judged |= _check_recorded(path, results, rows, root, found) if results else {}
     for path in sorted((root / "results").glob("*")):
-        if path.is_dir() and path.name not in report.RECORDED:
-            found.wrong.append(f"{path}: want one of {', '.join(report.RECORDED)}")
+        if path.is_dir() and path.name not in RECORDED:
+            found.wrong.append(f"{path}: want one of {', '.join(RECORDED)}")
         elif path.suffix == ".json":
             found.tried(load_tables, path)
     found.wrong += typed_verdicts(root)
@@ -65,22 +67,22 @@ def check(root: Path) -> Findings:
     return found
 
 
-def _check_results(path: Path, profile: str, rows: list[report.Row], root: Path,
+def _check_results(path: Path, profile: str, rows: list[Row], root: Path,
                    found: Findings) -> dict[str, Any] | None:
     """A results file: its schema, its place, its controls."""
-    results = found.tried(report.load_results, path)
+    results = found.tried(load_results, path)
     if results is None:
         return None
     for key, wanted in (("notebook", path.stem), ("profile", profile)):
         if results[key] != wanted:
             found.wrong.append(f"{path}: {key}: got {results[key]!r}, want {wanted!r}")
     found.wrong += [f"{path}: {problem}" for problem in measure_problems(results, rows)]
-    if report.is_stale(results, root):
+    if is_stale(results, root):
         found.stale.append(f"{path}: the notebook or the library has changed since this run")
     return results
 
 
-def measure_problems(results: dict[str, Any], rows: list[report.Row]) -> list[str]:
+def measure_problems(results: dict[str, Any], rows: list[Row]) -> list[str]:
     """What in a run's measures is not as the claims file wants it."""
     problems, by_name = [], {row.id: row for row in rows}
     for name, measure in results["measures"].items():
@@ -88,7 +90,7 @@ def measure_problems(results: dict[str, Any], rows: list[report.Row]) -> list[st
         if row is None:
             continue  # a measure that no claim names
         try:
-            report.check_measure(row, measure)
+            check_measure(row, measure)
         except ValueError as error:
             problems.append(str(error))
         if row.notebook != results["notebook"]:
@@ -97,8 +99,8 @@ def measure_problems(results: dict[str, Any], rows: list[report.Row]) -> list[st
     return problems
 
 
-def _check_recorded(path: Path, results: dict[str, Any], rows: list[report.Row], root: Path,
-                    found: Findings) -> dict[str, report.Verdict]:
+def _check_recorded(path: Path, results: dict[str, Any], rows: list[Row], root: Path,
+                    found: Findings) -> dict[str, Verdict]:
     """A recorded run: it says where it came from; its verdicts, computed."""
     made = results["provenance"]
     for key, kind in NEEDED.items():
@@ -109,7 +111,7 @@ def _check_recorded(path: Path, results: dict[str, Any], rows: list[report.Row],
     for key, kind in (("fingerprint", str), ("parameters", dict)):
         if not isinstance(results.get(key), kind):
             found.wrong.append(f"{path}: {key}: got {results.get(key)!r}, want a value")
-    judged = {row.id: found.tried(report.judge, row, results["measures"][row.id])
+    judged = {row.id: found.tried(judge, row, results["measures"][row.id])
               for row in rows if row.notebook == results["notebook"]
               and row.id in results["measures"]}
     return {name: verdict for name, verdict in judged.items() if verdict is not None}
@@ -148,12 +150,12 @@ def _prose(root: Path) -> Iterator[tuple[str, str]]:
                 yield str(path), "".join(cell["source"])
 
 
-def _missing(rows: list[report.Row], judged: dict[str, report.Verdict], root: Path) -> list[str]:
+def _missing(rows: list[Row], judged: dict[str, Verdict], root: Path) -> list[str]:
     """Claims without a recorded measure, by notebook."""
     notes, missing = [], [row for row in rows if row.id not in judged]
     for name in sorted({row.notebook for row in missing}):
         names = ", ".join(row.id for row in missing if row.notebook == name)
-        if name == report.QUOTED:
+        if name == QUOTED:
             notes.append(f"{names}: the book quotes it and does not test it")
         elif (root / "notebooks" / f"{name}.ipynb").exists():
             notes.append(f"{name}: {names}: no recorded run has measured it")
