@@ -1,4 +1,5 @@
 # make book   set up, run what has changed at profile laptop, build the pages
+# make lab    set up, JupyterLab with the notebooks in the same environment
 # make test   set up, lint, unit tests, every notebook at profile smoke, the pages built from it
 
 PROFILE ?= laptop
@@ -7,13 +8,16 @@ RUN     := .venv/bin/python
 STAMP   := .venv/ready
 # More threads than cores slow torch ten times; every process gets one.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+INSTALL := PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check \
+	-c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help book test bench clean
+.PHONY: help book test lab bench clean
 
 help:
 	@echo "make book    run the notebooks that have changed and build the book (PROFILE=$(PROFILE))"
 	@echo "make test    lint, unit tests, all notebooks at profile smoke, the pages built from them"
+	@echo "make lab     open the notebooks in JupyterLab, in the same environment"
 	@echo "make bench   time the library and print the tables"
 	@echo "make clean   remove what was built (_build); costly results in the store are kept"
 
@@ -24,6 +28,11 @@ test: $(STAMP)
 	$(RUN) -m ruff check .
 	$(THREADS) $(RUN) -m pytest -m "not book" -n auto --maxprocesses 4 --dist worksteal --durations=10
 	$(THREADS) $(RUN) -m pytest -m book --durations=10
+
+# Installed when it is asked for: neither the book nor its tests need it.
+lab: $(STAMP)
+	@$(RUN) -c 'import jupyterlab' 2>/dev/null || $(INSTALL) -e '.[lab]'
+	@$(THREADS) $(RUN) -m jupyterlab notebooks
 
 bench: $(STAMP)
 	@$(THREADS) $(RUN) -m wlib bench
@@ -53,6 +62,5 @@ $(STAMP): pyproject.toml constraints.txt
 				"apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "installing the pinned packages into .venv (several minutes the first time)"
-	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[book,cluster,test]'
+	@$(INSTALL) -e '.[book,cluster,test]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)

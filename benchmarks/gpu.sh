@@ -90,7 +90,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>
 "$python" - <<'END' || { say "the environment is not complete"; exit 1; }
 import importlib, os, sys
 import torch
-from wlib import versions
+from wlib.ground import versions
 print(versions.current())
 needed = "papermill nbclient ipykernel jupyter_client seaborn mlxtend torch_pruning typer platformdirs"
 missing = []

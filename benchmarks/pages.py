@@ -104,7 +104,7 @@ def times(profile: str, repeats: int) -> list[dict]:
 
 
 # The pages alone: whether the notebooks are up to date is the runner's question.
-BUILD = "import sys; sys.path.insert(0, sys.argv[1]); from wlib import pages; " \
+BUILD = "import sys; sys.path.insert(0, sys.argv[1]); from wlib.book import pages; " \
         "pages.build(sys.argv[2], root=sys.argv[1])"
 
 

@@ -37,7 +37,8 @@ RUNS = {"01-networks-as-points": {"epochs": 6, "images": 300},
 EPOCHS = (0, 1, 3, 12)
 TRAINING = f"""
 import sys, torch
-from wlib import data, train
+from wlib import data
+from wlib.core import train
 images = data.load("mnist5k", "train")
 rows = [train.fit("lenet", images, epochs=n, device="cpu").flat()[0] for n in {EPOCHS}]
 torch.save(torch.stack(rows), sys.argv[1])

@@ -267,11 +267,11 @@ def test_what_python_and_packages_bring_is_theirs():
 def test_packages_that_pip_put_elsewhere_are_packages(tmp_path):
     """--user and --target: their classes count by name and version, a reader's own by source."""
     (tmp_path / "theirs.py").write_text("__version__ = '7'\nclass A:\n    pass\n")
-    code = "import theirs\nfrom wlib import fingerprint as fp\nprint(fp.is_own(theirs.A))"
+    code = "import theirs\nfrom wlib.ground import fingerprint as fp\nprint(fp.is_own(theirs.A))"
     for own in ("True", "False"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": os.pathsep.join(
-                                  [str(tmp_path), str(Path(fp.__file__).parents[1])])})
+                                  [str(tmp_path), str(Path(fp.__file__).parents[2])])})
         assert done.stdout.strip() == own, done.stderr
         (tmp_path / "theirs-7.dist-info").mkdir(exist_ok=True)
 

@@ -14,8 +14,10 @@ from small import Own, few, images, lived
 from torch import nn
 from torch.func import functional_call
 
-from wlib import domains, inversion, nets, rivals, store
-from wlib.free import MetaGenerator
+from wlib import store
+from wlib.core import nets
+from wlib.data import domains
+from wlib.free import MetaGenerator, inversion, rivals
 from wlib.free import generator as free
 from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
 from wlib.free.teachers import Teacher, Teachers

@@ -55,7 +55,7 @@ def test_lifting_mda_out_runs_as_the_book_says(tmp_path, monkeypatch, capsys):
 
 def test_the_two_commands_exist():
     commands = re.findall(r"^make (\w+)", blocks("bash")[0], flags=re.MULTILINE)
-    assert commands == ["book", "test"]
+    assert commands == ["book", "test", "lab"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"\n{command}: " in makefile for command in commands)
 

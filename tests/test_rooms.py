@@ -45,7 +45,7 @@ def test_every_package_has_its_floor():
 
 # Lines of all modules that a method reaches by import, itself among them.
 @pytest.mark.parametrize("module, most", [
-    ("wlib.mge", 2900), ("wlib.mda", 2400), ("wlib.d2nwg", 5000), ("wlib.free", 5000)])
+    ("wlib.mge", 2900), ("wlib.mda", 2400), ("wlib.d2nwg", 5000), ("wlib.free", 6200)])
 def test_a_method_needs_little(module, most):
     reached = reach.reached(module)
     assert sum(len(SOURCES[name].splitlines()) for name in reached) <= most

@@ -19,6 +19,7 @@ case "$*" in
   "-m venv --clear .venv") [ {venv} = 0 ] || exit 1
     mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
   "-m pip install"*) exit {pip};;
+  "-c import jupyterlab") grep -q "lab]" log;;
 esac
 """
 
@@ -38,7 +39,7 @@ def make(root, target="book", old=0, venv=0, pip=0, **options):
     stub.write_text(STUB.format(old=old, venv=venv, pip=pip))
     stub.chmod(0o755)
     (root / "log").write_text("")
-    for name in ("bash", "sh", "make", "rm", "cat", "mkdir", "cp"):
+    for name in ("bash", "sh", "make", "rm", "cat", "mkdir", "cp", "grep"):
         if not (root / name).exists():
             (root / name).symlink_to(shutil.which(name))
     done = subprocess.run(["make", target], cwd=root, capture_output=True, text=True,
@@ -55,6 +56,15 @@ def test_set_up_is_done_once_and_again_when_the_pins_change(folder):
     (folder / "constraints.txt").touch()
     log = make(folder)[1]
     assert "pip install" in log and "-m venv" not in log
+
+
+def test_the_lab_is_installed_when_it_is_asked_for_and_opens_the_notebooks(folder):
+    done, log = make(folder, "lab")
+    assert done.returncode == 0, done.stderr
+    assert log.index(".[book,cluster,test]") < log.index(".[lab]") < log.index(
+        "-m jupyterlab notebooks")
+    assert "-c constraints.txt -e .[lab]" in log
+    assert ".[lab]" not in make(folder, "book")[1]
 
 
 def test_a_set_up_that_broke_off_does_not_look_finished(folder):

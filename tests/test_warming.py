@@ -12,7 +12,8 @@ from wlib.book import runner, warming
 from wlib.ground import entries
 
 CELLS = ["""import time
-from wlib import entries, store
+from wlib import store
+from wlib.ground import entries
 
 def make(seed, rate):
     beside = entries.root().parent  # a kernel sees no variable of the tests' own

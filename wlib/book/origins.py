@@ -39,7 +39,7 @@ def provenance(name: str, book: Book) -> str:
     took = f" in {duration(spent)}" if spent is not None else ""
     alarm = alarms(name, book)
     lines = [f":::{{admonition}} Executed at profile {book.profile}{took}{alarm}",
-             f":class: provenance{'' if alarm else ' dropdown'}", ""]
+             ":class: provenance dropdown", ""]
     if results:
         versions = results["provenance"].get("versions", {})
         shown = ", ".join(f"{package} {versions[package]}" for package in SHOWN_VERSIONS

@@ -16,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 from wlib.claims.comparison import Comparison
 from wlib.plot import figures
 from wlib.plot.explore import Chart, explorer, frame
-from wlib.plot.figures import FULL, MARKERS, headline, lines, over_seeds, show
+from wlib.plot.figures import lines
+from wlib.plot.style import FULL, MARKERS, headline, over_seeds, show
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 

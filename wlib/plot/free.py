@@ -16,7 +16,8 @@ import seaborn as sns
 from PIL import Image
 
 from wlib.plot.explore import Chart, explorer, frame
-from wlib.plot.figures import FULL, MARKERS, headline, lines, over_seeds, side_by_side
+from wlib.plot.figures import lines, side_by_side
+from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 
 # ---- 31: recovery -------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import PercentFormatter
 
 from wlib.plot import figures
-from wlib.plot.figures import COLUMN, FULL, MARKERS, dots, headline, lines, over_seeds
+from wlib.plot.figures import dots, lines
 from wlib.plot.mda_explorer import mda_caption, mda_explorer  # noqa: F401
+from wlib.plot.style import COLUMN, FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN
 
 
