@@ -22,7 +22,7 @@ def test_the_rehearsal_prints_every_table_and_writes_nothing():
                   "noise of equal norm", "one accepted ÷ training", "for place 3",
                   "wlib ÷ scipy", "each further one, s", "per sample ÷ wlib", "VGG-16",
                   "dense ÷ grouped", "loop, s per teacher",
-                  "fomaml", "s a step", "DDIM, 20 steps", "vmap ÷ loop"):
+                  "fomaml", "s per step", "DDIM, 20 steps", "vmap ÷ loop"):
         assert words in done.stdout
     assert (recorded.read_bytes() if recorded.exists() else None) == before
 
