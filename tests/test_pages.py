@@ -303,6 +303,7 @@ def test_prose_changed_since_execution_is_shown_without_a_new_run():
     fresh = staging.refresh(source, executed)["cells"]
     assert fresh[0]["source"] == "# A new title"
     assert fresh[2]["source"] == "seeds = [0, 1]"
+    assert fresh[2]["metadata"]["mystnb"]["code_prompt_show"] == "Show the parameters of this build"
     assert fresh[3]["outputs"] == executed["cells"][3]["outputs"]
 
 

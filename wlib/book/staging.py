@@ -25,6 +25,7 @@ def refresh(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str,
     injected = [one for one in ran if "injected-parameters" in tags(one)]
     for one in injected:                           # folded: the provenance box names the profile
         one["metadata"]["tags"] = [*tags(one), "hide-input"]
+        one["metadata"]["mystnb"] = {"code_prompt_show": "Show the parameters of this build"}
     ran = [one for one in ran if one not in injected]
     own = [one for one in source["cells"] if one["cell_type"] == "code"]
     if [code(one) for one in ran] != [code(one) for one in own]:
