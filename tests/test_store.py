@@ -55,6 +55,23 @@ def test_the_folder_is_the_environments_or_the_users(monkeypatch, tmp_path):
     assert store.root().name == "weights-as-data"
 
 
+def count(upto, *, state, steps):
+    begin = 0 if state is None else state["done"]
+    record((begin, steps), None)
+    return {"done": steps, "sum": (0 if begin == 0 else state["sum"]) + upto * (steps - begin)}
+
+
+def test_a_long_run_goes_on_from_its_pieces(empty):
+    assert store.resume(count, 2, steps=7, every=3) == {"done": 7, "sum": 14}
+    assert CALLS == [(0, 3), (3, 6), (6, 7)]
+    assert store.resume(count, 2, steps=9, every=3)["sum"] == 18
+    assert CALLS[3:] == [(6, 9)], "the pieces of the shorter run are read"
+    assert store.resume(count, 2, steps=0, every=3)["sum"] == 0
+    for wrong in ({"steps": -1, "every": 3}, {"steps": 3, "every": 0}, {"steps": 3, "every": 1.5}):
+        with pytest.raises(ValueError, match="whole number"):
+            store.resume(count, 2, **wrong)
+
+
 def test_made_once_then_read(empty):
     assert store.cached(square, 3) == store.cached(square, x=3) == store.cached(square, 3, 2) == 9
     assert CALLS == [3], "a default spelled out is the same call"

@@ -37,13 +37,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wlib.check import require, short
+from wlib.check import require, short, whole
 from wlib.ground import fingerprint, versions
 from wlib.ground.entries import FORMAT, root
 from wlib.ground.files import StoreWarning, has_no_locks, locked
 from wlib.store.identity import architecture, describe, digest
 
-__all__ = ["architecture", "cached", "describe", "digest", "root"]
+__all__ = ["architecture", "cached", "describe", "digest", "resume", "root"]
 
 
 def cached(function: Callable, *args, **kwargs) -> Any:
@@ -82,6 +82,21 @@ def cached(function: Callable, *args, **kwargs) -> Any:
         made = {"recipe": recipe, "seconds": round(time.perf_counter() - start, 3)}
         _write(path, key, tree, tensors, made | _circumstances(function))
     return _decode(json.loads(tree), tensors)  # the first caller gets what later ones get
+
+
+def resume(advance: Callable, *args, steps: int, every: int, **kwargs) -> Any:
+    """The state of a long run after `steps` steps, kept in the store after each `every` of them.
+
+    `advance(*args, state=state, steps=n, **kwargs)` goes on from a state, None at the beginning,
+    until n steps are done, and gives the state then: values that `cached` can keep. A run that was
+    killed goes on where it was, and a longer one begins with a shorter one's pieces.
+    """
+    for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+        require(whole(value, least), name, value, f"a whole number ≥ {least}")
+    state = None
+    for stop in [*range(every, steps, every), steps]:
+        state = cached(advance, *args, state=state, steps=stop, **kwargs)
+    return state
 
 
 def _settings() -> dict[str, Any]:
