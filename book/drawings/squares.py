@@ -43,18 +43,19 @@ def verdict_squares(answers: Answers) -> Figure:
     """A row of squares per paper, in the order of the answers; below, what the marks mean."""
     most = max(map(len, answers.values()), default=1)
     side, high = min(0.4, (WIDTH - 1.1) / max(most, 1)), 0.66 * len(answers)
-    figure, axis = canvas(high + 1.0)
+    figure, axis = canvas(high + 1.2)
     for row, (paper, pairs) in enumerate(answers.items()):
-        y = high + 1.0 - 0.66 * (row + 1)
+        y = high + 1.2 - 0.66 * (row + 1)
         axis.text(0.08, y + 0.25, paper, weight="bold", va="center", fontsize=11)
         for column, (holds, simpler) in enumerate(pairs):
             x = 1.0 + side * column
             box(axis, x, y + 0.2, side * 0.88, side * 0.88, claims.HOLDS[holds], COLORS[holds])
             box(axis, x, y, side * 0.88, 0.2, claims.SIMPLER[simpler], COLORS[simpler])
-    for y, title, known, place in ((0.62, "does it hold?", claims.HOLDS, 0),
-                                   (0.12, "is a simpler way as good?", claims.SIMPLER, 1)):
-        axis.text(0.08, y + 0.32, title, va="center", weight="bold")
-        for x, words in zip((0.08, 1.2, 3.3, 4.3, 5.5), known, strict=True):
+    for y, title, known, place, left in (
+            (0.62, "does it hold?", claims.HOLDS, 0, (0.08, 1.2, 3.3, 4.3, 5.5)),
+            (0.08, "is a simpler way as good?", claims.SIMPLER, 1, (0.08, 1.2, 2.3, 3.6, 4.8))):
+        axis.text(0.08, y + 0.36, title, va="center", weight="bold")
+        for x, words in zip(left, known, strict=True):
             total = sum(pair[place] == words for pairs in answers.values() for pair in pairs)
             box(axis, x, y, 0.22, 0.22 if place == 0 else 0.16, known[words], COLORS[words])
             axis.text(x + 0.3, y + 0.1, f"{words}: {total}", va="center")

@@ -65,7 +65,7 @@ def claims_table(book: Book, only: str) -> str:
     require_one_of("paper", only or "mge", PAPERS)
     head = ["id", "holds?", "a simpler way?",
             "the paper says [its figure, how sure we are of it, whose comparison]{.figure}",
-            "effect", "closest control [the method's advantage]{.figure}"]
+            "effect [and the advantage over the closest control]{.figure}"]
     parts = []
     for paper, title in PAPERS.items():
         lines = [claim_line(row, book) for row in book.rows
@@ -79,16 +79,16 @@ def claims_table(book: Book, only: str) -> str:
 def claim_line(row: claims.Row, book: Book) -> list[str]:
     """A claim's line in the overview."""
     verdict = book.verdict(row)
-    effect = closest = ""
+    effect = ""
     if verdict.rule_interval is not None:
         effect = (f"{effects.picture(row, verdict.rule_interval)} "
-                  f"[{words(verdict.rule_interval, row.unit)}]{{.figure}}")
-        closest = (f"{verdict.best_control} "
-                   f"[{words(verdict.advantage_interval, row.unit)}]{{.figure}}")
+                  f"[{words(verdict.rule_interval, row.unit)}]{{.figure}} "
+                  f"[{words(verdict.advantage_interval, row.unit)} over "
+                  f"{verdict.best_control}]{{.figure}}")
     return [f"[{row.id}](#claim-{row.id})", mark("holds", verdict.holds),
             mark("simpler", verdict.simpler),
             f"{row.claim} [{row.figure} ({row.source}; the {row.whose}’s comparison)]{{.figure}}",
-            effect, closest]
+            effect]
 
 
 def claims_rows(book: Book, _: str) -> str:
