@@ -87,7 +87,7 @@ def claim_line(row: claims.Row, book: Book) -> list[str]:
                   f"{verdict.best_control}]{{.figure}}")
     return [f"[{row.id}](#claim-{row.id})", mark("holds", verdict.holds),
             mark("simpler", verdict.simpler),
-            f"{row.claim} [{row.figure} ({row.source}; the {row.whose}’s comparison)]{{.figure}}",
+            f"{row.claim} [{row.figure} ({row.source}; {COMPARISON[row.whose]})]{{.figure}}",
             effect]
 
 
@@ -127,6 +127,7 @@ def claim(row: claims.Row, book: Book) -> str:
             f":class-container: claim\n\n{lines}\n{rivals}".rstrip() + "\n:::")
 
 
+COMPARISON = {"paper": "the paper’s comparison", "user": "a user’s comparison"}
 WHOSE = {"paper": "the paper’s own: its rivals, its setting",
          "user": "a user’s: what else one could do; the paper does not claim it"}
 
