@@ -6,6 +6,7 @@ is asked of `wlib.ground.entries`, which needs no torch.
 """
 
 from wlib.store.cache import cached, resume
-from wlib.store.identity import architecture, describe, digest
+from wlib.store.identity import architecture, describe
+from wlib.store.tensors import digest
 
 __all__ = ["architecture", "cached", "describe", "digest", "resume"]
