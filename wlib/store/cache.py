@@ -41,8 +41,7 @@ from wlib.check import require, short, whole
 from wlib.ground import fingerprint, versions
 from wlib.ground.entries import FORMAT, root
 from wlib.ground.files import StoreWarning, has_no_locks, locked
-from wlib.store.identity import architecture, describe
-from wlib.store.tensors import digest
+from wlib.store.identity import architecture, describe, digest
 
 __all__ = ["architecture", "cached", "describe", "digest", "resume", "root"]
 

@@ -30,10 +30,9 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from wlib.check import short
 from wlib.ground import fingerprint
-from wlib.store.tensors import digest, named_tensors
+from wlib.store.tensors import LAZY, digest, named_tensors
 
 PLAIN = (type(None), bool, int, float, str)     # JSON has its own way to write them
-LAZY = "a network whose lazy layers know their shapes: run one batch through it first"
 
 
 def describe(value: Any, argument: str = "argument") -> Any:
