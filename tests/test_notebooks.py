@@ -23,7 +23,6 @@ NOT_YET: dict[str, set[str]] = {
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
-    "41-d2nwg-weights-and-codec": {"label", "long", "row", "share", "wide"},
     "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
     "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
@@ -32,7 +31,6 @@ NOT_YET_PRINTED: set[str] = {
     "13-mge-uses",
     "31-free-recover",
     "32-free-meta-learn",
-    "41-d2nwg-weights-and-codec",
     "42-d2nwg-diffusion",
     "44-d2nwg-worth"}
 

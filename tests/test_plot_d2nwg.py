@@ -57,47 +57,6 @@ def titles(figure):
     return [axis.get_title() or axis.get_title(loc="left") for axis in figure.axes]
 
 
-def test_a_map_has_each_network_at_its_place_in_its_color_and_shape():
-    places, turn = np.arange(8.0).reshape(4, 2), np.array([-60, 0, 30, 60])
-    figure = plot.d2nwg.zoo_map({"shared": places, "own": -places}, turn, [0, 1, 0, 0], title="t")
-    light, dark = figure.axes[0].collections
-    assert light.get_offsets().tolist() == places[[0, 2, 3]].tolist()
-    assert light.get_array().tolist() == [-60, 30, 60] and dark.get_array().tolist() == [0]
-    assert figure.axes[1].collections[1].get_offsets().tolist() == [[-2, -3]]
-    assert titles(figure)[:2] == ["shared", "own"] and "degrees" in figure.axes[2].get_ylabel()
-    assert words(figure.legends[0].get_texts()) == ["light on dark", "dark on light"]
-    assert len(plot.d2nwg.zoo_map({"one": places}, turn, [0] * 4, title="none dark").axes) == 2
-
-
-@pytest.mark.parametrize("order", [["seen", "unseen"], ["unseen", "seen"]])
-def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
-    frame = crossed(seeds, "accuracy", lambda p, n: n + len(p), networks=order, size=[4, 60])
-    figure = plot.d2nwg.ceilings(frame, {"seen": 0.9, "unseen": 0.8}, arms=OURS, title="t")
-    for axis, title, part in zip(figure.axes, titles(figure), order, strict=True):
-        (a, low), (b, high) = drawn(axis, seeds)["sampled"]
-        assert (low, high) == (4 + len(part), 60 + len(part)) and abs(a - 4) + abs(b - 60) < 1
-        assert levels(axis) == [0.1, {"seen": 0.9, "unseen": 0.8}[part]]
-        assert title == f"networks of {'the zoo' if part == 'seen' else 'unseen data sets'}"
-        assert axis.get_xticks().tolist() == [4, 60] and len(figure.legends) == 1
-
-
-def test_accuracies_are_dots_beside_chance_lines_over_sizes_and_bars(seeds):
-    frame = crossed(seeds, "accuracy", lambda n, a: len(n), networks=["a", "bb"], arm=list(ARMS))
-    axis, = plot.d2nwg.means(frame, arms=ARMS, title="t").axes
-    assert drawn(axis, seeds) == {"shared": [(1, -0.08), (2, 0.92)], "own": [(1, 0.08), (2, 1.08)]}
-    assert words(axis.get_yticklabels()) == ["a", "bb"] and 0.1 in levels(axis, "x")
-    assert axis.get_xlim() == (0, 1.01) and np.diff(axis.get_ylim()) < 0
-    frame = crossed(seeds, "accuracy", lambda n: n / 100, of=[15, 60])
-    axis, = plot.d2nwg.zoo_sizes(frame, arms=OURS, title="t").axes
-    assert drawn(axis, seeds) == {"sampled": [(0, 0.15), (1, 0.6)]} and levels(axis) == [0.1]
-    assert words(axis.get_xticklabels()) == ["15", "60"] and axis.get_ylim()[0] == 0
-    table = plot.over_seeds(frame, ["of"], "accuracy").assign(network=["few", "many"])
-    axis, = plot.d2nwg.spans(table, colors={"many": (1, 0, 0, 1)}, title="t").axes
-    assert [(bar.get_width().round(2), bar.get_facecolor() == (1, 0, 0, 1))
-            for bar in axis.patches] == [(0.15, False), (0.6, True)]
-    assert words(axis.get_yticklabels()) == ["few", "many"] and words(axis.texts) == ["chance"]
-
-
 def test_noise_begins_after_a_step_and_as_many_samples_as_latents_are_drawn():
     axis, = plot.d2nwg.schedules({"4": torch.tensor([4, 2, 1, 0]), "2": [3, 1]}, title="t").axes
     assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
