@@ -8,7 +8,7 @@ from wlib import seeds
 from wlib.core import nets, train
 from wlib.core.batchnorm import recalibrate
 from wlib.core.pool import Pool
-from wlib.d2nwg import codec, codec_trials, generation, zoo
+from wlib.d2nwg import codec, codec_trials, pipeline, zoo
 from wlib.d2nwg.codec_trials import SpanSetting, VAESetting, Zoos
 from wlib.data.universes import Counts, DataSet
 
@@ -23,7 +23,7 @@ def zoos(tmp_path_factory):
     """Three networks of a few steps per start, two unseen data sets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WLIB_STORE", str(tmp_path_factory.getbasetemp() / "store"))
-        world = generation.of_styles(3, 2, 1, counts=Counts(4, 1, 2, 2), seed=0)
+        world = pipeline.of_styles(3, 2, 1, counts=Counts(4, 1, 2, 2), seed=0)
         return Zoos.trained(world, 0, steps=3, copies=2, device="cpu")
 
 
@@ -164,7 +164,8 @@ def test_autoencoders_stand_beside_linear_codecs_of_their_size(zoos):
 def test_scales_of_four_networks_on_a_cross():
     """Weights (±3, 0), (0, ±1): spreads 3/√2 and 1/√2, and over both √(5/2)."""
     weights = torch.tensor([[3., 0], [-3, 0], [0, 1], [0, -1]])
-    vae = codec.VAE.fit(weights, 1, hidden=(4,), epochs=1, device="cpu")
+    vae = codec.VAE.fit(
+        weights, 1, training=codec.VAETraining(hidden=(4,), epochs=1), device="cpu")
     table = codec_trials.latent_scales(weights, vae, 5).set_index("latent")
     raw, whole, each = (table.loc[f"PCA, {name}"] for name in (
         "as it is", "one number for the whole zoo", "each dimension its own"))

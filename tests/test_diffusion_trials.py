@@ -8,7 +8,7 @@ from torch import nn
 from wlib import seeds
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.d2nwg import baselines, condition, diffusion_trials, zoo
+from wlib.d2nwg import backbones, diffusion_trials, encoders, rivals, zoo
 from wlib.d2nwg.diffusion_trials import Seen
 from wlib.data.universes import Counts, DataSet
 
@@ -58,7 +58,7 @@ def test_points_are_of_a_data_set_s_own_images(seen):
 
 
 def test_trained_zoos_have_two_networks_per_data_set(monkeypatch):
-    monkeypatch.setattr(diffusion_trials.generation, "support",
+    monkeypatch.setattr(diffusion_trials.pipeline, "support",
                         lambda sets, count, device: torch.zeros(len(sets), 10, count, 64))
     trained = Seen.trained(0, 2, Counts(4, 10, 1, 1), 2, "cpu")
     assert trained.copies.shape == (2, 2, 2464) and trained.zoo.start == "shared"
@@ -80,11 +80,11 @@ def test_a_sampler_sees_what_it_is_shown_and_without_conditions_nothing(seen, ge
 def test_the_generator_with_the_best_samples_on_validation_images_is_kept(seen):
     grid = [[2, 1e-3], [4, 1e-2], [5, 1e-2]]
     choice = diffusion_trials.choose(seen, grid, 2, 4)
-    tried = [seen.learn(size, rate, steps=4) for size, rate in grid]
+    tried = [seen.learn(size, lr, steps=4) for size, lr in grid]
     points = [seen.points(seen.sample(one, 2), "validation").mean().item() for one in tried]
     best = points.index(max(points))
     assert choice.tried["samples"].tolist() == pytest.approx(points)
-    assert [choice.size, choice.rate] == grid[best]
+    assert [choice.size, choice.lr] == grid[best]
     assert torch.equal(seen.sample(choice.generator, 2), seen.sample(tried[best], 2))
     assert choice.tried["codec"].iloc[2] == pytest.approx(       # 5 numbers keep all 6 networks
         seen.points(seen.copies, "validation").mean().item())
@@ -98,7 +98,7 @@ def test_a_zoo_s_hash_tells_seed_features_and_device(seen):
 
 # ---- rivals -------------------------------------------------------------------------------------
 def test_on_its_own_data_sets_the_nearest_network_is_the_stored_one(seen, generator):
-    nearest = diffusion_trials.rival(seen, generator, baselines.Retrieval())
+    nearest = diffusion_trials.rival(seen, generator, rivals.Retrieval())
     assert torch.equal(nearest, seen.copies[:, :1])
 
 
@@ -112,7 +112,7 @@ def test_noise_is_as_long_as_samples_are_far(seen):
 
 def test_validation_images_choose_the_bandwidth(seen, generator):
     widths = (0.01, 1.0, 30.0)
-    tried = [diffusion_trials.rival(seen, generator, baselines.LatentKDE(generator.codec, width), 3)
+    tried = [diffusion_trials.rival(seen, generator, rivals.LatentKDE(generator.codec, width), 3)
              for width in widths]
     points = [seen.points(weights, "validation").mean().item() for weights in tried]
     kept = diffusion_trials.kernel_density(seen, generator, widths, 3)
@@ -121,7 +121,7 @@ def test_validation_images_choose_the_bandwidth(seen, generator):
 
 # ---- encoders -----------------------------------------------------------------------------------
 def test_a_frozen_encoder_has_unit_spread_and_does_not_learn(seen):
-    frozen = diffusion_trials.Frozen(condition.SetEncoder(4, 3, width=8, inducing=2), seen.support)
+    frozen = diffusion_trials.Frozen(encoders.SetEncoder(4, 3, width=8, inducing=2), seen.support)
     out = frozen(seen.support)
     assert torch.allclose(out.mean(0), torch.zeros(3), atol=1e-4)
     assert torch.allclose(out.std(0, correction=0), torch.ones(3), atol=1e-4)
@@ -133,7 +133,7 @@ def test_encoders_differ_in_what_their_names_say(seen, generator):
             for name in diffusion_trials.ENCODERS}
     aligned, joint, frozen, bound = made.values()
     assert isinstance(frozen, diffusion_trials.Frozen)
-    assert isinstance(bound, condition.MLPEncoder)
+    assert isinstance(bound, encoders.MLPEncoder)
     first, second = (torch.cat([p.flatten() for p in one.parameters()]) for one in (aligned, joint))
     assert first.shape == second.shape and not torch.equal(first, second)
     assert torch.equal(second, torch.cat([p.flatten() for p in frozen.encoder.parameters()]))
@@ -177,7 +177,7 @@ def test_costs_add_up(seen, generator, monkeypatch):
 
 def test_an_answer_begins_with_the_images(seen, generator, monkeypatch):
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(784, 4)).requires_grad_(False)
-    monkeypatch.setattr(condition, "glyph_backbone", lambda device: backbone)
+    monkeypatch.setattr(backbones, "glyph_backbone", lambda device: backbone)
     ticks = iter(range(1000))
     monkeypatch.setattr(diffusion_trials, "clock", lambda device: next(ticks))
     for arm in diffusion_trials.COSTED:

@@ -26,7 +26,7 @@ from torch.nn.utils import vector_to_parameters
 from wlib import seeds, store
 from wlib.core import audit, matching, nets, train
 from wlib.core.pool import Pool
-from wlib.d2nwg import codec, generation, zoo
+from wlib.d2nwg import codec, pipeline, zoo
 from wlib.data import ImageSet
 from wlib.data.universes import DataSet
 
@@ -41,13 +41,13 @@ class Zoos:
     "aligned", the independent ones with hidden units in the order of their zoo's first network."""
 
     seed: int
-    world: generation.World
+    world: pipeline.World
     members: dict[str, zoo.Zoo]         # the zoo, one network per data set
     oracles: dict[str, zoo.Zoo]         # networks trained on the unseen data sets
     copies: dict[str, zoo.Zoo]          # several networks of the zoo's first data set
 
     @classmethod
-    def trained(cls, world: generation.World, seed: int, *, steps: int = 150, copies: int = 4,
+    def trained(cls, world: pipeline.World, seed: int, *, steps: int = 150, copies: int = 4,
                 device: str = "auto") -> Zoos:
         """Train all of them, or read them from the store."""
         wanted = ((world.train, 1), (world.unseen, 1), (world.train[:1], copies))
@@ -138,7 +138,7 @@ def ceiling(members: zoo.Zoo, oracles: zoo.Zoo, fits: Iterable[tuple[int, int]]
 
 def _points(weights: Tensor, sets: Sequence[DataSet], pool: Pool) -> float:
     """Mean points of weights (n, D), one network per data set."""
-    return generation.points(weights[:, None], sets, like=pool).mean().item()
+    return pipeline.points(weights[:, None], sets, like=pool).mean().item()
 
 
 def real_networks(zoos: Zoos, real: Sequence[DataSet], *, steps: int, device: str = "auto"
@@ -148,7 +148,7 @@ def real_networks(zoos: Zoos, real: Sequence[DataSet], *, steps: int, device: st
     found = zoo.trained(real, start="shared", steps=steps, seed=zoos.seed, device=device)
     made = codec.PCA.fit(zoos.members["shared"].weights)
     both = torch.stack([found.weights, made.reconstruct(found.weights)], 1)        # (m, 2, D)
-    points = generation.points(both, real, like=found.pool).tolist()
+    points = pipeline.points(both, real, like=found.pool).tolist()
     return pd.DataFrame([{"seed": zoos.seed, "set": one.name, "trained": a, "reconstructed": b}
                          for one, (a, b) in zip(real, points, strict=True)])
 
@@ -248,8 +248,10 @@ def autoencoder(members: zoo.Zoo, size: int, hidden: Sequence[int], epochs: int,
     def score(back):
         return zoo.accuracy(back, images, like=members.pool).mean().item()
 
-    return codec.VAE.fit(members.weights, size, hidden=hidden, epochs=epochs,
-                         every=max(1, epochs // 6), score=score, seed=seed, device=device).state()
+    return codec.VAE.fit(
+        members.weights, size,
+        training=codec.VAETraining(hidden=hidden, epochs=epochs, every=max(1, epochs // 6)),
+        score=score, seed=seed, device=device).state()
 
 
 def autoencoders(zoos: Zoos, setting: VAESetting, device: str = "auto"
@@ -310,9 +312,9 @@ def batchnorm_points(sets: Sequence[DataSet], seed: int, epochs: int) -> pd.Data
                                       rate=3e-3, device="cpu") for one in sets])
     made, tests = codec.PCA.fit(pool.flat()), [one.test for one in sets]
     z = made.encode(pool.flat())
-    anew = Pool.cat([codec.networks(made, z[i:i + 1], like=start, images=one.train)
+    anew = Pool.cat([pipeline.networks(made, z[i:i + 1], like=start, images=one.train)
                      for i, one in enumerate(sets)])
-    fresh, first = (codec.networks(made, z, like=like) for like in (start, pool))
+    fresh, first = (pipeline.networks(made, z, like=like) for like in (start, pool))
     found = {"trained networks": zoo.accuracy(pool, tests),
              "statistics of a fresh network": zoo.accuracy(fresh, tests),
              "statistics of the first network, others scored": zoo.accuracy(first, tests)[1:],

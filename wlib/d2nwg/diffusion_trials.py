@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from wlib import store
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.d2nwg import baselines, condition, diffusion, generation, zoo
+from wlib.d2nwg import backbones, condition, encoders, pipeline, rivals, stored, training, zoo
 from wlib.d2nwg.codec import PCA
 from wlib.data import universes
 from wlib.data.imagesets import ImageSet
@@ -49,7 +49,7 @@ class Seen:
         made = universes.styles("train", sets, counts=counts, seed=seed)
         members = zoo.trained(made, start="shared", each=COPIES, steps=steps, seed=seed,
                               device=device)
-        return cls(seed, members, generation.support(made, 10, device=device), device)
+        return cls(seed, members, pipeline.support(made, 10, device=device), device)
 
     @property
     def shown(self) -> Tensor:
@@ -61,16 +61,15 @@ class Seen:
         """The zoo's weights by data set, (m, COPIES, D)."""
         return self.zoo.weights.unflatten(0, (-1, COPIES))
 
-    def learn(self, size: int, rate: float, *, steps: int, conditioned: bool = True,
-              encoder: nn.Module | str = "components") -> generation.Generator:
+    def learn(self, size: int, lr: float, *, steps: int, conditioned: bool = True,
+              encoder: nn.Module | str = "components") -> pipeline.Generator:
         """A generator of the zoo's networks: L = `size`, one scale for all numbers of a latent."""
-        given = {"encoder": encoder} if conditioned else {}
-        return generation.learn(
-            self.zoo.weights, self.support[self.zoo.of] if conditioned else None, size=size,
-            scale="whole", rate=rate, steps=steps, width=128, seed=self.seed, device=self.device,
-            **given)
+        return pipeline.learn(
+            self.zoo.weights, self.support[self.zoo.of] if conditioned else None,
+            pipeline.Design(size=size, scale="whole", encoder=encoder), _training(steps, lr),
+            seed=self.seed, device=self.device)
 
-    def sample(self, generator: generation.Generator, count: int, conditions: Tensor | None = None,
+    def sample(self, generator: pipeline.Generator, count: int, conditions: Tensor | None = None,
                **settings) -> Tensor:
         """Weights (m, count, D) for each data set, or for other conditions (m, K, S, d).
 
@@ -96,34 +95,38 @@ class Seen:
 
 def scored(weights: Tensor, images: Sequence[ImageSet], like: Pool) -> Tensor:
     """Points (m, M) of weights (m, M, D) on m sets of images."""
-    return generation.points(weights, images, like=like)
+    return pipeline.points(weights, images, like=like)
+
+
+def _training(steps: int, lr: float) -> training.Training:
+    return training.Training(steps=steps, batch=64, lr=lr, shots=SHOTS, width=128)
 
 
 class Choice(NamedTuple):
     """The generator that does best on validation images, and all that were tried."""
 
-    generator: generation.Generator
+    generator: pipeline.Generator
     size: int
-    rate: float
-    tried: pd.DataFrame             # size, rate, codec, samples: points on validation images
+    lr: float
+    tried: pd.DataFrame             # size, lr, codec, samples: points on validation images
 
 
 def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int) -> Choice:
     """Learn with each size of the latent and learning rate, and keep the best."""
     made, rows = [], []
-    for size, rate in grid:
-        made.append(seen.learn(int(size), rate, steps=steps))
+    for size, lr in grid:
+        made.append(seen.learn(int(size), lr, steps=steps))
         again = made[-1].reconstruct(seen.zoo.weights).view_as(seen.copies)
         drawn, kept = (seen.points(weights, "validation").mean().item()
                        for weights in (seen.sample(made[-1], count), again))
-        rows.append({"size": int(size), "rate": rate, "codec": kept, "samples": drawn})
+        rows.append({"size": int(size), "lr": lr, "codec": kept, "samples": drawn})
     tried = pd.DataFrame(rows)
     best = int(tried["samples"].argmax())
-    return Choice(made[best], rows[best]["size"], rows[best]["rate"], tried)
+    return Choice(made[best], rows[best]["size"], rows[best]["lr"], tried)
 
 
 # ---- rivals -------------------------------------------------------------------------------------
-def rival(seen: Seen, generator: generation.Generator, kind: baselines.Baseline, count: int = 1
+def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Baseline, count: int = 1
           ) -> Tensor:
     """Weights (m, count, D) of a baseline that sees the generator's conditions."""
     encoder = generator.diffusion.encoder
@@ -138,10 +141,10 @@ def noise_like(seen: Seen, samples: Tensor) -> float:
     return distances.median().item() / samples.shape[2] ** 0.5
 
 
-def kernel_density(seen: Seen, generator: generation.Generator, bandwidths: Sequence[float],
+def kernel_density(seen: Seen, generator: pipeline.Generator, bandwidths: Sequence[float],
                    count: int) -> Tensor:
     """Weights (m, count, D) of the bandwidth that is best on validation images."""
-    made = [rival(seen, generator, baselines.LatentKDE(generator.codec, width), count)
+    made = [rival(seen, generator, rivals.LatentKDE(generator.codec, width), count)
             for width in bandwidths]
     return max(made, key=lambda weights: seen.points(weights, "validation").mean().item())
 
@@ -168,21 +171,21 @@ class Frozen(nn.Module):
         return (self.encoder(x) - self.mean) / self.sd
 
 
-def encoder_of(name: str, seen: Seen, generator: generation.Generator, epochs: int) -> nn.Module:
+def encoder_of(name: str, seen: Seen, generator: pipeline.Generator, epochs: int) -> nn.Module:
     """One of `ENCODERS` as its denoiser's training begins; `epochs` are those of aligning it with
     the generator's latents."""
     size, d = generator.codec.size, seen.support.shape[3]
     if name == "encoder bound to the order":
-        return nets.fresh(lambda: condition.MLPEncoder(d, seen.support.shape[1], SHOTS, size),
+        return nets.fresh(lambda: encoders.MLPEncoder(d, seen.support.shape[1], SHOTS, size),
                           seen.seed)
-    fresh = nets.fresh(lambda: condition.SetEncoder(d, size, width=32, inducing=4), seen.seed)
+    fresh = nets.fresh(lambda: encoders.SetEncoder(d, size, width=32, inducing=4), seen.seed)
     if name == "frozen random encoder":
         return Frozen(fresh, seen.support)
     if name == "trained with the denoiser":
         return fresh
-    return condition.stored_align(
-        fresh, seen.support[seen.zoo.of], generator.encode(seen.zoo.weights), epochs=epochs,
-        rate=1e-3, seed=seen.seed, device=seen.device)[0]
+    return stored.stored_encoder(
+        fresh, seen.support[seen.zoo.of], generator.encode(seen.zoo.weights),
+        encoders.Alignment(epochs=epochs, lr=1e-3), seed=seen.seed, device=seen.device)[0]
 
 
 # ---- seconds ------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ SAMPLERS = {f"DDIM, {k} steps": {"method": "ddim", "steps": k} for k in (5, 10, 
     f"ancestral, {k} steps": {"method": "ancestral", "steps": k} for k in (20, 200)}
 
 
-def samplers(seen: Seen, generator: generation.Generator, count: int) -> pd.DataFrame:
+def samplers(seen: Seen, generator: pipeline.Generator, count: int) -> pd.DataFrame:
     """Points and time of one network by the kind and number of steps: columns sampler, seed,
     points, ms."""
     rows = []
@@ -220,7 +223,7 @@ def samplers(seen: Seen, generator: generation.Generator, count: int) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def sampling_seconds(seen: Seen, generator: generation.Generator, count: int,
+def sampling_seconds(seen: Seen, generator: pipeline.Generator, count: int,
                      settings: dict[str, Any]) -> float:
     """Seconds to sample and decode `count` networks for each data set."""
     return median_seconds(lambda k: generator.sample(seen.shown, count, seed=k, device=seen.device,
@@ -228,8 +231,8 @@ def sampling_seconds(seen: Seen, generator: generation.Generator, count: int,
 
 
 # ---- what a sample costs ------------------------------------------------------------------------
-COSTED = {"sampled networks": None, "ridge": baselines.Ridge,
-          "nearest network": baselines.Retrieval}
+COSTED = {"sampled networks": None, "ridge": rivals.Ridge,
+          "nearest network": rivals.Retrieval}
 
 
 def costs(seen: Seen, choice: Choice, *, zoo_steps: int, denoising: int, many: int) -> pd.DataFrame:
@@ -240,18 +243,18 @@ def costs(seen: Seen, choice: Choice, *, zoo_steps: int, denoising: int, many: i
     "share" and "kept share" are single and kept in percent of training.
     """
     generator = choice.generator
-    training = store.cached(training_seconds, zoo.shared_start(seed=seen.seed),
+    one = store.cached(training_seconds, zoo.shared_start(seed=seen.seed),
                             seen.zoo.sets[0].train, zoo_steps, seen.device)
     codec, ten = store.cached(learning_seconds, seen, generator.diffusion.encoder, choice.size,
-                              choice.rate, 10)
-    before = len(seen.zoo) * training + codec + ten * denoising / 10
+                              choice.lr, 10)
+    before = len(seen.zoo) * one + codec + ten * denoising / 10
     every, rows = list(range(len(seen.zoo.sets))), []
     for arm, kind in COSTED.items():
         count = many if kind is None else 1
         kept = [store.cached(answer_seconds, arm, seen, generator, [k], count, True)
                 for k in every[:3]]
         whole = store.cached(answer_seconds, arm, seen, generator, every, 1, False)
-        rows.append({"arm": arm, "seed": seen.seed, "training": training, "before": before,
+        rows.append({"arm": arm, "seed": seen.seed, "training": one, "before": before,
                      "single": whole / len(every), "kept": sum(kept) / len(kept)})
     table = pd.DataFrame(rows)
     return table.assign(**{"share": 100 * table["single"] / table["training"],
@@ -265,23 +268,23 @@ def training_seconds(start: Pool, images: ImageSet, steps: int, device: str) -> 
     return clock(device) - begin
 
 
-def learning_seconds(seen: Seen, encoder: nn.Module, size: int, rate: float, steps: int
+def learning_seconds(seen: Seen, encoder: nn.Module, size: int, lr: float, steps: int
                      ) -> tuple[float, float]:
     """Seconds to fit a codec, and to train a denoiser for so many steps."""
     begin = clock(seen.device)
     z = PCA.fit(seen.zoo.weights, size, scale="whole").encode(seen.zoo.weights)
     middle = clock(seen.device)
-    diffusion.fit(z, seen.support[seen.zoo.of], encoder=encoder, shots=SHOTS, width=128, batch=64,
-                  rate=rate, steps=steps, device=seen.device)
+    training.fit(z, seen.support[seen.zoo.of], _training(steps, lr), encoder=encoder,
+                 device=seen.device)
     return middle - begin, clock(seen.device) - middle
 
 
-def answer_seconds(arm: str, seen: Seen, generator: generation.Generator, places: Sequence[int],
+def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: Sequence[int],
                    count: int, scoring: bool) -> float:
     """Seconds from the images of some data sets to `count` networks for each, and perhaps on to
     their points on validation images."""
     sets, encoder = [seen.zoo.sets[k] for k in places], generator.diffusion.encoder
-    backbone, like = condition.glyph_backbone(device=seen.device), seen.zoo.pool[:1].to(seen.device)
+    backbone, like = backbones.glyph_backbone(device=seen.device), seen.zoo.pool[:1].to(seen.device)
     kind = COSTED[arm]
     ready = kind and kind().fit(encoder(seen.support)[seen.zoo.of], seen.zoo.weights)
 
@@ -290,7 +293,7 @@ def answer_seconds(arm: str, seen: Seen, generator: generation.Generator, places
         made = (ready(encoder(x), count) if ready
                 else generator.sample(x, count, seed=k, device=seen.device))
         if scoring:
-            generation.points(made, sets, like=like, part="validation")
+            pipeline.points(made, sets, like=like, part="validation")
 
     return median_seconds(answer, seen.device)
 
@@ -299,5 +302,5 @@ def _features(sets: Sequence[DataSet], backbone: nn.Module, device: str) -> Tens
     """Features (m, K, 5, d) of five images per class, computed anew."""
     shots = [one.shots(SHOTS) for one in sets]
     return torch.stack([condition.by_class(
-        condition.glyph_features(some, backbone, device=device), some.labels, SHOTS)
+        backbones.glyph_features(some, backbone, device=device), some.labels, SHOTS)
         for some in shots])

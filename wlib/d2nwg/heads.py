@@ -1,7 +1,7 @@
 """Heads: one linear layer on what a frozen encoder says of images, for many data sets at once.
 
     sets = [Features(encoder(s.train), s.train.labels, s.classes) for s in data_sets]
-    pool = stored_fit(sets)                        # one head a data set, weights (T, K·d + K)
+    pool = stored_fit(sets)                        # one head per data set, weights (T, K·d + K)
     zoo.Zoo(data_sets, pool, start="zero")
 
 Letters: T data sets, B images, K classes, d features.
@@ -97,7 +97,7 @@ def fit(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 200,
     require(isinstance(iterations, int) and iterations >= 1, "iterations", iterations,
             "a whole number ≥ 1")
     device = nets.resolve_device(device)
-    (width, classes), (x, y, share) = shapes[0], _padded(sets, device)
+    (width, classes), (x, y, fraction) = shapes[0], _padded(sets, device)
     weight = torch.zeros(len(sets), classes, width).to(x).requires_grad_()
     bias = torch.zeros(len(sets), 1, classes).to(x).requires_grad_()
     solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, history_size=20,
@@ -107,10 +107,10 @@ def fit(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 200,
     def loss():
         solver.zero_grad()
         logits = torch.baddbmm(bias, x, weight.transpose(1, 2))                   # (T, B, K)
-        nats = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
-        whole = (nats * share.flatten()).sum() + decay / 2 * weight.square().sum()
-        whole.backward()
-        return whole
+        each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+        total = (each * fraction.flatten()).sum() + decay / 2 * weight.square().sum()
+        total.backward()
+        return total
 
     solver.step(loss)
     template = Pool.stack([head(classes, width)])
@@ -129,12 +129,12 @@ def _fitted(sets, device, settings) -> Tensor:
 
 
 def _padded(sets, device):
-    """Features (T, B, d), labels (T, B) and each image's share of its set (T, B), 0 if padding.
+    """Features (T, B, d), labels (T, B) and each image's fraction of its set (T, B), 0 if padding.
 
     In double precision: in single the line search stops before the weights have settled.
     """
     x = nn.utils.rnn.pad_sequence([s.values.double() for s in sets], batch_first=True)
     y = nn.utils.rnn.pad_sequence([s.labels for s in sets], batch_first=True)
-    share = nn.utils.rnn.pad_sequence([torch.full((len(s),), 1 / len(s), dtype=x.dtype)
-                                       for s in sets], batch_first=True)
-    return x.to(device), y.to(device), share.to(device)
+    fraction = nn.utils.rnn.pad_sequence([torch.full((len(s),), 1 / len(s), dtype=x.dtype)
+                                          for s in sets], batch_first=True)
+    return x.to(device), y.to(device), fraction.to(device)

@@ -27,7 +27,7 @@ from wlib.check import require
 from wlib.core import audit
 from wlib.core.audit import min_l2, z_u
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
-from wlib.d2nwg import baselines
+from wlib.d2nwg.rivals import Averaged, Noisy, Rival
 
 COPYING = -5.0     # a Z_U below this says that what was generated lies too near to the zoo
 
@@ -124,15 +124,15 @@ def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
     generated, zoo plus noise of each standard deviation and averages of `members`. `neighbors` are
     the zoo "as it is" and, with a `codec`, "through the codec": there all but the generated, which
     come out of it, are encoded and decoded too. Columns: `distance`, the median of `min_l2`; `z_u`
-    against held-out; `near`, the share nearer to the zoo than the mark, which is the smaller of the
-    5th percentiles of zoo and held-out; `verdict`, "copies" if the median lies below the mark or
+    against held-out; `near`, the fraction nearer to the zoo than the mark, the smaller of the 5th
+    percentiles of zoo and held-out; `verdict`, "copies" if the median lies below the mark or
     Z_U below −5. With `errors`, a function from weights (k, D) to error sets (k, E) on images you
     choose, also the median `novelty` and the mean `accuracy`.
     """
     count = len(generated)
-    rivals = {f"zoo + noise {sd:g}": baselines.Noisy(sd, nearest=False) for sd in noises}
+    rivals: dict[str, Rival] = {f"zoo + noise {sd:g}": Noisy(sd, nearest=False) for sd in noises}
     if len(zoo) >= members:
-        rivals[f"average of {members}"] = baselines.Averaged(members)
+        rivals[f"average of {members}"] = Averaged(members)
     blank = zoo.new_zeros(len(zoo), 1)
     kinds = {"zoo": zoo, "held-out": held_out, "generated": generated} | {
         name: rival.fit(blank, zoo)(zoo.new_zeros(1, 1), count, generator)[0]

@@ -35,7 +35,7 @@ from wlib.core import nets
 from wlib.d2nwg import heads
 
 
-class Baseline:
+class Rival:
     """One way from conditions to weights; the zoo's own must be shown first with `fit`."""
 
     looks = 1                 # axes of one condition, or None where it does not matter
@@ -61,7 +61,7 @@ class Baseline:
     def __call__(self, conditions: Tensor, count: int = 1,
                  generator: torch.Generator | int = 0) -> Tensor:
         """`count` candidates for each new condition, (m, count, D)."""
-        require(not self.needs_zoo or self.weights is not None, "baseline",
+        require(not self.needs_zoo or self.weights is not None, "rival",
                 f"a {type(self).__name__} that has seen no zoo", "a call of fit before")
         _check_conditions(conditions, self.looks)
         if self.conditions is not None and self.looks is not None:
@@ -74,7 +74,7 @@ class Baseline:
     def _learn(self) -> None:
         pass
 
-    def _answer(self, conditions, count, lot) -> Tensor:
+    def _answer(self, conditions, count, rng) -> Tensor:
         return self._one(conditions)[:, None].expand(-1, count, -1)
 
     def _one(self, conditions) -> Tensor:
@@ -102,26 +102,26 @@ def _check_conditions(conditions, axes) -> None:
 
 
 # ---- that look at the condition ---------------------------------------------------------------
-class Retrieval(Baseline):
+class Retrieval(Rival):
     """The weights whose condition is nearest."""
 
     def _one(self, conditions):
         return self.weights[self._distances(conditions).argmin(1)]
 
 
-class Interpolation(Baseline):
+class Interpolation(Rival):
     """The two nearest members mixed: the nearer counts more, as its distance is smaller."""
 
     def _one(self, conditions):
         require(len(self.weights) >= 2, "weights", self.weights, "at least two networks")
         far, which = self._distances(conditions).topk(2, largest=False)            # (m, 2)
         total = far.sum(1)
-        share = torch.where(total > 0, far[:, 1] / total.clamp(min=1e-300), 0.5)   # of the nearest
+        nearer = torch.where(total > 0, far[:, 1] / total.clamp(min=1e-300), 0.5)
         near, next_ = self.weights[which].unbind(1)                                # (m, D) each
-        return torch.lerp(next_, near, share[:, None].to(near.dtype))
+        return torch.lerp(next_, near, nearer[:, None].to(near.dtype))
 
 
-class Ridge(Baseline):
+class Ridge(Rival):
     """Linear regression from condition to weights with a penalty: ‖w − Ac − b‖² + λ‖A‖²."""
 
     def __init__(self, strength: float = 1.0):
@@ -161,7 +161,7 @@ class RidgePerClass(Ridge):
             0, conditions.shape[:2]))
 
 
-class Prototype(Baseline):
+class Prototype(Rival):
     """For heads: W_k = μ_k, b_k = −‖μ_k‖²/2, which names the class whose mean is nearest."""
 
     looks, needs_zoo = 2, False
@@ -170,7 +170,7 @@ class Prototype(Baseline):
         return torch.cat([conditions.flatten(1), -conditions.square().sum(2) / 2], dim=1)
 
 
-class FewShotLogistic(Baseline):
+class FewShotLogistic(Rival):
     """For heads: multinomial logistic regression on the support features (m, K, s, d).
 
     `decay` as in `heads.fit`.
@@ -191,7 +191,7 @@ class FewShotLogistic(Baseline):
 
 
 # ---- that do not ------------------------------------------------------------------------------
-class MeanOfZoo(Baseline):
+class MeanOfZoo(Rival):
     """The mean of all weights."""
 
     looks = None
@@ -200,7 +200,7 @@ class MeanOfZoo(Baseline):
         return self.weights.double().mean(0).to(self.weights).expand(len(conditions), -1)
 
 
-class LatentKDE(Baseline):
+class LatentKDE(Rival):
     """Every latent number drawn on its own from a Gaussian kernel density of the zoo's, decoded.
 
     `codec` has encode (n, D) -> (n, L) and decode. `bandwidth` is in standard deviations of each
@@ -223,9 +223,9 @@ class LatentKDE(Baseline):
         width = len(self.latents) ** -0.2 if self.bandwidth is None else self.bandwidth
         self.width = width * self.latents.std(0, correction=0)                     # (L,)
 
-    def _answer(self, conditions, count, lot):
+    def _answer(self, conditions, count, rng):
         def draw(i, j):
-            g = lot(i, j)
+            g = rng(i, j)
             size = self.latents.shape[1]
             near = torch.randint(len(self.latents), (size,), generator=g)
             noise = torch.randn(size, generator=g, dtype=torch.float64)
@@ -235,7 +235,7 @@ class LatentKDE(Baseline):
         return found.unflatten(0, (len(conditions), count))
 
 
-class Noisy(Baseline):
+class Noisy(Rival):
     """A member plus Gaussian noise of standard deviation `sd`: the nearest, or one at random."""
 
     def __init__(self, sd: float, nearest: bool = True):
@@ -244,29 +244,29 @@ class Noisy(Baseline):
                 "a standard deviation ≥ 0, in units of the weights")
         self.sd, self.nearest, self.looks = sd, nearest, 1 if nearest else None
 
-    def _answer(self, conditions, count, lot):
+    def _answer(self, conditions, count, rng):
         near = self._distances(conditions).argmin(1) if self.nearest else None
 
         def draw(i, j):
-            g = lot(i, j)
+            g = rng(i, j)
             which = int(torch.randint(len(self.weights), (), generator=g))
             member = self.weights[which if near is None else near[i]]
             return member + self.sd * torch.randn(len(member), generator=g).to(member)
         return self._each(conditions, count, draw)
 
 
-class Gaussian(Baseline):
+class Gaussian(Rival):
     """Every weight drawn on its own with the zoo's mean and standard deviation of that weight."""
 
     looks = None
 
-    def _answer(self, conditions, count, lot):
+    def _answer(self, conditions, count, rng):
         mean, sd = self.weights.mean(0), self.weights.std(0, correction=0)
         return self._each(conditions, count, lambda i, j: mean + sd * torch.randn(
-            len(mean), generator=lot(i, j)).to(mean))
+            len(mean), generator=rng(i, j)).to(mean))
 
 
-class Averaged(Baseline):
+class Averaged(Rival):
     """The mean of `members` different members at random."""
 
     looks = None
@@ -281,12 +281,12 @@ class Averaged(Baseline):
         require(len(self.weights) >= self.members, "weights", self.weights,
                 f"at least {self.members} networks, to average as many")
 
-    def _answer(self, conditions, count, lot):
+    def _answer(self, conditions, count, rng):
         return self._each(conditions, count, lambda i, j: self.weights[torch.randperm(
-            len(self.weights), generator=lot(i, j))[:self.members]].mean(0))
+            len(self.weights), generator=rng(i, j))[:self.members]].mean(0))
 
 
-class RandomStart(Baseline):
+class RandomStart(Rival):
     """Freshly initialized weights of an architecture, `net`."""
 
     looks, needs_zoo = None, False
@@ -296,6 +296,6 @@ class RandomStart(Baseline):
         require(isinstance(net, nn.Module), "net", net, "an nn.Module")
         self.net = net
 
-    def _answer(self, conditions, count, lot):
+    def _answer(self, conditions, count, rng):
         return self._each(conditions, count, lambda i, j: nn.utils.parameters_to_vector(
-            nets.fresh(self.net, seeds.base(lot(i, j))).parameters()).detach())
+            nets.fresh(self.net, seeds.base(rng(i, j))).parameters()).detach())
