@@ -23,7 +23,6 @@ NOT_YET: dict[str, set[str]] = {
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
-    "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
     "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
@@ -31,7 +30,6 @@ NOT_YET_PRINTED: set[str] = {
     "13-mge-uses",
     "31-free-recover",
     "32-free-meta-learn",
-    "42-d2nwg-diffusion",
     "44-d2nwg-worth"}
 
 
