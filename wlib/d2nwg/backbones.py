@@ -62,7 +62,7 @@ def glyph_backbone(seed: int = 0, *, samples: int = 40, epochs: int = 4, device:
     images = data.load("glyphs", "train", characters=BASE, samples=samples, seed=seed)
     pool = train.stored_fit(_glyph_network, images, seeds=[seed], epochs=epochs, batch=128,
                             rate=2e-3, device=device)
-    return pool.network(0).cpu().features.requires_grad_(False)
+    return pool.network(0).cpu().get_submodule("features").requires_grad_(False)
 
 
 def _glyph_network() -> nn.Module:
@@ -123,7 +123,9 @@ def _open_clip() -> Any:
 
 
 class _Encode(nn.Module):
-    def __init__(self, model: nn.Module):
+    model: Any
+
+    def __init__(self, model: Any):
         super().__init__()
         self.model = model
 
@@ -139,16 +141,16 @@ CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711
 def _as_seen(x: Tensor, size: int, mean: Sequence[float], sd: Sequence[float]) -> Tensor:
     """Images (B, 1 or 3, H, W) in [0, 1] as a network trained on photographs wants them."""
     x = F.interpolate(x.expand(-1, 3, -1, -1), size=(size, size), mode="bicubic", antialias=True)
-    mean, sd = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (mean, sd))
-    return (x.clamp(0, 1) - mean) / sd
+    middle, spread = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (mean, sd))
+    return (x.clamp(0, 1) - middle) / spread
 
 
 @torch.no_grad()
 def _features(net: nn.Module, images: ImageSet, prepare: Callable[[Tensor], Tensor], device: str,
               batch: int = 250) -> Tensor:
     require(isinstance(images, ImageSet), "images", images, "an ImageSet")
-    device = nets.resolve_device(device)
-    net = copy.deepcopy(net).to(device).eval()
-    found = [net(prepare(images[at:at + batch].floats(device))).float().flatten(1).cpu()
+    place = nets.resolve_device(device)
+    net = copy.deepcopy(net).to(place).eval()
+    found = [net(prepare(images[at:at + batch].floats(place))).float().flatten(1).cpu()
              for at in range(0, len(images), batch)]
     return torch.cat(found)

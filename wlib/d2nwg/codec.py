@@ -282,7 +282,7 @@ class VAE(Codec):
         sd = ((real - mean) * known).square().sum().div(known.sum()).sqrt()
         require(float(sd) > 0, "weights", "networks that are all the same", "different ones")
         rows = ((real - mean) / sd * known).float()
-        net = nets.fresh(lambda: _MLP(rows.shape[1], size, tuple(how.hidden)), seed)
+        net: Any = nets.fresh(lambda: _MLP(rows.shape[1], size, tuple(how.hidden)), seed)
         fixed, zoo = {"mean": mean, "sd": sd}, zoo_id(weights, mask)
         settings: dict[str, Any] = {"size": size, "hidden": list(how.hidden), "history": []}
         best, top = None, -math.inf

@@ -177,17 +177,17 @@ def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, rate: f
     Adam and cross-entropy on random batches of 40. The gradient with respect to z is that with
     respect to the weights, read along the directions.
     """
-    device = nets.resolve_device(device)
-    mean, basis, sd = (part.to(device) for part in span)
-    net, z = like.to(device).network(0), torch.zeros(len(sd), device=device)
-    x, y, rng = images.floats(device), images.labels.to(device), seeds.generator(seed)
+    place = nets.resolve_device(device)
+    mean, basis, sd = (part.to(place) for part in span)
+    net, z = like.to(place).network(0), torch.zeros(len(sd), device=place)
+    x, y, rng = images.floats(place), images.labels.to(place), seeds.generator(seed)
     adam = torch.optim.Adam([z], lr=rate)
     for _ in range(steps):
-        part = torch.randint(len(y), (40,), generator=rng).to(device)
+        part = torch.randint(len(y), (40,), generator=rng).to(place)
         vector_to_parameters(mean + basis @ (sd * z), net.parameters())
-        net.zero_grad()
-        F.cross_entropy(net(x[part]), y[part]).backward()
-        z.grad = sd * (torch.cat([p.grad.flatten() for p in net.parameters()]) @ basis)
+        loss = F.cross_entropy(net(x[part]), y[part])
+        gradients = torch.autograd.grad(loss, list(net.parameters()))
+        z.grad = sd * (torch.cat([g.flatten() for g in gradients]) @ basis)
         adam.step()
     return (mean + basis @ (sd * z)).cpu()
 
@@ -245,7 +245,7 @@ def autoencoder(members: zoo.Zoo, size: int, hidden: Sequence[int], epochs: int,
     validation images of the zoo's data sets; it is looked at about six times."""
     images = [one.validation for one in members.sets]
 
-    def score(back):
+    def score(back: Tensor) -> float:
         return zoo.accuracy(back, images, like=members.pool).mean().item()
 
     return codec.VAE.fit(

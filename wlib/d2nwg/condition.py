@@ -82,9 +82,10 @@ def draw(features: Tensor | Sequence[Tensor], shots: int | None, rng: torch.Gene
     return features.gather(-2, chosen[..., None].expand(*chosen.shape, features.shape[-1]))
 
 
-def _enough(name: str, images: int, shots: int) -> None:
+def _enough(name: str, images: int, shots: int | None) -> None:
     require(whole(shots), "shots", shots, "a whole number ≥ 1")
-    require(shots <= images, name, f"{images} images of a class", f"at least shots = {shots}")
+    require(shots is not None and shots <= images, name, f"{images} images of a class",
+            f"at least shots = {shots}")
 
 
 def concatenated(sets: Tensor) -> Tensor:
@@ -107,6 +108,9 @@ class Components(nn.Module):
     Fitted on the sets of a zoo (`Components.fit`), then frozen. Where a zoo has few data sets, all
     of C·d numbers would tell them apart by what they share with no other.
     """
+
+    mean: Tensor
+    basis: Tensor
 
     def __init__(self, mean: Tensor, basis: Tensor):
         super().__init__()

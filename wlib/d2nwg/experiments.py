@@ -93,7 +93,8 @@ def episode_world(seed: int, setting: Episodes, device: str = "auto") -> dict[st
                                  counts=Counts(setting.train, 10, 1, 1), seed=seed)
     ours = heads.stored_fit(pipeline.featured(train, "train", device=device), decay=1e-3,
                             device=device)
-    found = {"zoo": ours.flat(), "support": pipeline.support(train, 10, device=device)}
+    found: dict[str, Any] = {"zoo": ours.flat(),
+                             "support": pipeline.support(train, 10, device=device)}
     for part, split, count in (("choosing", "validation", setting.choosing),
                                ("query", "test", setting.query)):
         x = episodes(split, count, seed, device)
@@ -199,14 +200,14 @@ def judged(arms: Mapping[str, Grid], choosing: tuple[Tensor, Sequence],
 
     `choosing` and `query` are features (m, K, S, d) and the data sets to score on.
     """
-    def points(setting, features, sets):
+    def points(setting: tuple[Give, Give], features: Tensor, sets: Sequence) -> Tensor:
         look, give = setting
         return pipeline.points(give(look(features)), sets, like=like)
 
     found = {}
     for arm, grid in arms.items():
         tried = {name: points(setting, *choosing).mean().item() for name, setting in grid.items()}
-        best = max(tried, key=tried.get)
+        best = max(tried, key=tried.__getitem__)
         found[arm] = {"points": points(grid[best], *query).mean(1), "setting": best,
                       "choosing": tried[best]}
     return found
@@ -294,9 +295,9 @@ def style_points(seed: int, setting: StyleSetting, device: str = "auto") -> Poin
                     world.unseen, pool)
     if not setting.fifty:
         return found
-    parts = [(x, pipeline.featured(some, "test", device=device)) for x, some in
-             ((world.own, world.choosing), (world.new, world.unseen))]
-    found |= judged(few_arms(setting.decays), *parts,
+    choosing, query = ((x, pipeline.featured(some, "test", device=device)) for x, some in
+                       ((world.own, world.choosing), (world.new, world.unseen)))
+    found |= judged(few_arms(setting.decays), choosing, query,
                     pool_of(world.new.shape[1], world.new.shape[-1]))
     kept, sd = best_of_fifty(world, used, seed, setting)
     found["sampled"]["points"] = kept["mean of fifty samples"]
@@ -308,11 +309,11 @@ def style_arms(world: StyleWorld, makers: Mapping[int, pipeline.Generator], seed
                setting: StyleSetting) -> dict[str, Grid]:
     """As `zoo_arms`, for networks; `makers` are generators by the size of their codecs."""
     last, weights = list(makers.values())[-1], world.members.weights
-    look = last.diffusion.encoder
+    look = last.condition
     seen = torch.cat([condition.draw(world.support, 5, seeds.generator(seed, k))
                       for k in range(10)])
     whole, many, known = look(seen), weights.repeat(10, 1), (look(world.support), weights)
-    drawn = {"count": setting.samples, "generator": seed}
+    drawn: dict[str, Any] = {"count": setting.samples, "generator": seed}
     return {
         "sampled": {size: (torch.clone, partial(g.sample, n=setting.samples, seed=seed))
                     for size, g in makers.items()},
@@ -360,20 +361,20 @@ def best_of_fifty(world: StyleWorld, used: pipeline.Generator, seed: int,
     The noise is the one whose best three copies of the nearest network are best on the choosing
     data sets. Validation images choose among the rivals.
     """
-    members, look, count = world.members, used.diffusion.encoder, setting.fifty
+    members, look, count = world.members, used.condition, setting.fifty
     known = look(world.support), members.weights
 
-    def chosen(weights, sets):
+    def chosen(weights: Tensor, sets: Sequence[DataSet]) -> Tensor:
         scores = pipeline.points(weights, sets, like=members.pool, part="validation")
         return best_three(weights, scores, sets, members.pool)
 
-    def copies(sd, features):
+    def copies(sd: float, features: Tensor) -> Tensor:
         return rivals.Noisy(sd).fit(*known)(look(features), count, seed)
 
     kept = rules(used.sample(world.new, count, seed=seed), world.unseen, members.pool)
     tried = {sd: chosen(copies(sd, world.own), world.choosing).mean().item()
              for sd in setting.noises}
-    sd = max(tried, key=tried.get)
+    sd = max(tried, key=tried.__getitem__)
     some = torch.randperm(len(members), generator=seeds.generator(seed))[:count]
     for arm, weights in (("noise copies", copies(sd, world.new)),
                          ("zoo members", members.weights[some].expand(len(world.new), -1, -1))):

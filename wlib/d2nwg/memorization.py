@@ -27,7 +27,9 @@ from wlib.check import require
 from wlib.core import audit
 from wlib.core.audit import min_l2, z_u
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
+from wlib.d2nwg.codec import Codec
 from wlib.d2nwg.rivals import Averaged, Noisy, Rival
+from wlib.data import ImageSet
 
 COPYING = -5.0     # a Z_U below this says that what was generated lies too near to the zoo
 
@@ -88,7 +90,7 @@ class DecisionMap(NamedTuple):
     places: Tensor
 
 
-def decision_map(pool: Pool, images, grid: int = 300) -> DecisionMap:
+def decision_map(pool: Pool, images: ImageSet, grid: int = 300) -> DecisionMap:
     """What networks say on the plane of the two principal components of standardized test images.
 
     Each pixel is standardized; a point of the plane becomes an image again by undoing both steps.
@@ -113,7 +115,7 @@ def decision_map(pool: Pool, images, grid: int = 300) -> DecisionMap:
 
 
 # ---- all together -----------------------------------------------------------------------------
-def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
+def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec: Codec | None = None,
             errors: Callable[[Tensor], Tensor] | None = None,
             noises: Sequence[float] = (0.02, 0.04), members: int = 16,
             generator: torch.Generator | int = 0) -> pd.DataFrame:
@@ -153,7 +155,7 @@ def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
     return pd.DataFrame(rows)
 
 
-def _judged(errors, weights: Tensor) -> Tensor:
+def _judged(errors: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
     found = errors(weights)
     require(isinstance(found, Tensor) and found.dtype == torch.bool and found.ndim == 2
             and len(found) == len(weights), "errors", found,

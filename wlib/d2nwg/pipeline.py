@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, short
 from wlib.core.batchnorm import recalibrate
 from wlib.core.pool import Pool
 from wlib.d2nwg import backbones, condition, heads, zoo
@@ -129,6 +129,13 @@ class Generator:
             return rows
         return heads.from_rows(rows if z.ndim < 5 else rows.movedim(2, -2))
 
+    def condition(self, sets: Tensor) -> Tensor:
+        """Conditions (m, …) of sets of features (m, K, S, d), by the diffusion's encoder."""
+        encoder = self.diffusion.encoder
+        if encoder is None:
+            raise ValueError(f"sets: got {short(sets)}, want none: there is no encoder")
+        return encoder(sets)
+
     def reconstruct(self, weights: Tensor) -> Tensor:
         """What is left of weights (n, D) after the codec: no sample can be expected to be better.
         """
@@ -177,15 +184,15 @@ def learn(weights: Tensor, sets: Tensor | None, design: Design | None = None,
 
 
 def _encoder(design: Design, sets: Tensor | None) -> Encoder | None:
-    if isinstance(design.encoder, str):
-        require_one_of("encoder", design.encoder, ("components", "per class"))
+    if not isinstance(design.encoder, str):
+        return design.encoder
+    require_one_of("encoder", design.encoder, ("components", "per class"))
     require(design.encoder != "per class" or design.classes is not None, "classes",
             design.classes, "the number of classes of the heads")
     if sets is None:
-        return design.encoder if isinstance(design.encoder, nn.Module) else None
-    if design.encoder == "components":
-        return _components(sets, design.components)
-    return condition.per_class if design.encoder == "per class" else design.encoder
+        return None
+    return condition.per_class if design.encoder == "per class" else _components(
+        sets, design.components)
 
 
 def _components(sets: Tensor, size: int) -> condition.Components:

@@ -32,7 +32,8 @@ def stored_fit(latents: Tensor, conditions: Tensor | None = None,
 def _advance(*given: Any, state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
     run = _start(*given)
     run = run if state is None else TrainState.restored(state, run)
-    return advance(run, *given[:2], steps).state()
+    latents, conditions = given[:2]
+    return advance(run, latents, conditions, steps).state()
 
 
 def _start(latents: Tensor, conditions: Tensor | None, training: Training,

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import seeds
-from wlib.check import require, whole
+from wlib.check import require, short, whole
 from wlib.core import nets
 from wlib.d2nwg.condition import draw, require_floats
 from wlib.d2nwg.denoiser import Denoiser, UNet
@@ -124,7 +124,8 @@ class TrainState:
     def encode(self, sets: Tensor, *, ema: bool = True, device: str = "auto") -> Tensor:
         """Conditions (m, …, d) of sets of image features (m, C, S, f), by the trained encoder."""
         _, encoder = self.parts(ema, device)
-        require(encoder is not None, "sets", sets, "none: this diffusion has no encoder")
+        if encoder is None:
+            raise ValueError(f"sets: got {short(sets)}, want none: there is no encoder")
         return encoder(sets.float().to(nets.resolve_device(device)))
 
     @torch.no_grad()
@@ -171,6 +172,7 @@ class TrainState:
             return None
         require(isinstance(conditions, Tensor) and conditions.ndim >= 2 and len(conditions) > 0,
                 "conditions", conditions, "a tensor, one row or one set of features a condition")
+        assert conditions is not None
         c = conditions.detach().float().to(device)
         require(bool(torch.isfinite(c).all()), "conditions", "NaN or infinity", "finite numbers")
         c = c if encoder is None else encoder(c)
@@ -185,7 +187,7 @@ class _Model(nn.Module):
     denoiser: Denoiser | UNet
     encoder: Encoder | None
 
-    def __init__(self, denoiser: nn.Module, encoder: Encoder | None):
+    def __init__(self, denoiser: Any, encoder: Encoder | None):
         super().__init__()
         self.denoiser, self.encoder = copy.deepcopy(denoiser), copy.deepcopy(encoder)
 
@@ -248,7 +250,8 @@ def advance(run: TrainState, latents: Tensor, conditions: Tensor | None, steps: 
     """Go on with a run until it has done so many steps, on the latents and conditions it began
     with: it ends with the weights of an unbroken run, bit for bit."""
     require(isinstance(run, TrainState), "run", run, "what fit returned")
-    latents, conditions = (None if v is None else v.detach().float() for v in (latents, conditions))
+    latents = latents.detach().float()
+    conditions = None if conditions is None else conditions.detach().float()
     require(_hash(latents, conditions) == run.data, "latents", latents,
             "latents and conditions that the run began with")
     require(whole(steps, len(run.losses)), "steps", steps, f"at least the run's {len(run.losses)}")
@@ -257,7 +260,7 @@ def advance(run: TrainState, latents: Tensor, conditions: Tensor | None, steps: 
     average = {k: run.average[k].to(run.device).clone() for k in weights}
     optimizer = _optimizer(weights, run)
     betas, losses = run.betas.to(run.device), []
-    z, sets = (None if v is None else v.to(run.device) for v in (latents, conditions))
+    z, sets = latents.to(run.device), None if conditions is None else conditions.to(run.device)
     for step in range(len(run.losses), steps):
         rng = seeds.generator(run.seed, step)
         optimizer.param_groups[0]["lr"] = how.lr * min(1, (step + 1) / max(1, how.warmup))

@@ -23,14 +23,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, short
 from wlib.core import nets, score
 from wlib.core.pool import Pool
+from wlib.d2nwg.heads import Features
 from wlib.data import SPLITS, ImageSet
 from wlib.data.domains import joined
 from wlib.data.universes import DataSet
 
+Images = ImageSet | Features
 STARTS = ("shared", "independent")
+Orders = list[list[Tensor]]                  # image numbers of each network's steps
 BLOCK = 256      # networks trained, and kept in the store, at once by the vmap engine
 UNSTEADY = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -209,7 +212,7 @@ def _trained(start: Pool, sets: list[ImageSet], order: list[int], steps: int, en
     return pool.flat().cpu()
 
 
-def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Sequence[int] = 0,
+def descend(start: Pool, sets: Images | Sequence[Images], *, order: int | Sequence[int] = 0,
             keep: Sequence[int] = (300,), batch: int = 40, lr: float = 3e-3,
             engine: str = "auto", device: str = "auto") -> list[Pool]:
     """Adam and cross-entropy from every network of `start` on images of its own: the pools after
@@ -220,7 +223,7 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
     together (sets of equal size wanted). For networks that behave alike in training and use;
     `wlib.core.train` serves those with BatchNorm or dropout.
     """
-    sets = [sets] * len(start) if hasattr(sets, "floats") else list(sets)
+    sets = [sets] * len(start) if isinstance(sets, Images) else list(sets)
     order = [order] * len(start) if isinstance(order, int) else list(order)
     for argument, found in (("sets", sets), ("order", order)):
         require(len(found) == len(start), argument, f"{len(found)}", f"1 or {len(start)}")
@@ -245,8 +248,8 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
     return _together(start, sets, orders, keep, lr)
 
 
-def _require_outputs(pool: Pool, data) -> None:
-    require(hasattr(data, "floats") and len(data) > 0, "sets", data, "image sets with images")
+def _require_outputs(pool: Pool, data: Any) -> None:
+    require(isinstance(data, Images) and len(data) > 0, "sets", data, "image sets with images")
     outputs = tuple(pool[0].logits(data[:1]).shape[2:])          # one image tells whether all fit
     require(len(outputs) == 1 and outputs[0] >= len(data.classes), "net", f"outputs {outputs}",
             f"at least {len(data.classes)}, one for each class of the data set")
@@ -263,7 +266,8 @@ def _batches(count: int, seed: int, batch: int, steps: int) -> Iterator[Tensor]:
         epoch += 1
 
 
-def _in_turn(start: Pool, sets, orders, keep, lr) -> list[Pool]:
+def _in_turn(start: Pool, sets: list[Images], orders: Orders, keep: list[int], lr: float
+             ) -> list[Pool]:
     rows: list[list[Tensor]] = [[] for _ in keep]
     for i, (data, order) in enumerate(zip(sets, orders, strict=True)):
         # Channels last: a fifth to a third faster on a CPU.
@@ -282,7 +286,8 @@ def _in_turn(start: Pool, sets, orders, keep, lr) -> list[Pool]:
     return [start.with_flat(torch.stack(row)) for row in rows]
 
 
-def _together(start: Pool, sets, orders, keep, lr) -> list[Pool]:
+def _together(start: Pool, sets: list[Images], orders: Orders, keep: list[int], lr: float
+              ) -> list[Pool]:
     own = {id(s): (s.floats(start.device).to(start.dtype), s.labels.to(start.device))
            for s in sets}                                     # a set that several share lies once
     place = {key: i for i, key in enumerate(own)}
@@ -292,7 +297,8 @@ def _together(start: Pool, sets, orders, keep, lr) -> list[Pool]:
     template = start.network(0)
     step = torch.optim.Adam(weights.values(), lr=lr, fused=True)
 
-    def loss(weights, buffers, x, y):
+    def loss(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+             ) -> Tensor:
         return F.cross_entropy(functional_call(template, (weights, buffers), (x,)), y)
 
     kept = []
@@ -310,8 +316,8 @@ def _together(start: Pool, sets, orders, keep, lr) -> list[Pool]:
 
 
 # ---- judging ----------------------------------------------------------------------------------
-def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engine: str = "auto"
-             ) -> Tensor:
+def accuracy(networks: Pool | Tensor, images: Images | Sequence[Images], *,
+             like: Pool | None = None, engine: str = "auto") -> Tensor:
     """Fraction of the images that each network gets right, in [0, 1].
 
     N networks on one set, or on N sets, one each: (N,). Weights (T, M, D), M candidates for each
@@ -319,18 +325,19 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
     of their architecture. A set is an `ImageSet` or, for heads, `heads.Features`.
     """
     if not isinstance(networks, Pool):
-        require(isinstance(like, Pool), "like", like, "a Pool of the weights' architecture")
+        if not isinstance(like, Pool):
+            raise ValueError(f"like: got {short(like)}, want a Pool of the weights' architecture")
         require(isinstance(networks, Tensor) and networks.ndim in (2, 3)
                 and networks.numel() > 0, "networks", networks,
                 "a Pool, weights (N, D) or (T, M, D)")
         if networks.ndim == 3:
-            images = list(images)
-            require(len(images) == len(networks), "images", f"{len(images)} sets",
+            parts = [images] if isinstance(images, Images) else list(images)
+            require(len(parts) == len(networks), "images", f"{len(parts)} sets",
                     f"{len(networks)}, one per data set")
             return torch.stack([accuracy(w, part, like=like, engine=engine)
-                                for w, part in zip(networks, images, strict=True)])
+                                for w, part in zip(networks, parts, strict=True)])
         networks = like[:1].with_flat(networks)
-    if hasattr(images, "floats"):
+    if isinstance(images, Images):
         return score.accuracy(networks, images, engine).cpu()
     images = list(images)
     require(len(images) == len(networks), "images", f"{len(images)} sets",
@@ -342,7 +349,8 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
     return found
 
 
-def curves(starts: Pool, train, test, *, steps: Sequence[int] = (0, 10, 30, 100),
+def curves(starts: Pool, train: Images | Sequence[Images],
+           test: Images | Sequence[Images], *, steps: Sequence[int] = (0, 10, 30, 100),
            seed: int = 0, engine: str = "auto", device: str = "auto", **settings: Any) -> Tensor:
     """Accuracy on `test` after so many steps of fine-tuning on `train`: (m, S) in [0, 1].
 
