@@ -23,9 +23,6 @@ NOT_YET: dict[str, set[str]] = {
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
-    "41-d2nwg-weights-and-codec": {"label", "long", "row", "share", "wide"},
-    "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
-    "43-d2nwg-unseen": {"long"},
     "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
@@ -33,9 +30,6 @@ NOT_YET_PRINTED: set[str] = {
     "13-mge-uses",
     "31-free-recover",
     "32-free-meta-learn",
-    "41-d2nwg-weights-and-codec",
-    "42-d2nwg-diffusion",
-    "43-d2nwg-unseen",
     "44-d2nwg-worth"}
 
 
