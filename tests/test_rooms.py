@@ -49,7 +49,10 @@ def test_every_package_has_its_floor():
 # What a method is for, and the lines of `wlib` that it may need for that. Where its package has a
 # front, the modules count that are loaded by then, else all that it reaches by import.
 NEEDS = {"mge": ("mge.generate(Pool.stack([nets.build('lenet')]), 2)", 1500),
-         "mda": ("", 2400), "d2nwg": ("", 5000), "free": ("", 6200)}
+         "mda": ("import torch\nfrom wlib.mda import lego\nnet = nets.build('lenet', classes=2)\n"
+                 "part = mda.part(net, torch.rand(2, 1, 28, 28), torch.arange(2), [1]).network\n"
+                 "lego.assemble([part, part], execution='dense')", 3700),
+         "d2nwg": ("", 5000), "free": ("", 6200)}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -18,7 +18,7 @@ from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, ImageSet, load
 from wlib.mda.contribution import contributions, of_classes, select
-from wlib.mda.masks import Masks, masks
+from wlib.mda.voting import Masks, masks
 
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
