@@ -18,7 +18,6 @@ WIDE = 88       # characters: more would scroll sideways in a window of 1,280 pi
 NOT_YET: dict[str, set[str]] = {
     "11-mge-generate": {"row", "share", "wide"},
     "12-mge-evolve": {"long", "row", "share", "wide"},
-    "22-mda-assemble": {"label", "long", "row", "share", "wide"},
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
