@@ -20,9 +20,6 @@ NOT_YET: dict[str, set[str]] = {
     "12-mge-evolve": {"long", "row", "share", "wide"},
     "13-mge-uses": {"row", "share", "wide"},
     "22-mda-assemble": {"label", "long", "row", "share", "wide"},
-    "31-free-recover": {"long"},
-    "32-free-meta-learn": {"long"},
-    "33-free-mixed-pools": {"long"},
     "41-d2nwg-weights-and-codec": {"label", "long", "row", "share", "wide"},
     "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
     "43-d2nwg-unseen": {"long"},
@@ -31,8 +28,6 @@ NOT_YET: dict[str, set[str]] = {
 NOT_YET_PRINTED: set[str] = {
     "12-mge-evolve",
     "13-mge-uses",
-    "31-free-recover",
-    "32-free-meta-learn",
     "41-d2nwg-weights-and-codec",
     "42-d2nwg-diffusion",
     "43-d2nwg-unseen",
