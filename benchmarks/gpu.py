@@ -156,7 +156,8 @@ def replaying(head: str, engine: str, device: str) -> Named:
 def aligning(device: str) -> Named:
     some, data = four_teachers(), images(45)
     tasks = pipeline.imitation(some, data)
-    end = bell.imitate(pipeline.start_of(some, width=8), tasks, steps=2, at_once=2, device=device)
+    end = bell.imitate(pipeline.start_of(some, width=8), tasks, bell.Imitation(at_once=2), steps=2,
+                       device=device)
     return {"weights": end.flat()}
 
 

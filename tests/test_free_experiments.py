@@ -70,10 +70,11 @@ def test_pixels_after_each_number_of_steps_are_those_of_shorter_runs(pool):
 def test_walks_are_those_that_meta_learn_makes(pool, start, monkeypatch):
     images, seen, imitate = rivals.templates(pool, per_class=8), [], bell.imitate
 
-    def watched(learner, tasks, *, seed, at_once, **settings):
-        drawn = torch.randperm(len(tasks), generator=bell.seeds.generator(seed, 0))[:at_once]
+    def watched(learner, tasks, settings, *, seed, **rest):
+        rng = bell.seeds.generator(seed, 0)
+        drawn = torch.randperm(len(tasks), generator=rng)[:settings.at_once]
         seen.append([tasks[i].images for i in drawn.tolist()])
-        return imitate(learner, tasks, seed=seed, at_once=at_once, **settings)
+        return imitate(learner, tasks, settings, seed=seed, **rest)
 
     monkeypatch.setattr(bell, "imitate", watched)
     free.meta_learn(start, pool, images, TINY, seed=5, device="cpu")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -98,7 +100,7 @@ def test_turns_of_walking_and_replay_by_hand(start, pool, images):
     tasks = pipeline.imitation(pool, images)
     settings = {"head": "prototype", "ways": 3, "shots": 1, "queries": 3, "batch": 1, "rate": 1e-3,
                 "seed": 3, "device": "cpu"}
-    walk = {"steps": 1, "at_once": 2, "inner_rate": 0.05, "device": "cpu"}
+    walk = {"settings": bell.Imitation(at_once=2), "steps": 1, "device": "cpu"}
     once = bell.imitate(start, tasks, seed=6, **walk)
     run = replay.fit(once, images, steps=2, **settings)
     run.learner = bell.imitate(run.learner, tasks, seed=7, **walk)
@@ -108,9 +110,9 @@ def test_turns_of_walking_and_replay_by_hand(start, pool, images):
 
 
 def test_the_official_walk_by_hand(start, pool, images):
-    got = learned(start, pool, images, turns=1, official=True, walk_rate=9.0)
-    own = {**bell.OFFICIAL, "at_once": 2, "steps": 1, "device": "cpu"}
-    walked = bell.imitate(start, pipeline.imitation(pool, images), **own)
+    got = learned(start, pool, images, turns=1, official=True, walk_lr=9.0)
+    walked = bell.imitate(start, pipeline.imitation(pool, images),
+                          replace(bell.OFFICIAL, at_once=2), steps=1, device="cpu")
     run = replay.fit(walked, images, ways=3, queries=3, steps=2, batch=1, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
@@ -161,7 +163,7 @@ def test_a_killed_meta_training_ends_with_the_same_weights(start, pool, images, 
 
 @pytest.mark.parametrize("settings, word", [
     (dict(order="random"), "order"), (dict(turns=0), "turns"), (dict(walks=0), "walks"),
-    (dict(steps=0), "steps"), (dict(at_once=4), "at_once"), (dict(walk_rate=-1.0), "inner_rate"),
+    (dict(steps=0), "steps"), (dict(at_once=4), "at_once"), (dict(walk_lr=-1.0), "inner_lr"),
     (dict(head="svm"), "head")])
 def test_a_learner_that_cannot_be_is_refused(settings, word, start, pool, images):
     with pytest.raises(ValueError, match=word):

@@ -144,10 +144,10 @@ class MetaLearning:
     turns: of walks and of replay.
     walks: in a turn, each through
     at_once: different teachers.
-    walk_rate: learning rate of a walk's steps.
+    walk_lr: learning rate of a walk's steps.
     kd: what a walk descends, see `bell.kd_loss`.
     official: walk with Adam inside and outside and the code's own loss (`bell.OFFICIAL`) in place
-        of `walk_rate` and `kd`; the code makes one walk and at least eleven steps per turn.
+        of `walk_lr` and `kd`; the code makes one walk and at least eleven steps per turn.
     steps: of replay in a turn, each on
     batch: episodes, with
     rate: as Adam's learning rate.
@@ -160,7 +160,7 @@ class MetaLearning:
     turns: int = 15
     walks: int = 1
     at_once: int = 4
-    walk_rate: float = 0.05
+    walk_lr: float = 0.05
     kd: str = "kl"
     official: bool = False
     steps: int = 15
@@ -177,10 +177,10 @@ class MetaLearning:
             require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
 
     @property
-    def walking(self) -> dict[str, Any]:
-        """The settings of `bell.imitate`."""
-        walk = bell.OFFICIAL if self.official else {"inner_rate": self.walk_rate, "kd": self.kd}
-        return walk | {"order": self.order, "steps": self.walks, "at_once": self.at_once}
+    def imitation(self) -> bell.Imitation:
+        """How `bell.imitate` walks."""
+        how = bell.OFFICIAL if self.official else bell.Imitation(inner_lr=self.walk_lr, kd=self.kd)
+        return replace(how, order=self.order, at_once=self.at_once)
 
     def replaying(self, ways: int) -> dict[str, Any]:
         """The settings of `replay.fit`, but for the number of steps."""
@@ -210,8 +210,8 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
     learner, first, run = start, None, None
     for turn in range(how.turns):
         if how.order != "replay only":
-            learner = bell.imitate(learner, tasks, seed=seed * how.turns + turn, device=device,
-                                   **how.walking)
+            learner = bell.imitate(learner, tasks, how.imitation, steps=how.walks,
+                                   seed=seed * how.turns + turn, device=device)
         first = first or learner
         run = replay.fit(first, images, steps=(turn + 1) * steps, seed=seed, device=device,
                          run=run and replace(run, learner=learner),
