@@ -148,8 +148,8 @@ def meta_generating(device: str) -> Named:
 
 def replaying(head: str, engine: str, device: str) -> Named:
     learner = small("conv4", 1, width=8)
-    run = replay.fit(learner, images(60), head=head, queries=5, steps=2, engine=engine,
-                     device=device)
+    how = replay.Replay(head, queries=5, engine=engine)
+    run = replay.fit(learner, images(60), how, steps=2, device=device)
     return {"losses": torch.as_tensor(run.losses)}
 
 
@@ -296,7 +296,8 @@ def engine_cases(quick: bool) -> dict[str, dict]:
                                                 device=device)),
         **{f"FREE: {steps} steps of replay, {head}": both_engines(
             lambda engine, device, head=head: replay.fit(
-                learner, images(200), head=head, steps=steps, engine=engine, device=device))
+                learner, images(200), replay.Replay(head, engine=engine), steps=steps,
+                device=device))
            for head in ("prototype", "maml")},
         f"D2NWG: {steps} steps of {len(begin)} tiny CNNs": both_engines(
             lambda engine, device: zoo.descend(begin, data, order=list(range(len(begin))),

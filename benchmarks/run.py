@@ -418,8 +418,9 @@ def _replay_row(head, width, shots, data, steps, rounds):
     runs = {}
 
     def step(engine):
-        runs[engine] = replay.fit(learner, data[:500], head=head, shots=shots, queries=10,
-                                  steps=steps, engine=engine, device="cpu")
+        runs[engine] = replay.fit(
+            learner, data[:500], replay.Replay(head, shots=shots, queries=10, engine=engine),
+            steps=steps, device="cpu")
 
     seconds = take_turns({engine: partial(step, engine) for engine in ("loop", "vmap")}, rounds)
     rule = replay.engine_for(torch.device("cpu"))

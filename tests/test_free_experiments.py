@@ -100,8 +100,8 @@ def test_the_heap_has_every_use_once_and_each_can_be_judged(world, pool, start):
     assert len(uses) == 8 and uses["random start"] is start
     found = experiments.judged(uses, world.test, device="cpu")
     assert {values.shape for values in found.values()} == {(2, 3)}
-    both = [experiments.learned(start, pool, images, replace(TINY, rate=rate), device="cpu")
-            for rate in (1e-3, 1e-2)]
+    both = [experiments.learned(start, pool, images, replace(TINY, lr=lr), device="cpu")
+            for lr in (1e-3, 1e-2)]
     assert uses["FREE's learner"].digest() in {student.digest() for student in both}
     networks = teachers.stacked(pool)[0][1]
     best = few_shot.best(networks, world.validation[1] + world.validation[5], device="cpu")

@@ -8,6 +8,7 @@ from wlib.core.pool import Pool
 from wlib.data import domains
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals, teachers
 from wlib.free.pipeline import MetaLearning
+from wlib.free.replay import Replay
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +99,13 @@ def test_the_first_domain_that_is_there(tmp_path):
 def test_turns_of_walking_and_replay_by_hand(start, pool, images):
     got = learned(start, pool, images, seed=3)
     tasks = pipeline.imitation(pool, images)
-    settings = {"head": "prototype", "ways": 3, "shots": 1, "queries": 3, "batch": 1, "rate": 1e-3,
-                "seed": 3, "device": "cpu"}
+    settings = {"settings": Replay(ways=3, queries=3, batch=1, lr=1e-3), "seed": 3,
+                "device": "cpu"}
     walk = {"settings": bell.Imitation(at_once=2), "steps": 1, "device": "cpu"}
     once = bell.imitate(start, tasks, seed=6, **walk)
     run = replay.fit(once, images, steps=2, **settings)
     run.learner = bell.imitate(run.learner, tasks, seed=7, **walk)
-    run = replay.fit(once, images, steps=4, run=run, **settings)
+    run = replay.fit(once, images, steps=4, state=run, **settings)
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 
@@ -113,7 +114,7 @@ def test_the_official_walk_by_hand(start, pool, images):
     got = learned(start, pool, images, turns=1, official=True, walk_lr=9.0)
     walked = bell.imitate(start, pipeline.imitation(pool, images),
                           replace(bell.OFFICIAL, at_once=2), steps=1, device="cpu")
-    run = replay.fit(walked, images, ways=3, queries=3, steps=2, batch=1, device="cpu")
+    run = replay.fit(walked, images, Replay(ways=3, queries=3, batch=1), steps=2, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 
@@ -121,7 +122,7 @@ def test_the_official_walk_by_hand(start, pool, images):
 def test_replay_only_sees_as_many_images_and_never_walks(start, pool, images):
     # A walk passes 2 teachers × 18 images, an episode 3 ways × (1 + 3): three more steps per turn.
     got = learned(start, pool, images, order="replay only")
-    run = replay.fit(start, images, ways=3, queries=3, steps=10, batch=1, device="cpu")
+    run = replay.fit(start, images, Replay(ways=3, queries=3, batch=1), steps=10, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 

@@ -155,11 +155,11 @@ def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recip
 
 
 # ---- learners -----------------------------------------------------------------------------------
-def prototype(start: Pool, images: ImageSet, *, steps: int, rate: float = 1e-3, queries: int = 7,
-              seed: int = 0, device: str = "auto", **settings) -> Pool:
+def prototype(start: Pool, images: ImageSet, *, steps: int, lr: float = 1e-3, queries: int = 7,
+              every: int = 50, seed: int = 0, device: str = "auto") -> Pool:
     """A prototype network that learned from these images by replay alone."""
-    return replay.stored_fit(start, images, head="prototype", queries=queries, steps=steps,
-                             batch=2, rate=rate, seed=seed, device=device, **settings).learner
+    return replay.stored_fit(start, images, replay.Replay(queries=queries, batch=2, lr=lr),
+                             steps=steps, every=every, seed=seed, device=device).learner
 
 
 def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLearning, *,
@@ -169,10 +169,10 @@ def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLea
                           device=device)
 
 
-def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, rate: float,
+def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, lr: float,
               seed: int = 0, device: str = "auto") -> Pool:
     """`few_shot.distill`, kept in the store: one network that predicts the features of all."""
-    own = {"batch": 64, "rate": rate, "seed": seed}
+    own = {"batch": 64, "lr": lr, "seed": seed}
     empty = few_shot.distill(networks, images, start, steps=0, device="cpu", **own)
     made = store.cached(_distilled, networks, images, start, own | {"steps": steps}, device)
     return Pool(empty.template, *made).to("cpu")
@@ -194,11 +194,11 @@ class Budget:
     """What every trained learner of a comparison may spend.
 
     settings: of FREE's learner; every other learner sees as many images pass.
-    rates: the grid of its rate of replay, and of every other's; validation episodes choose.
+    lrs: the grid of its learning rate of replay, and of every other's; validation episodes choose.
     """
 
     settings: MetaLearning
-    rates: tuple[float, ...]
+    lrs: tuple[float, ...]
 
     def images_seen(self, teachers: Teachers, per_class: int) -> int:
         """Images that pass in walks and replay of FREE's learner."""
@@ -209,9 +209,9 @@ class Budget:
 
     def learned(self, start: Pool, teachers: Teachers, images: ImageSet, tasks: Tasks, *,
                 seed: int = 0, device: str = "auto") -> Pool:
-        """FREE's learner, its rate chosen on `tasks`."""
-        return chosen([learned(start, teachers, images, replace(self.settings, rate=rate),
-                               seed=seed, device=device) for rate in self.rates], tasks, device)
+        """FREE's learner, its learning rate chosen on `tasks`."""
+        return chosen([learned(start, teachers, images, replace(self.settings, lr=lr), seed=seed,
+                               device=device) for lr in self.lrs], tasks, device)
 
 
 def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, budget: Budget, *,
@@ -230,11 +230,11 @@ def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, bud
     yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
     yield "features of all networks", networks
     yield "distilled pool", chosen([
-        distilled(networks, images, start, steps=round(passes / 64), rate=rate, **own)
-        for rate in budget.rates], tasks, device)
+        distilled(networks, images, start, steps=round(passes / 64), lr=lr, **own)
+        for lr in budget.lrs], tasks, device)
     yield "learned from real data", chosen([
-        prototype(start, real, steps=round(passes / episode), rate=rate, **own)
-        for rate in budget.rates], tasks, device)
+        prototype(start, real, steps=round(passes / episode), lr=lr, **own)
+        for lr in budget.lrs], tasks, device)
 
 
 def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearning

@@ -28,6 +28,7 @@ from wlib.core.batchnorm import NORM
 from wlib.core.pool import Pool
 
 Weights = dict[str, Tensor]
+Moments = dict[str, Weights]        # Adam's, of each weight by name
 
 
 # ---- the network as a function ------------------------------------------------------------------
@@ -183,8 +184,25 @@ def _tensors(make, learner, args, settings):
     return {"parameters": made.parameters, "buffers": made.buffers}
 
 
+# ---- an optimizer in and out --------------------------------------------------------------------
+def adam_at(weights: Weights, lr: float, moments: Moments, betas: tuple[float, float] = (0.9, 0.999)
+            ) -> torch.optim.Adam:
+    """Adam on these weights, where it was when `moments_of` gave its moments."""
+    adam = torch.optim.Adam(weights.values(), lr=lr, betas=betas)
+    for name, own in moments.items():
+        # Adam counts its steps on the CPU, wherever the weights are.
+        adam.state[weights[name]] = {k: t.clone() if k == "step" else t.clone().to(weights[name])
+                                     for k, t in own.items()}
+    return adam
+
+
+def moments_of(adam: torch.optim.Adam, weights: Weights) -> Moments:
+    """Adam's moments and count of steps, by the names of the weights."""
+    return {k: dict(adam.state[t]) for k, t in weights.items() if t in adam.state}
+
+
 # ---- learning from a few images -----------------------------------------------------------------
-def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: float,
+def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, lr: float,
           first_order: bool = False) -> Weights:
     """Weights after `steps` steps of plain gradient descent on `loss`: the inner loop of MAML.
 
@@ -193,8 +211,8 @@ def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate:
     """
     for _ in range(steps):
         at = {k: t.detach() for k, t in weights.items()} if first_order else weights
-        slope = grad(loss)(at)
-        weights = {k: t - rate * slope[k] for k, t in weights.items()}
+        gradient = grad(loss)(at)
+        weights = {k: t - lr * gradient[k] for k, t in weights.items()}
     return weights
 
 

@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -150,7 +150,7 @@ class MetaLearning:
         of `walk_lr` and `kd`; the code makes one walk and at least eleven steps per turn.
     steps: of replay in a turn, each on
     batch: episodes, with
-    rate: as Adam's learning rate.
+    lr: as Adam's learning rate.
     head: what an episode is learned by, one of `replay.HEADS`.
     shots: support images of a class in an episode of replay.
     queries: query images of a class there.
@@ -165,7 +165,7 @@ class MetaLearning:
     official: bool = False
     steps: int = 15
     batch: int = 2
-    rate: float = 1e-3
+    lr: float = 1e-3
     head: str = "prototype"
     shots: int = 1
     queries: int = 7
@@ -182,10 +182,9 @@ class MetaLearning:
         how = bell.OFFICIAL if self.official else bell.Imitation(inner_lr=self.walk_lr, kd=self.kd)
         return replace(how, order=self.order, at_once=self.at_once)
 
-    def replaying(self, ways: int) -> dict[str, Any]:
-        """The settings of `replay.fit`, but for the number of steps."""
-        return {"head": self.head, "ways": ways, "shots": self.shots, "queries": self.queries,
-                "batch": self.batch, "rate": self.rate}
+    def replay(self, ways: int) -> replay.Replay:
+        """How `replay.fit` trains on episodes of so many classes."""
+        return replay.Replay(self.head, ways, self.shots, self.queries, self.batch, self.lr)
 
     def steps_for(self, ways: int, images: int) -> int:
         """Steps of replay in a turn, for teachers of `ways` classes and `images` images each."""
@@ -207,14 +206,14 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
     steps = how.steps_for(teachers.ways, len(tasks[0][0]))
     if how.order != "replay only":
         tasks = bell.prepare(start, tasks, device)
-    learner, first, run = start, None, None
+    learner, first, state = start, None, None
     for turn in range(how.turns):
         if how.order != "replay only":
             learner = bell.imitate(learner, tasks, how.imitation, steps=how.walks,
                                    seed=seed * how.turns + turn, device=device)
         first = first or learner
-        run = replay.fit(first, images, steps=(turn + 1) * steps, seed=seed, device=device,
-                         run=run and replace(run, learner=learner),
-                         **how.replaying(teachers.ways))
-        learner = run.learner
+        state = replay.fit(first, images, how.replay(teachers.ways), steps=(turn + 1) * steps,
+                           seed=seed, device=device,
+                           state=state and replace(state, learner=learner))
+        learner = state.learner
     return learner.to(start.device)
