@@ -135,14 +135,14 @@ def masks(device: str) -> Named:
 def recovering(engine: str, device: str) -> Named:
     some = four_teachers()
     start = free.generator_for(some, nz=8, ngf=4)
-    return {"images": free.recover(some, start, steps=2, per_class=3, engine=engine,
+    return {"images": free.recover(some, start, free.Recovery(2, per_class=3, engine=engine),
                                    device=device).floats()}
 
 
 def meta_generating(device: str) -> Named:
     some = four_teachers()
-    fitted = free.fit_generator(some, free.generator_for(some, nz=8, ngf=4), epochs=1, per_class=3,
-                                device=device)
+    fitted = free.fit_generator(some, free.generator_for(some, nz=8, ngf=4), free.MetaTraining(
+        free.Recovery(per_class=3)), epochs=1, device=device)
     return {"weights": torch.cat([t.flatten() for t in fitted.generator.parameters()])}
 
 
@@ -292,7 +292,7 @@ def engine_cases(quick: bool) -> dict[str, dict]:
         partial(fit, name)) for name in ("mlp", "lenet")}
     return cases | {
         f"FREE: five steps of {len(some)} teachers": both_engines(
-            lambda engine, device: free.recover(some, start, steps=5, per_class=12, engine=engine,
+            lambda engine, device: free.recover(some, start, free.Recovery(engine=engine),
                                                 device=device)),
         **{f"FREE: {steps} steps of replay, {head}": both_engines(
             lambda engine, device, head=head: replay.fit(

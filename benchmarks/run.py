@@ -382,7 +382,7 @@ def recovering(quick: bool) -> list[dict]:
         start = free.generator_for(pool, nz=64, ngf=2 if quick else 16)
 
         def recover(engine, pool=pool, start=start):
-            return free.recover(pool, start, steps=5, per_class=per_class, engine=engine,
+            return free.recover(pool, start, free.Recovery(per_class=per_class, engine=engine),
                                 device="cpu")
 
         seconds = take_turns({engine: partial(recover, engine) for engine in ("loop", "vmap")},

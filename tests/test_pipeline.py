@@ -7,19 +7,21 @@ from wlib import free
 from wlib.core.pool import Pool
 from wlib.data import domains
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals, teachers
-from wlib.free.pipeline import MetaLearning
+from wlib.free.pipeline import MetaLearning, Sizes
 from wlib.free.replay import Replay
+from wlib.free.teachers import Training
+
+SIZES = Sizes(samples=4, held=2, ways=2, shots=(1, 2), queries=3, choosing=2, episodes=5)
 
 
 @pytest.fixture(scope="module")
 def world():
-    return pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
-                             choosing=2, episodes=5)
+    return pipeline.universe(["glyphs"], SIZES)
 
 
 @pytest.fixture(scope="module")
 def pool(world):
-    return teachers.trained(world.fit, count=3, ways=3, width=4, epochs=1, device="cpu")
+    return teachers.trained(world.fit, Training(ways=3, width=4, epochs=1), count=3, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,7 @@ def test_as_many_of_each_class_as_asked(world):
 
 
 def test_as_many_episodes_as_asked_and_always_the_same(world):
-    again = pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
-                              choosing=2, episodes=5)
+    again = pipeline.universe(["glyphs"], SIZES)
     assert {k: len(v) for k, v in world.test.items()} == {1: 5, 2: 5}
     assert {k: len(v) for k, v in world.validation.items()} == {1: 2, 2: 2}
     for a, b in zip(world.test[2], again.test[2], strict=True):
@@ -69,13 +70,12 @@ def test_as_many_episodes_as_asked_and_always_the_same(world):
 
 
 def test_domains_come_one_after_another_in_one_shape():
-    world = pipeline.universe(["glyphs", "digits"], samples=2, held=1, ways=3, shots=(1,),
-                              queries=2, choosing=1, episodes=2, channels=3, size=16)
+    few = Sizes(samples=2, held=1, ways=3, shots=(1,), queries=2, choosing=1, episodes=2)
+    world = pipeline.universe(["glyphs", "digits"], few, channels=3, size=16)
     assert list(world.fit) == ["glyphs", "digits"]
     assert {tuple(part.images.shape[1:]) for part in world.fit.values()} == {(3, 16, 16)}
     assert len(world.test[1]) == 2          # two test digits are too few for three ways
-    one = pipeline.universe(["digits"], samples=2, held=1, ways=2, shots=(1,), queries=2,
-                            choosing=1, episodes=2, channels=3, size=16)
+    one = pipeline.universe(["digits"], replace(few, ways=2), channels=3, size=16)
     assert len(one.test[1]) == 2
 
 
@@ -85,7 +85,9 @@ def test_domains_come_one_after_another_in_one_shape():
     (dict(names=["digits"], ways=3), "ways"), (dict(episodes=0), "count")])
 def test_a_universe_that_cannot_be_is_refused(settings, word):
     with pytest.raises(ValueError, match=word):
-        pipeline.universe(**({"samples": 2, "held": 1} | settings))
+        given = {"samples": 2, "held": 1} | settings
+        names = given.pop("names", ["glyphs"])
+        pipeline.universe(names, Sizes(**given))
 
 
 def test_the_first_domain_that_is_there(tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 from wlib import store
 from wlib.core import nets
 from wlib.data import SPLITS, ImageSet, cifarfs, domains, glyphs
-from wlib.free.teachers import Teacher, Teachers, accuracy, stacked, tasks, trained
+from wlib.free.teachers import Teacher, Teachers, Training, accuracy, stacked, tasks, trained
 
 BASE = images(96, 12, size=16)
 LATIN = {"characters": "latin", "samples": 4}
@@ -23,9 +23,9 @@ def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path_factory.getbasetemp() / "store"))
 
 
-def small(count=4, sets=BASE, **settings):
-    return trained(sets, count=count, **{"ways": 3, "width": 4, "epochs": 1, "device": "cpu"}
-                   | settings)
+def small(count=4, sets=BASE, seed=0, **settings):
+    how = Training(**{"ways": 3, "width": 4, "epochs": 1} | settings)
+    return trained(sets, how, count=count, seed=seed, device="cpu")
 
 
 # ---- domains ----------------------------------------------------------------------------------

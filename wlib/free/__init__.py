@@ -8,8 +8,9 @@ notebooks of part III measure.
 
 from wlib.free.few_shot import evaluate
 from wlib.free.generator import (
-    Fitted,
     MetaGenerator,
+    MetaTraining,
+    TrainState,
     fit_generator,
     generator_for,
     judge,
@@ -19,11 +20,12 @@ from wlib.free.generator import (
     stored_fit_generator,
     with_weights,
 )
-from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
-from wlib.free.pipeline import MetaLearning, Universe, meta_learn, start_of, universe
-from wlib.free.teachers import Teacher, Teachers
+from wlib.free.inversion import Objective, Recovery, adversarial_loss, statistics_loss
+from wlib.free.pipeline import MetaLearning, Sizes, Universe, meta_learn, start_of, universe
+from wlib.free.teachers import Teacher, Teachers, Training
 
-__all__ = ["Fitted", "MetaGenerator", "MetaLearning", "Objective", "Teacher", "Teachers",
-           "Universe", "adversarial_loss", "evaluate", "fit_generator", "generator_for", "judge",
-           "meta_learn", "recover", "stages", "start_of", "statistics_loss", "stored",
-           "stored_fit_generator", "universe", "with_weights"]
+__all__ = ["MetaGenerator", "MetaLearning", "MetaTraining", "Objective", "Recovery", "Sizes",
+           "Teacher", "Teachers", "TrainState", "Training", "Universe", "adversarial_loss",
+           "evaluate", "fit_generator", "generator_for", "judge", "meta_learn", "recover", "stages",
+           "start_of", "statistics_loss", "stored", "stored_fit_generator", "universe",
+           "with_weights"]

@@ -5,7 +5,7 @@ learners are chosen by and judged on. `meta_learn` is FREE's learner (Wei et al.
 of BELL's walk through the teachers (`bell`) and of replay (`replay`), on images that
 `wlib.free` recovered or a rival made. `score` judges it.
 
-    world = universe(["glyphs"], episodes=200)
+    world = universe(["glyphs"], Sizes(episodes=200))
     pool = teachers.trained(world.fit, count=20)
     learner = meta_learn(start_of(pool), pool, images)
     score(learner, world.test)                                   # {1: (E,), 5: (E,)}
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, Episode, ImageSet, domains
@@ -47,26 +47,50 @@ class Universe(NamedTuple):
     test: Tasks
 
 
-def universe(names: Sequence[str] = ("glyphs",), *, samples: int = 30, held: int = 10,
-             ways: int = 5, shots: Sequence[int] = (1, 5), queries: int = 15, choosing: int = 60,
-             episodes: int = 200, channels: int | None = None, size: int | None = None,
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything a universe has.
+
+    samples: images of each base class for training teachers.
+    held: others of each base class, for judging teachers.
+    ways: classes of an episode.
+    shots: numbers of support images per class.
+    queries: query images per class.
+    choosing: validation episodes of each domain for each number of shots.
+    episodes: test episodes likewise.
+    """
+
+    samples: int = 30
+    held: int = 10
+    ways: int = 5
+    shots: tuple[int, ...] = (1, 5)
+    queries: int = 15
+    choosing: int = 60
+    episodes: int = 200
+
+    def __post_init__(self) -> None:
+        require(whole(self.held), "held", self.held, "a whole number ≥ 1")
+        require(len(self.shots) > 0, "shots", self.shots, "at least one number of shots")
+
+
+def universe(names: Sequence[str] = ("glyphs",), sizes: Sizes | None = None, *,
+             channels: int | None = None, size: int | None = None,
              root: str | Path | None = None, seed: int = 0) -> Universe:
     """Images and episodes of the domains in `names` (of `data.domains`), brought to one shape.
 
-    Of each base class `samples` images are for training teachers and `held` for judging them.
-    Each domain gets `choosing` validation and `episodes` test episodes for each number of shots;
-    a domain with fewer than `ways` classes in a split has none there.
+    A domain with fewer classes in a split than an episode has none there. Raises
+    `FileNotFoundError` where a domain's images are missing.
     """
+    much = sizes or Sizes()
     require(len(names) > 0 and len(set(names)) == len(names), "names", names,
             "at least one domain, none twice")
-    require(isinstance(held, int) and held >= 1, "held", held, "a whole number ≥ 1")
-    require(len(shots) > 0, "shots", shots, "at least one number of shots")
+    samples = {"train": much.samples + much.held}       # of others: enough for an episode
     sets = {split: {name: domains.images(
-        name, split, samples=samples + held if split == "train" else max(shots) + queries + 5,
+        name, split, samples=samples.get(split, max(much.shots) + much.queries + 5),
         channels=channels, size=size, root=root, seed=seed) for name in names} for split in SPLITS}
-    tasks = {split: {k: _tasks(sets[split], ways, k, queries, count, seed) for k in shots}
-             for split, count in (("validation", choosing), ("test", episodes))}
-    parts = {name: _divided(whole, samples) for name, whole in sets["train"].items()}
+    tasks = {split: {k: _tasks(sets[split], much, k, count, seed) for k in much.shots}
+             for split, count in (("validation", much.choosing), ("test", much.episodes))}
+    parts = {name: _divided(every, much.samples) for name, every in sets["train"].items()}
     return Universe({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()},
                     tasks["validation"], tasks["test"])
 
@@ -94,11 +118,12 @@ def present(names: Sequence[str], root: str | Path | None = None) -> list[str]:
     return found
 
 
-def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
-    able = [part for part in sets.values() if len(part.classes) >= ways]
-    require(len(able) > 0, "ways", ways, f"at most the classes of {', '.join(sets)}")
+def _tasks(sets: Mapping[str, ImageSet], much: Sizes, shots: int, count: int, seed: int
+           ) -> list[Episode]:
+    able = [part for part in sets.values() if len(part.classes) >= much.ways]
+    require(len(able) > 0, "ways", much.ways, f"at most the classes of {', '.join(sets)}")
     return [task for part in able for task in
-            drawn(part, ways=ways, shots=shots, queries=queries, count=count, seed=seed)]
+            drawn(part, ways=much.ways, shots=shots, queries=much.queries, count=count, seed=seed)]
 
 
 def _divided(images: ImageSet, samples: int) -> tuple[ImageSet, ImageSet]:
@@ -174,7 +199,7 @@ class MetaLearning:
         require_one_of("order", self.order, ORDERS)
         for name in ("turns", "walks", "steps"):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
+            require(whole(value), name, value, "a whole number ≥ 1")
 
     @property
     def imitation(self) -> bell.Imitation:
