@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from wlib import store
 from wlib.core import nets
-from wlib.data import domains
+from wlib.data.sets import restrict
 from wlib.free import MetaGenerator, inversion, rivals
 from wlib.free import generator as free
 from wlib.free.generator import MetaTraining
@@ -171,7 +171,7 @@ def test_labels_are_global_classes_and_come_in_turn():
     pool = Teachers([Teacher(five, tuple("73910"))], SHAPE, names)
     found = free.recover(pool, START, replace(TINY, steps=0), **CPU)
     assert found.labels.tolist() == [7, 3, 9, 1, 0, 7, 3, 9, 1, 0] and found.classes == names
-    two = domains.restrict(found, "30")
+    two = restrict(found, "30")
     assert two.labels.tolist() == [0, 1, 0, 1]
     assert torch.equal(two.images, found.images[[1, 4, 6, 9]])        # rows b = j modulo 5
 

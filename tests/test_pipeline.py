@@ -5,7 +5,7 @@ import torch
 
 from wlib import free
 from wlib.core.pool import Pool
-from wlib.data import domains
+from wlib.data.sets import place_in_class
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals, teachers
 from wlib.free.pipeline import MetaLearning, Sizes
 from wlib.free.replay import Replay
@@ -201,4 +201,4 @@ def test_the_start_suits_the_teachers(pool):
     start = pipeline.start_of(pool, seed=2, width=4)
     assert start.logits(torch.zeros(1, *pool.shape)).shape[-1] == pool.ways
     assert free.generator_for(pool).shape == pool.shape
-    assert domains.place_in_class(rivals.templates(pool, per_class=2)).max() >= 2
+    assert place_in_class(rivals.templates(pool, per_class=2)).max() >= 2

@@ -49,7 +49,10 @@ def test_every_package_has_its_floor():
 # What a method is for, and the lines of `wlib` that it may need for that. Where its package has a
 # front, the modules count that are loaded by then, else all that it reaches by import.
 NEEDS = {"mge": ("mge.generate(Pool.stack([nets.build('lenet')]), 2)", 1500),
-         "mda": ("", 2400), "d2nwg": ("", 5000), "free": ("", 6200)}
+         "mda": ("", 2400), "d2nwg": ("", 5000),
+         "free": ("teacher = free.Teacher(nets.build('conv4', classes=2), 'ab')\n"
+                  "teachers = free.Teachers([teacher], (1, 28, 28))\n"
+                  "free.recover(teachers, free.generator_for(teachers))", 2500)}
 
 
 @pytest.mark.parametrize("method", METHODS)

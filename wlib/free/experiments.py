@@ -23,8 +23,7 @@ from wlib import seeds, store
 from wlib.check import require
 from wlib.core import audit
 from wlib.core.pool import Pool
-from wlib.data import Episode, ImageSet
-from wlib.data.domains import mixed, restrict
+from wlib.data.sets import Episode, ImageSet, mixed, restrict
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals
 from wlib.free.generator import (
     MetaGenerator,

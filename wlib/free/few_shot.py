@@ -37,7 +37,7 @@ from wlib import seeds
 from wlib.check import require, require_one_of
 from wlib.core import nets
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
-from wlib.data import Episode, ImageSet
+from wlib.data.sets import Episode, ImageSet
 from wlib.free import learner as learners
 from wlib.free.learner import adapt, prototypes
 

@@ -32,10 +32,10 @@ from torch.func import functional_call
 from wlib import seeds, store
 from wlib.check import require, whole
 from wlib.core import nets
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import inversion
 from wlib.free.inversion import Recovery, Start, Variables
-from wlib.free.learner import Moments, adam_at, moments_of
+from wlib.free.state import Moments, adam_at, moments_of
 from wlib.free.teachers import Teachers
 
 

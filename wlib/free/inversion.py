@@ -26,7 +26,7 @@ from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.batchnorm import keeps_statistics
 from wlib.core.pool import ENGINES, Pool
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free.teachers import Teachers, stacked
 from wlib.seeds import generator
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,6 @@ from wlib.core.batchnorm import NORM
 from wlib.core.pool import Pool
 
 Weights = dict[str, Tensor]
-Moments = dict[str, Weights]        # Adam's, of each weight by name
 
 
 # ---- the network as a function ------------------------------------------------------------------
@@ -172,33 +172,17 @@ def with_weights(learner: Pool, weights: Weights) -> Pool:
                                    for k in learner.parameters}, learner.buffers)
 
 
-def stored(make: Callable[..., Pool], learner: Pool, *args, **settings) -> Pool:
+def stored(make: Callable[..., Pool], learner: Pool, *args: Any, **settings: Any) -> Pool:
     """`make(learner, …)`, a learner of the same architecture, kept in the store."""
     require(isinstance(learner, Pool), "learner", learner, "a Pool")
     made = store.cached(_tensors, make, learner, args, settings)
     return Pool(learner.template, made["parameters"], made["buffers"]).to(learner.device)
 
 
-def _tensors(make, learner, args, settings):
+def _tensors(make: Callable[..., Pool], learner: Pool, args: tuple[Any, ...],
+             settings: dict[str, Any]) -> dict[str, Weights]:
     made = make(learner, *args, **settings)
     return {"parameters": made.parameters, "buffers": made.buffers}
-
-
-# ---- an optimizer in and out --------------------------------------------------------------------
-def adam_at(weights: Weights, lr: float, moments: Moments, betas: tuple[float, float] = (0.9, 0.999)
-            ) -> torch.optim.Adam:
-    """Adam on these weights, where it was when `moments_of` gave its moments."""
-    adam = torch.optim.Adam(weights.values(), lr=lr, betas=betas)
-    for name, own in moments.items():
-        # Adam counts its steps on the CPU, wherever the weights are.
-        adam.state[weights[name]] = {k: t.clone() if k == "step" else t.clone().to(weights[name])
-                                     for k, t in own.items()}
-    return adam
-
-
-def moments_of(adam: torch.optim.Adam, weights: Weights) -> Moments:
-    """Adam's moments and count of steps, by the names of the weights."""
-    return {k: dict(adam.state[t]) for k, t in weights.items() if t in adam.state}
 
 
 # ---- learning from a few images -----------------------------------------------------------------

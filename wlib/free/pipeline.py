@@ -17,18 +17,21 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
+from wlib import data
 from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import SPLITS, Episode, ImageSet, domains
-from wlib.data import episodes as drawn
-from wlib.data.domains import first
-from wlib.free import bell, few_shot, replay
+from wlib.data.sets import SPLITS, Episode, ImageSet, first, place_in_class
+from wlib.data.sets import episodes as drawn
+from wlib.free import bell, replay
 from wlib.free.teachers import Teachers
+
+if TYPE_CHECKING:
+    from wlib.free.few_shot import Learner
 
 Tasks = dict[int, list[Episode]]        # by the number of shots
 ORDERS = (*bell.ORDERS, "replay only")
@@ -85,7 +88,7 @@ def universe(names: Sequence[str] = ("glyphs",), sizes: Sizes | None = None, *,
     require(len(names) > 0 and len(set(names)) == len(names), "names", names,
             "at least one domain, none twice")
     samples = {"train": much.samples + much.held}       # of others: enough for an episode
-    sets = {split: {name: domains.images(
+    sets = {split: {name: data.domains.images(
         name, split, samples=samples.get(split, max(much.shots) + much.queries + 5),
         channels=channels, size=size, root=root, seed=seed) for name in names} for split in SPLITS}
     tasks = {split: {k: _tasks(sets[split], much, k, count, seed) for k in much.shots}
@@ -104,7 +107,7 @@ def available(names: Sequence[str], root: str | Path | None = None) -> str:
     found = present(names[:-1], root)
     if found:
         return found[0]
-    domains.images(names[-1], "test", samples=1, root=root)
+    data.domains.images(names[-1], "test", samples=1, root=root)
     return names[-1]
 
 
@@ -113,7 +116,7 @@ def present(names: Sequence[str], root: str | Path | None = None) -> list[str]:
     found = []
     for name in names:
         with contextlib.suppress(FileNotFoundError):
-            domains.images(name, "test", samples=1, root=root)
+            data.domains.images(name, "test", samples=1, root=root)
             found.append(name)
     return found
 
@@ -128,14 +131,16 @@ def _tasks(sets: Mapping[str, ImageSet], much: Sizes, shots: int, count: int, se
 
 def _divided(images: ImageSet, samples: int) -> tuple[ImageSet, ImageSet]:
     """The first `samples` images of each class, and the others."""
-    place = domains.place_in_class(images)
+    place = place_in_class(images)
     return first(images, samples), images[place > samples]
 
 
-def score(learner: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], **settings
+def score(learner: Learner, tasks: Mapping[int, Sequence[Episode]], **settings: Any
           ) -> dict[int, Tensor]:
     """Accuracy in points on each episode, (E,), for each number of shots (see `few_shot.evaluate`).
     """
+    from wlib.free import few_shot  # here, because learning needs no judge
+
     return {k: 100 * few_shot.evaluate(learner, some, **settings) for k, some in tasks.items()}
 
 

@@ -31,9 +31,10 @@ from wlib import store
 from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import Episode, ImageSet, episodes
+from wlib.data.sets import Episode, ImageSet, episodes
 from wlib.free import learner as learners
-from wlib.free.learner import Body, Moments, Weights, adam_at, adapt, moments_of, prototypes
+from wlib.free.learner import Body, Weights, adapt, prototypes
+from wlib.free.state import Moments, adam_at, moments_of
 
 HEADS = ("prototype", "maml", "fomaml", "anil")
 ENGINES = ("auto", "loop", "vmap")

@@ -26,7 +26,7 @@ from torch import Tensor
 from wlib import seeds
 from wlib.check import require, whole
 from wlib.core import nets
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import inversion
 from wlib.free.generator import (
     MetaGenerator,

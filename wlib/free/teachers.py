@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 from wlib import seeds, store
 from wlib.check import require, require_one_of, whole
-from wlib.core import nets, train
+from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import ImageSet
-from wlib.data.domains import mixed, restrict
+from wlib.data.sets import ImageSet, mixed, restrict
 
 # Depth as in the paper's pools; the widths are relative to Conv4's, w.
 ARCHITECTURES = {
@@ -51,7 +50,7 @@ class Teacher:
     architecture: str = "own"
     domain: str = "own"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(isinstance(self.net, nn.Module), "net", self.net, "an nn.Module")
         classes = tuple(self.classes)
         require(len(classes) >= 2 and all(isinstance(c, str) for c in classes)
@@ -82,7 +81,7 @@ class Teachers:
         self.names = tuple(known if names is None else names)
         self._check(known)
 
-    def _check(self, known):
+    def _check(self, known: Mapping[str, None]) -> None:
         counts = sorted({len(t.classes) for t in self.members})
         require(len(counts) == 1, "members", f"teachers of {' and '.join(map(str, counts))} "
                 "classes", "as many classes each")
@@ -251,6 +250,8 @@ def trained(sets: ImageSet | Mapping[str, ImageSet], settings: Training | None =
     are then called "domain: class"). Which classes and architecture a teacher gets is said in
     `tasks`.
     """
+    from wlib.core import train  # here, because who has teachers trains none
+
     sets, how = _sets(sets), settings or Training()
     planned = tasks(sets, count=count, ways=how.ways, architectures=how.architectures,
                     deal=how.deal, seed=seed)
@@ -264,7 +265,7 @@ def trained(sets: ImageSet | Mapping[str, ImageSet], settings: Training | None =
     return Teachers(members, every.images.shape[1:], every.classes)
 
 
-def _sets(sets) -> dict[str, ImageSet]:
+def _sets(sets: ImageSet | Mapping[str, ImageSet]) -> dict[str, ImageSet]:
     sets = {"images": sets} if isinstance(sets, ImageSet) else sets
     require(isinstance(sets, Mapping) and len(sets) > 0
             and all(isinstance(s, ImageSet) for s in sets.values()), "sets", sets,

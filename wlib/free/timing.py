@@ -16,7 +16,7 @@ import pandas as pd
 from torch.utils.flop_counter import FlopCounterMode
 
 from wlib import store
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import pipeline, rivals
 from wlib.free.experiments import PIXELS, Recipe
 from wlib.free.generator import MetaGenerator, fit_generator, judge, recover, stages, stored
