@@ -65,7 +65,11 @@ from wlib.mda import lego
 net = nets.build('lenet', classes=2)
 part = mda.part(net, torch.rand(2, 1, 28, 28), torch.arange(2), [1]).network
 lego.assemble([part, part], execution='dense')"""
-NEEDS = {"mge": (MGE, 1500), "mda": (MDA, 3700), "d2nwg": (D2NWG, 2200), "free": ("", 6200)}
+FREE = """from wlib.core import nets
+teacher = free.Teacher(nets.build('conv4', classes=2), 'ab')
+teachers = free.Teachers([teacher], (1, 28, 28))
+free.recover(teachers, free.generator_for(teachers))"""
+NEEDS = {"mge": (MGE, 1500), "mda": (MDA, 3700), "d2nwg": (D2NWG, 2200), "free": (FREE, 2500)}
 
 
 @pytest.mark.parametrize("method", METHODS)
