@@ -22,7 +22,7 @@ def own():
 
 @pytest.fixture(scope="module")
 def parent(own):
-    return train.fit("mlp", own, epochs=8, hidden=(16,), rate=0.01, device="cpu")
+    return train.fit("mlp", own, epochs=8, hidden=(16,), lr=0.01, device="cpu")
 
 
 @pytest.mark.parametrize("per", ["network", "tensor"])

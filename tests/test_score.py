@@ -25,7 +25,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def pool(data):
-    return train.fit("mlp", data, seeds=(0, 1, 2), epochs=3, hidden=(8,), batch=10, rate=0.01)
+    return train.fit("mlp", data, seeds=(0, 1, 2), epochs=3, hidden=(8,), batch=10, lr=0.01)
 
 
 def brute(pool, data):

@@ -22,7 +22,7 @@ def images(classes=6, count=7, seed=0):
 
 @pytest.fixture(scope="module")
 def net():
-    return train.fit("vgg", images(), seeds=[0], epochs=20, batch=8, rate=3e-3,
+    return train.fit("vgg", images(), seeds=[0], epochs=20, batch=8, lr=3e-3,
                      widths=(6, 6, 6), device="cpu").network(0)
 
 

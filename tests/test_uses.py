@@ -28,7 +28,7 @@ def images(classes=3, count=8, seed=0):
 def net():
     from wlib.core import train
 
-    return train.fit("vgg", images().fit, seeds=[0], epochs=15, batch=8, rate=3e-3,
+    return train.fit("vgg", images().fit, seeds=[0], epochs=15, batch=8, lr=3e-3,
                      widths=(4, 4, 4), device="cpu").network(0)
 
 

@@ -260,7 +260,7 @@ def trained(sets: ImageSet | Mapping[str, ImageSet], settings: Training | None =
         name, shape = ARCHITECTURES[task.architecture](how.width)
         own = seeds.base(seeds.generator(seed, i))
         pool = train.stored_fit(name, restrict(every, task.classes), seeds=[own], epochs=how.epochs,
-                                batch=how.batch, rate=how.lr, device=device, **shape)
+                                batch=how.batch, lr=how.lr, device=device, **shape)
         members.append(Teacher(pool.network(0), task.classes, i, task.architecture, task.domain))
     return Teachers(members, every.images.shape[1:], every.classes)
 

@@ -256,7 +256,7 @@ def fine_tuned(starts: Sequence[Mapping[str, nn.Module | Pool]], images: Images,
         runs.append({})
         for arm, begin in start.items():
             tries = {rate: train.stored_fit(begin, images.fit, seeds=[seed], epochs=epochs,
-                                            batch=32, rate=rate, device=device)
+                                            batch=32, lr=rate, device=device)
                      for rate in among.get(arm, rates)}
             right = {rate: score.accuracy(pool, images.validation).item()
                      for rate, pool in tries.items()}

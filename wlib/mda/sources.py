@@ -99,9 +99,9 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
     """
     own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
     started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,
-                               batch=batch, rate=RATE, device=device, **own)
+                               batch=batch, lr=RATE, device=device, **own)
     return Pool.cat([train.stored_fit(started[i], data, seeds=[seed], epochs=max(1, epochs // 3),
-                                      batch=2 * batch, rate=RATE / 4, device=device)
+                                      batch=2 * batch, lr=RATE / 4, device=device)
                      for i, seed in enumerate(seeds)])
 
 

@@ -114,7 +114,7 @@ def compression(net: nn.Module, images: Images, shares: Sequence[float], epochs:
     cuts, device = compressed(net, masks, scores, images), next(net.parameters()).device.type
     for arm, cut in cuts.items():
         tuned = train.fit(Pool.stack([cut]), images.fit, seeds=[seed], epochs=epochs, batch=32,
-                          rate=1e-3, device=device).network(0)
+                          lr=1e-3, device=device).network(0)
         after = percent(tuned, images.validation).mean().item()
         table.append({"arm": arm, **_row(cut, images, "before"), "after": after})
     return {"test": {arm: percent(cut, images.test) for arm, cut in cuts.items()},
