@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core.batches import Inputs
 from wlib.core.pool import Pool
 from wlib.seeds import generator
@@ -60,7 +60,7 @@ def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tenso
     """Expected calibration error of each network, (N,): mean |confidence − accuracy| over bins of
     equal width, weighted by the inputs in each."""
     inputs, labels = _check(pool, data)
-    require(isinstance(bins, int) and bins >= 1, "bins", bins, "a whole number ≥ 1")
+    require(whole(bins, 1), "bins", bins, "a whole number ≥ 1")
     logits = pool.logits(inputs, engine).double()
     _check_labels(labels, logits)
     confidence, named = logits.softmax(-1).flatten(1, -2).max(-1)               # (N, B) each
@@ -162,7 +162,7 @@ def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None
     _check_images(pool, data)
     require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
             "a distance of at least 0 in the maximum norm")
-    require(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number ≥ 1")
+    require(whole(steps, 1), "steps", steps, "a whole number ≥ 1")
     step = 2.5 * eps / steps if step is None else step
     require(isinstance(step, (int, float)) and step >= 0, "step", step, "a step of at least 0")
     clean = data.floats(pool.device).to(pool.dtype)

@@ -89,7 +89,7 @@ def _fit_one(spec, data, seed, device, settings):
 def _seeds(seeds) -> list[int]:
     seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     require(len(seeds) > 0 and len(set(seeds)) == len(seeds)
-            and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds),
+            and all(whole(s, 0) for s in seeds),
             "seeds", seeds, "whole numbers of at least 0, at least one and no two equal")
     return seeds
 

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.data import glyphs
 from wlib.data.imagesets import load
 from wlib.data.sets import SPLITS, ImageSet, first, place_in_class, shaped
@@ -113,7 +113,7 @@ class DataSet:
 
 
 def _require_images(part: ImageSet, least: int, argument: str) -> None:
-    require(isinstance(least, int) and least >= 1, "count", least, "a whole number ≥ 1")
+    require(whole(least, 1), "count", least, "a whole number ≥ 1")
     found = part.labels.bincount(minlength=len(part.classes))
     poorest = int(found.argmin())
     require(int(found[poorest]) >= least, argument,
@@ -261,7 +261,7 @@ def _universe(kind: str, split: str, count: int, counts: Counts, seed: int,
               spec: Callable, images: Callable) -> list[DataSet]:
     """Data sets i = 0 … count − 1: spec(generator) and, part by part, images(spec, samples, seed).
     """
-    require(isinstance(count, int) and count >= 1, "count", count, "a whole number ≥ 1")
+    require(whole(count, 1), "count", count, "a whole number ≥ 1")
     counts = _counts(counts)
     place = SPLITS.index(split)
     sets = []
@@ -276,7 +276,7 @@ def _universe(kind: str, split: str, count: int, counts: Counts, seed: int,
 
 def _counts(counts) -> Counts:
     whole = isinstance(counts, (tuple, list)) and len(counts) == len(PARTS) \
-        and all(isinstance(n, int) and n >= 1 for n in counts)
+        and all(whole(n, 1) for n in counts)
     require(whole, "counts", counts, "four whole numbers ≥ 1: " + ", ".join(PARTS))
     return Counts(*counts)
 

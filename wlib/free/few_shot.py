@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import seeds
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
 from wlib.data.sets import Episode, ImageSet
@@ -68,7 +68,7 @@ def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "cent
     require_one_of("head", head, HEADS)
     require(transductive is None or isinstance(transductive, bool), "transductive", transductive,
             "True, False or None")
-    require(isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0, "steps", steps,
+    require(whole(steps, 0), "steps", steps,
             "a whole number ≥ 0")
     require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
@@ -197,7 +197,7 @@ def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, step
     require(isinstance(images, ImageSet) and len(images) >= 2, "images", images,
             "an ImageSet with at least 2 images")
     for name, value, least in (("steps", steps, 0), ("batch", batch, 2), ("seed", seed, 0)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name,
+        require(whole(value, least), name,
                 value, f"a whole number ≥ {least}")
     require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")

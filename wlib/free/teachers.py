@@ -90,7 +90,7 @@ class Teachers:
         numbers = [t.number for t in self.members]
         require(len(set(numbers)) == len(numbers), "members", f"the numbers {numbers}",
                 "a number of its own for every teacher")
-        require(len(self.shape) == 3 and all(isinstance(s, int) and s >= 1 for s in self.shape),
+        require(len(self.shape) == 3 and all(whole(s, 1) for s in self.shape),
                 "shape", self.shape, "three whole numbers: channels, height, width")
         for t in self.members:
             with torch.no_grad():

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.seeds import generator
 
@@ -75,7 +75,7 @@ def citations(seed: int = 0, nodes: int = 1400, classes: int = 7, words: int = 5
     """
     for argument, value, least in (("classes", classes, 2), ("words", words, 10 * 2),
                                    ("nodes", nodes, classes * (LABELED + 10))):
-        require(isinstance(value, int) and value >= least, argument, value,
+        require(whole(value, least), argument, value,
                 f"a whole number of at least {least}")
     for argument, value in (("within", within), ("topical", topical)):
         require(0 <= value <= 1, argument, value, "a share from 0 to 1")
@@ -192,7 +192,7 @@ def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, rat
     The weights after the epoch with the fewest errors on the validation nodes are kept (ties: the
     smallest loss).
     """
-    require(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number ≥ 1")
+    require(whole(epochs, 1), "epochs", epochs, "a whole number ≥ 1")
     device = nets.resolve_device(device)
     net = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
     net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(device)
