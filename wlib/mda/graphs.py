@@ -13,6 +13,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Graph:
 
 
 def load(name: str = OFFLINE, seed: int = 0, root: str | Path | None = None,
-         **settings) -> Graph:
+         **settings: Any) -> Graph:
     """A graph by name: "citations", made here (`settings` go to `citations`), or "cora", from the
     folder `cora` of the data root. The seed draws the graph, and which nodes are in which split."""
     require_one_of("name", name, (OFFLINE, "cora"))
@@ -77,8 +78,8 @@ def citations(seed: int = 0, nodes: int = 1400, classes: int = 7, words: int = 5
                                    ("nodes", nodes, classes * (LABELED + 10))):
         require(isinstance(value, int) and value >= least, argument, value,
                 f"a whole number of at least {least}")
-    for argument, value in (("within", within), ("topical", topical)):
-        require(0 <= value <= 1, argument, value, "a share from 0 to 1")
+    for argument, part in (("within", within), ("topical", topical)):
+        require(0 <= part <= 1, argument, part, "a fraction from 0 to 1")
     draw = np.random.default_rng([seed, 23])
     share = np.linspace(1, 3, classes)
     labels = draw.permutation(np.repeat(np.arange(classes), _quota(share / share.sum(), nodes)))
@@ -103,7 +104,8 @@ def _quota(share: np.ndarray, total: int) -> np.ndarray:
     return np.diff(ends, prepend=0)
 
 
-def _graph(features, labels, linked, classes, draw) -> Graph:
+def _graph(features: np.ndarray, labels: np.ndarray, linked: np.ndarray,
+           classes: tuple[str, ...], draw: np.random.Generator) -> Graph:
     """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes per class
     to train on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at
     most."""
@@ -169,6 +171,8 @@ class GCN(nn.Module):
     Takes all nodes (n,F) at once, gives logits (n,K). `links` Â (n,n) is a buffer.
     """
 
+    links: Tensor
+
     def __init__(self, links: Tensor, features: int, classes: int, hidden: int = 16,
                  dropout: float = 0.5):
         super().__init__()
@@ -193,13 +197,13 @@ def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, rat
     smallest loss).
     """
     require(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number ≥ 1")
-    device = nets.resolve_device(device)
-    net = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
-    net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(device)
-    x, y = net.links @ graph.features.to(device), graph.labels.to(device)
+    where = nets.resolve_device(device)
+    net: Any = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
+    net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(where)
+    x, y = net.links @ graph.features.to(where), graph.labels.to(where)
     step = torch.optim.Adam(net.parameters(), lr=rate, weight_decay=weight_decay)
     best, kept = None, {}
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
+    with torch.random.fork_rng(devices=[] if where.type == "cpu" else None):
         torch.manual_seed(seed)                                                # dropout draws
         for _ in range(epochs):
             net.train()

@@ -6,7 +6,7 @@ Letters: K classes (rows of masks), n wires of a network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
         require(finite(tensor), name, "NaN or infinity", "finite weights")
     classes = check_classes(classes, wires.classes)
     keep, rescued = kept(wires, masks, classes, head)
-    part = cutting.narrow(net, keep, wires)
+    part: Any = cutting.narrow(net, keep, wires)
     images = getattr(masks, "images", None) if images is None else images
     if check:
         images = cutcheck.noise(net, wires) if images is None else images
@@ -120,7 +120,7 @@ class Part(NamedTuple):
 
 
 def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
-         mode: str = "graph", **thresholds) -> Part:
+         mode: str = "graph", **thresholds: Any) -> Part:
     """The part of a network that some of its classes need: from the network to the cut in one call.
 
     `images` (B,C,H,W), `labels` (B,) with at least one image of each of these classes; those of
@@ -128,7 +128,12 @@ def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
     """
     found = masks(contributions(net, images, labels, classes=classes), mode=mode, **thresholds)
     cut = disassemble(net, found, classes)
+
+    def outputs(network: nn.Module, name: str) -> int:
+        layer: Any = network.get_submodule(name)
+        return len(layer.weight)
+
     small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
     return Part(cut, found, {
-        name: len(cut.get_submodule(name).weight) / len(net.get_submodule(name).weight)
-        for name in found}, small.weights / whole.weights, small.macs / whole.macs)
+        name: outputs(cut, name) / outputs(net, name) for name in found},
+        small.weights / whole.weights, small.macs / whole.macs)

@@ -11,6 +11,7 @@ of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ def mean_activation(net: nn.Module, images: Tensor) -> Tensor:
     wires = wiring.trace(net)
     total, meetings = torch.zeros(2, wires.wires, dtype=torch.float64)
 
-    def watch(name, module, x):
+    def watch(name: str, module: nn.Module, x: Tensor) -> None:
         layer = wires.layers[name]
         if layer.reads is not None:
             size = per_channel(x.double().abs(), layer).mean(2).sum(0)                 # (P,)
@@ -71,7 +72,8 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
     require(set(labels.tolist()) <= set(chosen), "labels", sorted(set(labels.tolist())),
             f"labels among the classes {chosen}")
     first = next(net.parameters())
-    total, inputs = torch.zeros(wires.wires, dtype=torch.float64), {}
+    total = torch.zeros(wires.wires, dtype=torch.float64)
+    inputs: dict[str, Tensor] = {}
     hooks = [net.get_submodule(name).register_forward_pre_hook(
         lambda m, x, name=name: inputs.__setitem__(name, x[0]))
         for name, layer in wires.layers.items() if layer.kind != "norm" and layer.reads is not None]
@@ -130,7 +132,8 @@ def _of_filters(net: nn.Module, score: Callable[[Tensor], Tensor]) -> Tensor:
     total, writers = torch.zeros(2, wires.wires)
     for name, layer in wires.layers.items():
         if layer.kind != "norm":
-            weight = net.get_submodule(name).weight.detach().cpu().float()
+            module: Any = net.get_submodule(name)
+            weight = module.weight.detach().cpu().float()
             total.index_add_(0, layer.writes, score(weight.flatten(1)))
             writers.index_add_(0, layer.writes, torch.ones(len(layer.writes)))
     return total / writers.clamp(min=1)
@@ -177,7 +180,7 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
     numbers = streams(wires)
     for stream in range(int(numbers.max()) + 1):
         members = (numbers == stream).nonzero().flatten()
-        count = round(share * len(members)) if like is None else int(like[members].sum())
+        count = int(like[members].sum()) if like is not None else round((share or 0) * len(members))
         best = scores[members].sort(descending=True, stable=True).indices
         keep[members[best[:max(1, count)]]] = True
     keep[wires.outputs] = True if like is None else like[wires.outputs]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,8 @@ def divide(whole: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
 
 def together(sets: Sequence[ImageSet], picks: Sequence[Sequence[int]]) -> ImageSet:
     """The images of the chosen classes of several sets, labeled from 0 over the sets in order."""
-    images, labels, names = [], [], []
+    images, labels = [], []
+    names: list[str] = []
     for number, (own, classes) in enumerate(zip(sets, picks, strict=True), start=1):
         chosen, renumbered = of_classes(own.images, own.labels, classes)
         images.append(chosen)
@@ -131,7 +132,7 @@ def surest(net: nn.Module, images: ImageSet, per_class: int = 5, correct: bool =
 
 
 def masks_of(net: nn.Module, spoken: ImageSet, mode: str = "graph", strict: bool = True,
-             **settings: bool) -> Masks:
+             **settings: Any) -> Masks:
     """The masks of all classes from the images that speak for them."""
     found = contributions(net, spoken.floats(), spoken.labels, **settings)
     return masks(found, mode=mode, strict=strict)

@@ -45,7 +45,7 @@ def activations(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     layers = wiring.trace(net).voting
     found: dict[str, list[Tensor]] = {}
 
-    def watch(name, module, a):
+    def watch(name: str, module: nn.Module, a: Tensor) -> None:
         if name in layers and layers[name].reads is not None:
             mean = selectors.per_channel(a, layers[name]).mean(2)              # (B, P)
             found.setdefault(name, []).append(mean.cpu())
@@ -199,14 +199,15 @@ def graph_parts(name: str, epochs: int, draws: int, seed: int, device: str) -> p
     wires, everything, rows = wiring.trace(net), range(len(papers.classes)), []
 
     @torch.no_grad()
-    def right(one, outputs, names, nodes):
+    def right(one: Any, outputs: Sequence[int], names: Sequence[int], nodes: Tensor) -> float:
         answers = one.eval().mixed(taken)[:, list(outputs)].argmax(1).cpu()
         named = torch.tensor(list(names))[answers]
         return 100 * (named == papers.labels)[nodes].float().mean().item()
 
     for fields in FIELDS:
         nodes = papers.test[torch.isin(papers.labels[papers.test], torch.tensor(fields))]
-        part, own = mda.disassemble(net, masks, fields), range(len(fields))
+        part: Any = mda.disassemble(net, masks, fields)
+        own = range(len(fields))
         keep, _ = mda.kept(wires, masks, fields)
         picks = [selectors.pick(wires, selectors.random(net, 1000 * seed + draw), like=keep)
                  for draw in range(draws)]
