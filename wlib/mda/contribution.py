@@ -175,7 +175,7 @@ def window_sums(layer: Any, x: Tensor, taps: int = 1) -> Tensor:
 
     Σ_hw (c[q,p] ∗ a[p]) = Σ_t c[q,p,t] · Σ_hw (what tap t sees of a[p]): the sum over places goes
     before the product, which saves H·W times the multiplications and the tensor (B,Q,P,H,W). Two
-    products with matrices of ones and zeros, one a side, take the sums.
+    products with matrices of ones and zeros, one per side, take the sums.
     """
     if isinstance(layer, nn.Linear):
         x = x.flatten(1, -2).sum(1) if x.ndim > 2 else x         # (B, places, P): of all places

@@ -110,7 +110,7 @@ def check_join(joined: nn.Module, parts: list[nn.Module], images: Tensor) -> Non
 
 
 def alike(got: Tensor, wanted: Tensor, scale: Tensor) -> bool:
-    """Whether two tensors agree to half of their type's digits, as shares of `scale`'s largest."""
+    """Whether two tensors agree to half of their type's digits, relative to `scale`'s largest."""
     if got.shape != wanted.shape or not (finite(got) and finite(wanted)):
         return False
     near = torch.finfo(got.dtype).eps ** 0.5 * float(scale.abs().max())

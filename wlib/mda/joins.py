@@ -101,7 +101,8 @@ def answers(nets: Sequence[nn.Module], parts: Sequence[nn.Module],
     held, own = ([together([images], [classes])
                   for images, classes in zip(sets, chosen, strict=True)] for sets in (held, judged))
     images = together(judged, chosen)
-    source = torch.arange(len(nets)).repeat_interleave(torch.tensor([len(one) for one in own]))
+    counts = torch.tensor([len(images) for images in own])
+    source = torch.arange(len(nets)).repeat_interleave(counts)
     x, truth = images.floats(), images.labels
     return ({"truth": truth} | _of_parts(parts, x, source, held, own)
             | _of_sources(nets, chosen, x, source, held, truth))

@@ -179,7 +179,7 @@ def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None 
     if merge == "keep":
         return joined
     different = list(dict.fromkeys(flat))
-    groups = [[i for i, name in enumerate(flat) if name == one] for one in different]
+    groups = [[i for i, name in enumerate(flat) if name == output] for output in different]
     merged: Any = nn.Sequential(joined, Merge(groups, merge))
     merged.names = tuple(different)
     return merged

@@ -106,7 +106,7 @@ def _put_together(made_of: Any, templates: Iterator[nn.Module]) -> nn.Module:
     if made_of is None:
         return next(templates)
     if "parts" in made_of:
-        return SideBySide([_put_together(one, templates) for one in made_of["parts"]])
+        return SideBySide([_put_together(part, templates) for part in made_of["parts"]])
     return nn.Sequential(_put_together(made_of["merged"], templates),
                          Merge(made_of["groups"], made_of["how"]))
 
@@ -116,8 +116,8 @@ def _templates(template: Template | Sequence[Template], count: int) -> Iterator[
     several = template if isinstance(template, (list, tuple)) else [template] * count
     require(len(several) == count, "template", f"{len(several)} networks",
             f"one, or one for each of the {count} parts")
-    for one in several:
-        net: Any = one if isinstance(one, nn.Module) or not callable(one) else one()
+    for given in several:
+        net: Any = given if isinstance(given, nn.Module) or not callable(given) else given()
         require(isinstance(net, nn.Module), "template", net,
                 "the uncut network, or a function that makes it")
         yield copy.deepcopy(net).to("meta")
@@ -171,8 +171,8 @@ def _simple(value: Any) -> bool:
 def _lists(value: Any, kind: type = list) -> Any:
     """A value as JSON has it, or with `kind` tuple as it was."""
     if isinstance(value, dict):
-        return {key: _lists(one, kind) for key, one in value.items()}
-    return kind(_lists(one, kind) for one in value) if isinstance(value, (list, tuple)) else value
+        return {key: _lists(item, kind) for key, item in value.items()}
+    return kind(_lists(item, kind) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _fit(net: nn.Module, modules: dict[str, dict]) -> None:

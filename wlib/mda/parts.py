@@ -95,15 +95,15 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
 
 
 def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int]) -> Tensor:
-    """How strongly any of the classes asks for each wire (n,): the largest share of votes.
+    """How strongly any of the classes asks for each wire (n,): the largest fraction of votes.
 
     Masks without scores give zeros. For cuts to a width of one's choice (`selectors`).
     """
     scores = torch.zeros(wires.wires)
-    for name, share in getattr(masks, "scores", {}).items():
+    for name, votes in getattr(masks, "scores", {}).items():
         layer = wires.layers[name]
         if layer.reads is not None:
-            asked = share[list(classes)].amax(0, keepdim=True)                 # (1, P)
+            asked = votes[list(classes)].amax(0, keepdim=True)                 # (1, P)
             scores = torch.maximum(scores, on_wires(asked, layer.features, wires.wires)[0])
     return scores
 
@@ -114,9 +114,9 @@ class Part(NamedTuple):
 
     network: nn.Module
     masks: Masks                # {layer: (K,P) bool}, of the part's classes; other rows are empty
-    channels: dict[str, float]  # the share of its outputs that each layer with a mask keeps
-    weights: float              # the share of all weights
-    macs: float                 # the share of an image's multiply-accumulates
+    channels: dict[str, float]  # the fraction of its outputs that each layer with a mask keeps
+    weights: float              # the fraction of all weights
+    macs: float                 # the fraction of an image's multiply-accumulates
 
 
 def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
@@ -128,12 +128,8 @@ def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
     """
     found = masks(contributions(net, images, labels, classes=classes), mode=mode, **thresholds)
     cut = disassemble(net, found, classes)
-
-    def outputs(network: nn.Module, name: str) -> int:
-        layer: Any = network.get_submodule(name)
-        return len(layer.weight)
-
     small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
     return Part(cut, found, {
-        name: outputs(cut, name) / outputs(net, name) for name in found},
+        name: len(cut.get_parameter(f"{name}.weight")) / len(net.get_parameter(f"{name}.weight"))
+        for name in found},
         small.weights / whole.weights, small.macs / whole.macs)

@@ -1,8 +1,8 @@
 """Other ways to choose channels, the rivals of MDA's contributions, at equal width and equal cut.
 
 A selector gives a score to every wire of a network (n,). `pick` takes the best of each stream (what
-one layer writes, or all blocks of a residual stage), as many as another cut kept there or a share
-of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
+one layer writes, or all blocks of a residual stage), as many as another cut kept there or a
+fraction of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
 
     keep, _ = mda.kept(wires, masks, classes)
     rival = cutting.narrow(net, pick(wires, l1(net), like=keep))
@@ -162,25 +162,26 @@ def streams(wires: Wiring) -> Tensor:
 
 
 def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
-         share: float | None = None) -> Tensor:
+         fraction: float | None = None) -> Tensor:
     """The wires to keep (n,): the best of every stream, at least one.
 
-    As many as `like` (n,) bool keeps there, with its outputs; or a `share` in (0, 1] of them, with
-    all outputs. Pinned wires come first, ties go to the lower wire.
+    As many as `like` (n,) bool keeps there, with its outputs; or a `fraction` in (0, 1] of them,
+    with all outputs. Pinned wires come first, ties go to the lower wire.
     """
-    require((like is None) != (share is None), "like, share", (like is None, share),
+    require((like is None) != (fraction is None), "like, fraction", (like is None, fraction),
             "one of the two")
     require(isinstance(scores, Tensor) and scores.shape == (wires.wires,), "scores", scores,
             f"a number for each of {wires.wires} wires")
     require(like is None or (like.dtype == torch.bool and like.shape == scores.shape), "like",
             like, f"a bool for each of {wires.wires} wires")
-    require(share is None or 0 < share <= 1, "share", share, "a share in (0, 1]")
+    require(fraction is None or 0 < fraction <= 1, "fraction", fraction, "a fraction in (0, 1]")
     keep = wires.pinned.clone()
     scores = scores.masked_fill(wires.pinned, torch.inf)
     numbers = streams(wires)
     for stream in range(int(numbers.max()) + 1):
         members = (numbers == stream).nonzero().flatten()
-        count = int(like[members].sum()) if like is not None else round((share or 0) * len(members))
+        count = (int(like[members].sum()) if like is not None else
+                 round((fraction or 0) * len(members)))
         best = scores[members].sort(descending=True, stable=True).indices
         keep[members[best[:max(1, count)]]] = True
     keep[wires.outputs] = True if like is None else like[wires.outputs]
@@ -189,15 +190,15 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
 
 def pick_macs(net: nn.Module, scores: Tensor, macs: int, image: Tensor | tuple[int, ...],
               steps: int = 10) -> Tensor:
-    """The wires of the largest common share at which the cut network costs at most `macs`.
+    """The wires of the largest common fraction at which the cut network costs at most `macs`.
 
     Found by halving; what costs the least (a wire per stream) is returned where nothing fits.
     """
     wires, low, high = wiring.trace(net), 0.0, 1.0
-    best = pick(wires, scores, share=1e-9)
+    best = pick(wires, scores, fraction=1e-9)
     for _ in range(steps):
         middle = (low + high) / 2
-        keep = pick(wires, scores, share=middle)
+        keep = pick(wires, scores, fraction=middle)
         if cutting.cost(cutting.narrow(net, keep, wires), image).macs <= macs:
             best, low = keep, middle
         else:

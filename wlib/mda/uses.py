@@ -36,7 +36,7 @@ def percent(net: nn.Module, images: ImageSet) -> Tensor:
 
 # ---- patterns ----------------------------------------------------------------------------------
 def votes(net: nn.Module, x: Tensor, start: Tensor) -> dict[str, Tensor]:
-    """{layer: (B,P)}, each image's share of votes for every channel, from its output `start`."""
+    """{layer: (B,P)}, each image's fraction of votes for every channel, from its output `start`."""
     return routes.channels(net, routes.of_images(net, x, start, mode="graph").scores)
 
 
@@ -80,8 +80,8 @@ def compressed(net: nn.Module, masks: mda.Masks, scores: Mapping[str, Tensor],
                images: Images) -> dict[str, nn.Module]:
     """The part for all classes, and by each criterion a network of no more operations.
 
-    A rival has one share of channels in every layer, or the part's own widths: what does better on
-    the validation images.
+    A rival keeps one fraction of the channels in every layer, or the part's own widths: what does
+    better on the validation images.
     """
     wires, image = wiring.trace(net), images.fit.floats()[0]
     keep, _ = mda.kept(wires, masks, range(wires.classes))
@@ -91,26 +91,26 @@ def compressed(net: nn.Module, masks: mda.Masks, scores: Mapping[str, Tensor],
         shapes = [selectors.pick_macs(net, scores[arm], macs, image),
                   selectors.pick(wires, scores[arm], like=keep)]
         cuts[arm] = max((cutting.narrow(net, shape, wires) for shape in shapes),
-                        key=lambda one: percent(one, images.validation).mean().item())
+                        key=lambda cut: percent(cut, images.validation).mean().item())
     return cuts
 
 
-def compression(net: nn.Module, images: Images, shares: Sequence[float], epochs: int, seed: int,
+def compression(net: nn.Module, images: Images, fractions: Sequence[float], epochs: int, seed: int,
                 chance: int = 0) -> dict[str, Any]:
     """The part for all classes and its rivals at equal cost, before and after fine-tuning.
 
-    Gives `test` {arm: (B,)} of the networks as cut, a `curve` of validation accuracy over `shares`
-    of channels by criterion, and a `table` of costs and validation accuracies. `seed` orders the
-    images of fine-tuning, `chance` draws the random scores.
+    Gives `test` {arm: (B,)} of the networks as cut, a `curve` of validation accuracy over
+    `fractions` of channels by criterion, and a `table` of costs and validation accuracies. `seed`
+    orders the images of fine-tuning, `chance` draws the random scores.
     """
     wires = wiring.trace(net)
     masks = masks_of(net, images.fit[surest(net, images.fit)])
     scores = rankings(net, images.fit, masks, chance)
     curve, table = [], []
-    for share in shares:
+    for fraction in fractions:
         for arm, own in scores.items():
-            cut = cutting.narrow(net, selectors.pick(wires, own, share=share), wires)
-            curve.append({"arm": arm, "share": share, **_row(cut, images, "accuracy")})
+            cut = cutting.narrow(net, selectors.pick(wires, own, fraction=fraction), wires)
+            curve.append({"arm": arm, "fraction": fraction, **_row(cut, images, "accuracy")})
     cuts, device = compressed(net, masks, scores, images), next(net.parameters()).device.type
     for arm, cut in cuts.items():
         tuned = train.fit(Pool.stack([cut]), images.fit, seeds=[seed], epochs=epochs, batch=32,

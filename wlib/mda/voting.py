@@ -23,7 +23,7 @@ Thresholds = Mapping[str, tuple[float, float]]       # (α, β) by a layer's kin
 
 # ---- masks (equations 5 to 10 and 16) ----------------------------------------------------------
 class Masks(dict):
-    """{layer: (K,P) bool}, with `scores` {layer: (K,P)}, the share of votes before the threshold,
+    """{layer: (K,P) bool}, with `scores` {layer: (K,P)}, fractions of votes before the threshold,
     and `rescued`, the (layer, row) pairs in which no input passed and the strongest was kept.
 
     `classes` are the outputs that were asked for, all where None; `images` are to check a cut by.
@@ -95,7 +95,7 @@ def relative(v: Tensor) -> Tensor:
 
 def vote(rows: Iterable[Tensor], alpha: float, beta: float,
          strict: bool = True) -> tuple[Tensor, Tensor]:
-    """The mask over a layer's inputs and the share of votes behind it, (K,P) each.
+    """The mask over a layer's inputs and the fraction of votes behind it, (K,P) each.
 
     `rows` are K contributions (q,P), to the q outputs that a class needs. Each of these outputs
     votes for the inputs whose relative contribution passes α (equation 9); the inputs whose votes,
@@ -103,8 +103,8 @@ def vote(rows: Iterable[Tensor], alpha: float, beta: float,
     """
     passes = torch.gt if strict else torch.ge
     counts = torch.stack([passes(relative(v), alpha).sum(0) for v in rows])    # (K, P)
-    shares = relative(counts)                                                  # (K, P)
-    return passes(shares, beta), shares
+    votes = relative(counts)                                                   # (K, P)
+    return passes(votes, beta), votes
 
 
 def _rows(contributions: Mapping[str, Tensor], name: str, whole: bool,
@@ -144,11 +144,11 @@ def _graph_masks(contributions: Mapping[str, Tensor], wires: Wiring, classes: Te
     for name, layer in reversed(wires.voting.items()):
         needed = wanted[:, layer.writes]                                          # (K, Q)
         rows, (alpha, beta) = _rows(contributions, name, True, needed), thresholds[layer.kind]
-        mask, share = vote(rows, alpha, beta, strict)
+        mask, votes = vote(rows, alpha, beta, strict)
         for row in (needed.any(1) & ~mask.any(1)).nonzero().flatten().tolist():
-            mask[row, share[row].argmax()] = True
+            mask[row, votes[row].argmax()] = True
             rescued.append((name, row))
-        found[name], scores[name] = mask, share
+        found[name], scores[name] = mask, votes
         if layer.reads is not None:
             channels = layer.reads if mask.shape[1] == len(layer.reads) else layer.features
             wanted |= on_wires(mask.float(), channels, wires.wires) > 0
