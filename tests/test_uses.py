@@ -75,7 +75,7 @@ def test_rivals_cost_no_more_than_the_part_or_are_as_wide(net):
     part = mda.disassemble(net, masks, range(3))
     assert table["macs"]["part"] == cutting.cost(part, (3, 8, 8)).macs
     assert (table["macs"][list(uses.CRITERIA)] <= table["macs"]["part"]).all()
-    whole = found["curve"][found["curve"]["share"] == 1.0]
+    whole = found["curve"][found["curve"]["fraction"] == 1.0]
     assert len(whole) == 6 and (whole["macs"] == table["macs"]["full network"]).all()
     assert (whole["accuracy"] == table["before"]["full network"]).all()
     for arm, right in found["test"].items():           # validation and test images are the same
