@@ -271,11 +271,10 @@ def distances(cells: Tensor, others: Tensor) -> Tensor:
 
 def look_alikes(characters: Sequence[str], faces: Sequence[str]) -> list[tuple[str, str]]:
     """The pairs of characters that some face draws alike, in the order of `characters`."""
-    nearest = None
+    nearest = torch.full((len(characters), len(characters)), math.inf)
     for face in faces:
         cells = _cells(face, characters)
-        here = distances(cells, cells)
-        nearest = here if nearest is None else torch.minimum(nearest, here)
+        nearest = torch.minimum(nearest, distances(cells, cells))
     return [(characters[i], characters[j])
             for i, j in (nearest < LOOK_ALIKE).triu(1).nonzero().tolist()]
 
@@ -324,8 +323,8 @@ def _render(streams: Sequence[tuple[str, np.random.Generator, np.random.Generato
 
 def _stream(key: str) -> np.random.Generator:
     """Random numbers of one character: image s takes the s-th row, however many are drawn."""
-    key = hashlib.sha256(key.encode()).digest()[:16]
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key)))
+    name = hashlib.sha256(key.encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(name)))
 
 
 def _stroked(cells: np.ndarray, dice: Tensor, stroke: float) -> Tensor:

@@ -63,16 +63,18 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
 
 
 def _mnist5k(split: str, root: Root, download: bool) -> ImageSet:
-    return _divided(*_mnist5k_arrays(), SHARES)[split]
+    images, labels, classes = _mnist5k_arrays()
+    return _divided(images, labels, classes, SHARES)[split]
 
 
 def _digits(split: str, root: Root, download: bool, *, size: int = 28) -> ImageSet:
     """`size`: height and width in pixels that the 8×8 originals are enlarged to."""
     _require_size(size)
-    whole = _divided(*_digits_arrays(), SHARES)[split]
-    enlarged = torch.nn.functional.interpolate(whole.images.double(), size=(size, size),
+    images, labels, classes = _digits_arrays()
+    small = _divided(images, labels, classes, SHARES)[split]
+    enlarged = torch.nn.functional.interpolate(small.images.double(), size=(size, size),
                                                mode="bicubic", align_corners=False)
-    return ImageSet(enlarged.round().clamp(0, 255).byte(), whole.labels, whole.classes)
+    return ImageSet(enlarged.round().clamp(0, 255).byte(), small.labels, small.classes)
 
 
 @functools.cache
@@ -129,7 +131,7 @@ def _folder(split: str, root: Root, download: bool, *, size: int | None = None,
     for label, name in enumerate(classes):
         found = len(set(hashes[part.labels == label]))
         require(found >= len(SPLITS), "root", f"{found} different images in {name!r}",
-                f"at least {len(SPLITS)} in each class, one a split")
+                f"at least {len(SPLITS)} in each class, one per split")
     return _divided(part.images, part.labels, classes, SHARES, hashes=hashes)[split]
 
 
@@ -199,12 +201,12 @@ def assign(hashes: np.ndarray, labels: np.ndarray, shares: Sequence[float],
         start = 0
         for number in range(len(shares) - 1, 0, -1):
             spare = len(units) - start - number  # leave one for each split still to come
-            count = min(max(1, round(shares[number] * len(units))), max(0, spare))
+            count = int(min(max(1, round(shares[number] * len(units))), max(0, spare)))
             part[members[np.isin(unit[members], units[start:start + count])]] = number
             start += count
     latest: dict[str, int] = {}
-    for key, number in zip(hashes, part, strict=True):
-        latest[key] = max(number, latest.get(key, 0))
+    for key, place in zip(hashes, part.tolist(), strict=True):
+        latest[key] = max(place, latest.get(key, 0))
     return np.where([latest[key] == number for key, number in zip(hashes, part, strict=True)],
                     part, -1)
 

@@ -234,12 +234,11 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
     how = settings or MetaLearning()
     tasks = imitation(teachers, images)
     steps = how.steps_for(teachers.ways, len(tasks[0][0]))
-    if how.order != "replay only":
-        tasks = bell.prepare(start, tasks, device)
+    walked = bell.prepare(start, tasks, device) if how.order != "replay only" else []
     learner, first, state = start, None, None
     for turn in range(how.turns):
         if how.order != "replay only":
-            learner = bell.imitate(learner, tasks, how.imitation, steps=how.walks,
+            learner = bell.imitate(learner, walked, how.imitation, steps=how.walks,
                                    seed=seed * how.turns + turn, device=device)
         first = first or learner
         state = replay.fit(first, images, how.replay(teachers.ways), steps=(turn + 1) * steps,
