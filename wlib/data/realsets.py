@@ -34,8 +34,7 @@ GTSRB_COUNTS = {"train": 26_640, "test": 12_630}  # torchvision's archives
 
 
 class Part(NamedTuple):
-    """One file's worth of a set: uint8 (B,C,H,W), int64 (B,) and, where frames belong together,
-    the name of each image's group (B,)."""
+    """One file's worth of a set: uint8 (B,C,H,W), int64 (B,), names of groups of frames (B,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -245,8 +244,7 @@ def _stl10() -> Real:
     def read(root: Path, size: int) -> Read:
         train, test = [Part(np.ascontiguousarray(p.data), p.labels.astype(np.int64))
                        for p in (labeled()(root, split) for split in ("train", "test"))]
-        return train, test, ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey",
-                             "ship", "truck")
+        return train, test, "airplane bird car cat deer dog horse monkey ship truck".split()
 
     return Real("STL-10", (datasets.STL10.base_folder,), files, fetch, read)
 
@@ -254,8 +252,8 @@ def _stl10() -> Real:
 def _gtsrb() -> Real:
     def files(root: Path) -> Files:
         base = root / "gtsrb"
-        return [(base / "GTSRB" / "Training", None), (base / "GTSRB" / "Final_Test" / "Images",
-                None), (base / "GT-final_test.csv", None)]
+        return [(base / name, None) for name in ("GTSRB/Training", "GTSRB/Final_Test/Images",
+                                                 "GT-final_test.csv")]
 
     def fetch(root: Path) -> None:
         for split in ("train", "test"):
@@ -306,9 +304,9 @@ def read_folder(root: str | Path | None, size: int | None,
     `channels`: 1, 3, or None for 1 where every image is gray.  What is hidden (a name that begins
     with a dot) or a system's own (`SYSTEMS`) is passed over.
     """
-    there = root is not None and Path(root).is_dir()
-    require(there, "root", root, "the path of a folder with one directory of images per class")
     base = Path(root or "")
+    require(root is not None and base.is_dir(), "root", root,
+            "the path of a folder with one directory of images per class")
     paths = {folder.name: sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(base), p))
              for folder in sorted(base.iterdir())
              if folder.is_dir() and not _is_hidden(folder.name)}
@@ -318,7 +316,7 @@ def read_folder(root: str | Path | None, size: int | None,
                 f"images ({', '.join(IMG_EXTENSIONS)}) in every directory of {root}")
     every = [path for inside in paths.values() for path in inside]
     if channels is None:
-        channels = 1 if all(_is_grey(path) for path in every) else 3
+        channels = 1 if all(_is_gray(path) for path in every) else 3
     images = [picture(path, size, "L" if channels == 1 else "RGB") for path in every]
     for path, image in zip(every, images, strict=True):
         require(image.shape == images[0].shape, "size", f"{path.parent.name}/{path.name} of "
@@ -355,7 +353,7 @@ def picture(path: str | Path, size: int | None, mode: str) -> np.ndarray:
     return pixels[None] if mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _is_grey(path: Path) -> bool:
+def _is_gray(path: Path) -> bool:
     with _opened(path) as image:
         return ImageMode.getmode(image.mode).basemode == "L"
 

@@ -249,7 +249,7 @@ def _turned(ink: Tensor, degrees: float, scale: float) -> Tensor:
 
 
 def _waves(size: int, waves: float, direction: float, phases: np.ndarray) -> Tensor:
-    """One sine wave an image, (B, 1, size, size) in [0, 1], each with its phase in turns."""
+    """One sine wave per image, (B, 1, size, size) in [0, 1], each with its phase in turns."""
     place = torch.arange(size) * (2 * math.pi * waves / size)
     angle = math.radians(direction)
     across = math.cos(angle) * place + math.sin(angle) * place[:, None]           # (H, W)

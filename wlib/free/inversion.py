@@ -361,7 +361,7 @@ def as_bytes(images: Tensor) -> Tensor:
 def collected(teachers: Teachers, found: Sequence[Inverted], at: Sequence[int]
               ) -> dict[int, ImageSet]:
     """After each number of steps in `at`, all teachers' images as one set (see `as_set`)."""
-    return {k: as_set(teachers, [one.images[k] for one in found]) for k in at}
+    return {k: as_set(teachers, [inverted.images[k] for inverted in found]) for k in at}
 
 
 def as_set(teachers: Teachers, images: Sequence[Tensor]) -> ImageSet:

@@ -152,7 +152,7 @@ def start_of(teachers: Teachers, seed: int = 0, *, width: int = 16) -> Pool:
 
 
 def by_teacher(teachers: Teachers, images: ImageSet) -> list[ImageSet]:
-    """Images that came teacher by teacher, one set a teacher."""
+    """Images that came teacher by teacher, one set per teacher."""
     require(len(images) % len(teachers) == 0, "images", f"{len(images)} images",
             f"as many for each of {len(teachers)} teachers")
     count = len(images) // len(teachers)
