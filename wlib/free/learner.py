@@ -130,7 +130,7 @@ class BatchStatistics(nn.Module):
     stacked episodes asks for just that, and so for `fused=False`.
     """
 
-    def __init__(self, layer: nn.Module, counted: int | None = None, fused: bool = True):
+    def __init__(self, layer: Any, counted: int | None = None, fused: bool = True):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         self.eps, self.counted, self.fused = layer.eps, counted, fused
