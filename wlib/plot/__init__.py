@@ -41,7 +41,7 @@ from wlib.plot.style import (
 )
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
-PARTS = ("d2nwg", "free", "mda")      # their figures are read when a notebook asks for them
+PARTS = ("d2nwg", "free", "mda", "mge_uses")    # read when a notebook asks for their figures
 
 __all__ = [
     "CONTROL",
