@@ -16,8 +16,6 @@ FOLDS = ("hide-", "remove-")
 WIDE = 88       # characters: more would scroll sideways in a window of 1,280 pixels
 # What notebooks do not keep yet. An entry that no longer holds fails: the lists only shrink.
 NOT_YET: dict[str, set[str]] = {
-    "11-mge-generate": {"row", "share", "wide"},
-    "12-mge-evolve": {"long", "row", "share", "wide"},
     "22-mda-assemble": {"label", "long", "row", "share", "wide"},
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
@@ -28,7 +26,6 @@ NOT_YET: dict[str, set[str]] = {
     "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
-    "12-mge-evolve",
     "31-free-recover",
     "32-free-meta-learn",
     "41-d2nwg-weights-and-codec",
