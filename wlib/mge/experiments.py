@@ -101,9 +101,9 @@ def fates(arm: str, parent: Pool, data: Any, train_set: Any, energy: float, draw
     is for MGE alone."""
     table = discriminate(candidates(arm, parent, energy, draws, seed), parent, data,
                          train=train_set, limits=_limits(arm), lazy=True)
-    failed = ~table[[name for name in table if name.endswith(" ok")]]
-    return pd.DataFrame({"fate": failed.idxmax(axis=1).str.removesuffix(" ok").where(
-        ~table["accepted"], "accepted")})
+    failed = ~table[[f"{criterion} ok" for criterion in table.attrs["criteria"]]]
+    failed.columns = table.attrs["criteria"]
+    return pd.DataFrame({"fate": failed.idxmax(axis=1).where(~table["accepted"], "accepted")})
 
 
 def _limits(arm: str) -> Limits:
@@ -132,11 +132,11 @@ def generation(state: EvolutionState, before: EvolutionState | None, fitness: Fi
                ) -> dict[str, Any]:
     """One position of the explorer of an evolution: error sets, accuracy, diversity and fitness of
     the population, who is new in it since `before`, and the networks judged so far."""
-    judged, old = state.judged, before.population.flat() if before else []
+    judged, new = state.judged, state.population.flat()
+    old = before.population.flat() if before else new[:0]
     return {"errors": judged["errors"], "accuracy": accuracy(judged),
             "diversity": diversity(judged["errors"]), "fitness": fitness.values(judged),
-            "new": [not any(torch.equal(weights, other) for other in old)
-                    for weights in state.population.flat()],
+            "new": [not any(torch.equal(weights, other) for other in old) for weights in new],
             "evaluations": state.records[-1]["evaluations"]}
 
 
