@@ -20,7 +20,7 @@ from wlib.plot.mge import (
     evolution_explorer,
     fates,
     gains,
-    kept_share,
+    kept_fraction,
     luck,
     mge_caption,
     mge_explorer,
@@ -41,7 +41,7 @@ from wlib.plot.style import (
 )
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
-PARTS = ("d2nwg", "free", "mda", "mge_uses")    # read when a notebook asks for their figures
+PARTS = ("d2nwg", "free", "mda", "mge_pages", "mge_uses")     # read when a notebook asks
 
 __all__ = [
     "CONTROL",
@@ -63,7 +63,7 @@ __all__ = [
     "headline",
     "heats",
     "image_grid",
-    "kept_share",
+    "kept_fraction",
     "lines",
     "luck",
     "MARKERS",
