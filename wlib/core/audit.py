@@ -10,6 +10,7 @@ whole battery). Letters: N networks, M = N·children, P weights, L tensors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from scipy.stats import rankdata
@@ -60,8 +61,9 @@ def noise(pool: Pool, distance: Tensor, keep_norm: bool = False,
     single weight has no other direction to turn to and stays as it is.
     """
     _check_distance(distance)
-    def move(w, rho, g):
-        g = torch.randn(len(w), generator=g, dtype=torch.float64).to(w)
+
+    def move(w: Tensor, rho: Tensor, source: torch.Generator) -> Tensor:
+        g = torch.randn(len(w), generator=source, dtype=torch.float64).to(w)
         if not keep_norm:
             return w + rho * w.norm() * g / g.norm()
         if len(w) == 1:
@@ -81,7 +83,7 @@ def zero_fill(pool: Pool, distance: Tensor) -> Pool:
 
     This is magnitude pruning. `distance` as in `noise`; from 1 on nothing is left.
     """
-    def move(w, rho, _):
+    def move(w: Tensor, rho: Tensor, _: torch.Generator) -> Tensor:
         order = w.abs().argsort(stable=True)
         gone = w[order].square().cumsum(0) <= (rho * w.norm()) ** 2 * (1 + 1e-12)
         w = w.clone()
@@ -93,7 +95,7 @@ def zero_fill(pool: Pool, distance: Tensor) -> Pool:
 def shuffle(pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) -> Pool:
     """Randomly chosen weights that trade places in a ring, as many as the relative distance
     allows: the distribution of the weights stays exactly as it was. `distance` as in `noise`."""
-    def move(w, rho, g):
+    def move(w: Tensor, rho: Tensor, g: torch.Generator) -> Tensor:
         order = torch.randperm(len(w), generator=g).to(w.device)
         if len(w) < 2:
             return w
@@ -169,7 +171,8 @@ def z_u(held_out: Tensor, generated: Tensor) -> float:
     return float((u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
 
 
-def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
+def _each(pool: Pool, distance: Tensor, move: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+          generator: torch.Generator | int) -> Pool:
     """Apply move(weights (n,), ρ, generator) to every span of every network."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     _check_distance(distance)
@@ -187,7 +190,7 @@ def _each(pool: Pool, distance: Tensor, move, generator) -> Pool:
     return pool.with_flat(rows.to(pool.dtype))
 
 
-def _check_distance(distance):
+def _check_distance(distance: Tensor) -> None:
     require(isinstance(distance, Tensor) and distance.ndim == 2 and distance.numel() > 0,
             "distance", distance, "a tensor (M, 1) or (M, tensors), as audit.distance gives it")
     require(bool(torch.isfinite(distance).all() and (distance >= 0).all()), "distance",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wlib.check import require, short
 
+Images = Any    # an `ImageSet`, whose package lies above this one
+Data = Any      # an `ImageSet`, or a pair (inputs, labels)
 WANTED = ("an ImageSet, a tensor (B, …), or a tuple or dict of tensors with one first axis B ≥ 1, "
           "in the order or by the names of the networks' arguments")
 
@@ -27,7 +30,7 @@ class Inputs:
     own: bool = False
 
     @classmethod
-    def of(cls, value, device: torch.device, dtype: torch.dtype, networks: int | None = None
+    def of(cls, value: Any, device: torch.device, dtype: torch.dtype, networks: int | None = None
            ) -> Inputs:
         """What a caller gave, on the device, with floats of the dtype and integers as they are;
         `Inputs` are that already.

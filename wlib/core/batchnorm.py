@@ -7,10 +7,14 @@ batches of images: no labels, no gradients, no step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeGuard
+
 import torch
 from torch import nn
 
 from wlib.check import require, whole
+from wlib.core.batches import Images
 from wlib.core.pool import Pool
 from wlib.seeds import generator
 
@@ -18,7 +22,8 @@ NORM = nn.modules.batchnorm._BatchNorm      # the base of BatchNorm in every num
 
 
 @torch.no_grad()
-def recalibrate(pool: Pool, images, batches: int = 10, batch: int = 100, seed: int = 0) -> Pool:
+def recalibrate(pool: Pool, images: Images, batches: int = 10, batch: int = 100, seed: int = 0
+                ) -> Pool:
     """The pool with the running means and variances of every BatchNorm layer computed anew.
 
     Each network sees the same images, at most `batches` batches of `batch` drawn by `seed` from
@@ -43,12 +48,12 @@ def recalibrate(pool: Pool, images, batches: int = 10, batch: int = 100, seed: i
                 {k: torch.stack([b[k] for b in buffers]) for k in pool.buffers})
 
 
-def keeps_statistics(module: nn.Module) -> bool:
+def keeps_statistics(module: nn.Module) -> TypeGuard[NORM]:
     """Whether this layer is a BatchNorm with running statistics."""
     return isinstance(module, NORM) and module.running_mean is not None
 
 
-def _statistics(net: nn.Module, batches) -> dict[str, torch.Tensor]:
+def _statistics(net: nn.Module, batches: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     for module in net.modules():
         if keeps_statistics(module):
             module.reset_running_stats()

@@ -8,10 +8,11 @@ import torch
 
 from wlib.check import require, whole
 from wlib.core import audit, score
+from wlib.core.batches import Data
 from wlib.core.pool import Pool
 
 
-def under_noise(pool: Pool, data, distances: Sequence[float], draws: int, seed: int = 0
+def under_noise(pool: Pool, data: Data, distances: Sequence[float], draws: int, seed: int = 0
                 ) -> list[dict[str, float | str]]:
     """Accuracy under Gaussian noise of each relative distance, over the network and per tensor.
 

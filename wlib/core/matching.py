@@ -28,6 +28,7 @@ LAYERS = (nn.Conv2d, nn.Linear)
 BETWEEN = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Identity,
            nn.Flatten, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 TINY = 1e-9     # a gain below this, relative to the weights' squared norm, is rounding
+Arrays = list[tuple[np.ndarray, np.ndarray]]     # weights and biases, layer by layer
 
 
 class Layer(NamedTuple):
@@ -86,7 +87,7 @@ def _view(pool: Pool, layer: Layer) -> Tensor:
     return weight.reshape(len(weight), layer.units, layer.inputs, -1)
 
 
-def _checked(orders, layers, count) -> list[Tensor]:
+def _checked(orders: Sequence[Tensor], layers: Sequence[Layer], count: int) -> list[Tensor]:
     orders = list(orders)
     require(len(orders) == len(layers) - 1, "orders", f"{len(orders)} tensors",
             f"{len(layers) - 1}, one per hidden layer")
@@ -126,14 +127,14 @@ def aligned(pool: Pool, reference: Pool, passes: int = 100) -> Pool:
     return permuted(pool, matches(pool, reference, passes))
 
 
-def _arrays(pool: Pool, layers, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _arrays(pool: Pool, layers: Sequence[Layer], i: int) -> Arrays:
     """Weights (n_l, n_(l-1), rest) and biases (n_l,) of network i, layer by layer."""
     return [(_view(pool, layer)[i].double().cpu().numpy(),
              pool.parameters[f"{layer.name}.bias"][i].double().cpu().numpy() if layer.bias
              else np.zeros(layer.units)) for layer in layers]
 
 
-def _match(own, target, passes: int) -> list[np.ndarray]:
+def _match(own: Arrays, target: Arrays, passes: int) -> list[np.ndarray]:
     orders = [np.arange(len(bias)) for _, bias in own]             # the last one stays
     least = TINY * sum((weight**2).sum() for weight, _ in target)
     for _ in range(passes):
@@ -149,7 +150,7 @@ def _match(own, target, passes: int) -> list[np.ndarray]:
     return orders[:-1]
 
 
-def _likeness(own, target, orders, place: int) -> np.ndarray:
+def _likeness(own: Arrays, target: Arrays, orders: list[np.ndarray], place: int) -> np.ndarray:
     """What it is worth to put own unit b in place a: (n_l, n_l) sums of products of weights."""
     weight, bias = own[place]
     wanted, wanted_bias = target[place]

@@ -14,8 +14,9 @@ from __future__ import annotations
 import copy
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,13 @@ from torchvision.models.resnet import BasicBlock
 
 from wlib.check import did_you_mean, require, require_one_of, whole
 
+Layers = OrderedDict[str, nn.Module]
+
 
 class Network(nn.Sequential):
     """A stack of named layers that remembers the `spec` it was built from."""
 
-    spec: dict
+    spec: dict[str, Any]
 
 
 class MaxPool2(nn.MaxPool2d):
@@ -37,7 +40,7 @@ class MaxPool2(nn.MaxPool2d):
     half of a LeNet's forward time. Two elementwise maxima over slices do without.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +51,8 @@ class MaxPool2(nn.MaxPool2d):
         return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
-def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **settings) -> Network:
+def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **settings: Any
+          ) -> Network:
     """A freshly initialized network (from torch's global generator, as in any `nn.Module`).
 
     Takes images (B, channels, size, size), gives logits (B, classes). Settings by architecture:
@@ -59,7 +63,7 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
     for argument, value in (("classes", classes), ("channels", channels), ("size", size)):
         _require_count(argument, value)
     maker = ARCHITECTURES[name]
-    known = maker.__kwdefaults__ or {}
+    known: dict[str, Any] = maker.__kwdefaults__ or {}
     for setting in settings:
         if setting not in known:
             raise ValueError(f"{setting}: not a setting of {name!r}, want one of "
@@ -78,12 +82,11 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
     return net
 
 
-def _require_count(argument, value):
-    require(whole(value, 1), argument, value,
-            "a whole number ≥ 1")
+def _require_count(argument: str, value: Any) -> None:
+    require(whole(value, 1), argument, value, "a whole number ≥ 1")
 
 
-def fresh(spec: str | nn.Module | Callable[[], nn.Module], seed: int, **settings) -> nn.Module:
+def fresh(spec: str | nn.Module | Callable[[], nn.Module], seed: int, **settings: Any) -> nn.Module:
     """A network of this kind whose initial weights depend on `seed` alone.
 
     `spec` is a name for `build`, a module (copied; its layers' own `reset_parameters` initialize
@@ -125,20 +128,20 @@ def stacked(device: torch.device) -> bool:
     return device.type == "cuda" or os.environ.get("WLIB_STACKED") == "1"
 
 
-def _mlp(classes, channels, size, *, hidden=(64, 32)):
+def _mlp(classes: int, channels: int, size: int, *, hidden: Sequence[int] = (64, 32)) -> Layers:
     widths = [channels * size * size, *hidden]
-    layers = [("flatten", nn.Flatten())]
+    layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
     for i, (n_in, n_out) in enumerate(pairwise(widths), start=1):
         layers += [(f"fc{i}", nn.Linear(n_in, n_out)), (f"relu{i}", nn.ReLU())]
-    return OrderedDict([*layers, (f"fc{len(widths)}", nn.Linear(widths[-1], classes))])
+    return Layers([*layers, (f"fc{len(widths)}", nn.Linear(widths[-1], classes))])
 
 
-def _lenet(classes, channels, size, *, padding=None):
+def _lenet(classes: int, channels: int, size: int, *, padding: int | None = None) -> Layers:
     padding = (2 if size == 28 else 0) if padding is None else padding
     require(whole(padding, 0), "padding", padding, "a whole number ≥ 0")
     side = ((size + 2 * padding - 4) // 2 - 4) // 2   # two 5×5 convolutions, each pooled by two
     require(side >= 1, "size", size, "large enough for two 5×5 convolutions and poolings")
-    return OrderedDict([
+    return Layers([
         ("conv1", nn.Conv2d(channels, 6, 5, padding=padding)), ("relu1", nn.ReLU()),
         ("pool1", MaxPool2()),
         ("conv2", nn.Conv2d(6, 16, 5)), ("relu2", nn.ReLU()), ("pool2", MaxPool2()),
@@ -149,13 +152,13 @@ def _lenet(classes, channels, size, *, padding=None):
     ])
 
 
-def _convolution(n_in, n_out):
+def _convolution(n_in: int, n_out: int) -> list[nn.Module]:
     return [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
-def _conv4(classes, channels, size, *, width=64):
+def _conv4(classes: int, channels: int, size: int, *, width: int = 64) -> Layers:
     require(size >= 16, "size", size, "at least 16, for four poolings")
-    layers, side = OrderedDict(), size
+    layers, side = Layers(), size
     for i, n_in in enumerate([channels, width, width, width], start=1):
         layers[f"block{i}"] = nn.Sequential(*_convolution(n_in, width), MaxPool2())
         side //= 2
@@ -164,17 +167,19 @@ def _conv4(classes, channels, size, *, width=64):
     return layers
 
 
-def _vgg(classes, channels, size, *, widths=(16, 32, 64)):
+def _vgg(classes: int, channels: int, size: int, *, widths: Sequence[int] = (16, 32, 64)
+         ) -> Layers:
     require(size >= 2 ** len(widths), "size", size, f"at least {2 ** len(widths)}")
-    layers = OrderedDict()
+    layers = Layers()
     for i, (n_in, n_out) in enumerate(pairwise([channels, *widths]), start=1):
         layers[f"block{i}"] = nn.Sequential(
             *_convolution(n_in, n_out), *_convolution(n_out, n_out), MaxPool2())
     return _with_pooled_head(layers, widths[-1], classes)
 
 
-def _resnet(classes, channels, size, *, widths=(16, 32, 64), blocks=1):
-    layers = OrderedDict(stem=nn.Sequential(*_convolution(channels, widths[0])))
+def _resnet(classes: int, channels: int, size: int, *, widths: Sequence[int] = (16, 32, 64),
+            blocks: int = 1) -> Layers:
+    layers = Layers(stem=nn.Sequential(*_convolution(channels, widths[0])))
     for i, (n_in, n_out) in enumerate(pairwise([widths[0], *widths]), start=1):
         stride = 1 if i == 1 else 2
         shortcut = None if stride == 1 and n_in == n_out else nn.Sequential(
@@ -185,11 +190,12 @@ def _resnet(classes, channels, size, *, widths=(16, 32, 64), blocks=1):
     return _with_pooled_head(layers, widths[-1], classes)
 
 
-def _with_pooled_head(layers, width, classes):
+def _with_pooled_head(layers: Layers, width: int, classes: int) -> Layers:
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["head"] = nn.Linear(width, classes)
     return layers
 
 
-ARCHITECTURES = {"mlp": _mlp, "lenet": _lenet, "conv4": _conv4, "vgg": _vgg, "resnet": _resnet}
+ARCHITECTURES: dict[str, Callable[..., Layers]] = {
+    "mlp": _mlp, "lenet": _lenet, "conv4": _conv4, "vgg": _vgg, "resnet": _resnet}

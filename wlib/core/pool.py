@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class Pool:
         return Pool(self.template, {k: t[index] for k, t in self.parameters.items()},
                     {k: t[index] for k, t in self.buffers.items()})
 
-    def _chosen(self, index) -> slice | Tensor:
+    def _chosen(self, index: int | Tensor | Sequence[int]) -> slice | Tensor:
         wanted = f"whole numbers from {-len(self)} to {len(self) - 1}, or a mask of {len(self)}"
         try:
             chosen = torch.as_tensor(index, device=self.device)
@@ -192,7 +193,7 @@ class Pool:
         """Weights and buffers of network i, for `torch.func.functional_call`; nothing is copied."""
         return {k: t[i] for k, t in (self.parameters | self.buffers).items()}
 
-    def logits(self, inputs, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
+    def logits(self, inputs: Any, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
                own: bool = False) -> Tensor:
         """What every network says of every input: (N, B, K), or (N, B, …) as its outputs are.
 
@@ -208,7 +209,7 @@ class Pool:
         return torch.cat([torch.cat(row, dim=1) for row in rows])         # (N, B, K)
 
     @torch.no_grad()
-    def outputs(self, inputs, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
+    def outputs(self, inputs: Any, engine: str = "auto", batch: int = IMAGES_AT_ONCE,
                 own: bool = False) -> Iterator[tuple[slice, slice, Tensor]]:
         """Logits piece by piece: (networks, rows, logits (n, b, K)), all inputs of some networks
         before the next networks."""
@@ -227,7 +228,7 @@ class Pool:
                     stacked = values is not None
                 yield networks, part, self._in_turn(state, piece) if values is None else values
 
-    def _stacked(self, state, piece: Inputs, engine: str) -> Tensor | None:
+    def _stacked(self, state: dict[str, Tensor], piece: Inputs, engine: str) -> Tensor | None:
         """Outputs (n, b, …) of all networks at once; None where "auto" must do without."""
         try:
             values = vmap(self._outputs, in_dims=(0, 0 if piece.own else None))(
@@ -243,7 +244,7 @@ class Pool:
             raise ValueError("engine: got 'vmap', want 'auto' or 'loop': these networks run one by "
                              f"one, but not stacked ({problem})") from problem
 
-    def _in_turn(self, state, piece: Inputs) -> Tensor:
+    def _in_turn(self, state: dict[str, Tensor], piece: Inputs) -> Tensor:
         """Outputs (n, b, …), one network after another."""
         rows = []
         for i in range(len(next(iter(state.values())))):
@@ -264,7 +265,7 @@ class Pool:
                     "network that gives several, or puts the batch second, can choose")
         return torch.stack(rows)
 
-    def _outputs(self, state, given):
+    def _outputs(self, state: dict[str, Tensor], given: tuple[tuple, dict[str, Tensor]]) -> Any:
         return functional_call(self.template, state, *given)
 
     def engine(self, engine: str = "auto") -> str:
@@ -312,7 +313,7 @@ class Pool:
         template = templates.blank(template)
         _require_outline(json.loads(header.get("outline", "{}")), template)
 
-        def group(kind, named):
+        def group(kind: str, named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
             shapes = {k: tuple(t.shape) for k, t in named}
             stored = {k.removeprefix(f"{kind}/"): t for k, t in tensors.items()
                       if k.startswith(f"{kind}/")}
@@ -335,7 +336,7 @@ class Pool:
         return None if self.template is other.template else _difference(
             self.template, other.template, "pool")
 
-    def _shapes(self):
+    def _shapes(self) -> dict[str, tuple]:
         return {k: (tuple(t.shape[1:]), t.dtype) for k, t in
                 (self.parameters | self.buffers).items()}
 

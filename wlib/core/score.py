@@ -5,17 +5,19 @@ Letters: N networks, B inputs, K classes, C channels, H×W pixels, T places of a
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wlib.check import require, whole
-from wlib.core.batches import Inputs
+from wlib.core.batches import Data, Images, Inputs
 from wlib.core.pool import Pool
 from wlib.seeds import generator
 
 
-def predictions(pool: Pool, data, engine: str = "auto") -> Tensor:
+def predictions(pool: Pool, data: Data, engine: str = "auto") -> Tensor:
     """The class each network names for each input, (N, B) int64; (N, B, T) for outputs (B, T, K).
 
     Here and below `data` is an `ImageSet`, or a pair (inputs, labels): what `Pool.logits` takes,
@@ -24,7 +26,7 @@ def predictions(pool: Pool, data, engine: str = "auto") -> Tensor:
     return _named(pool, *_check(pool, data), engine)
 
 
-def _named(pool: Pool, inputs, labels: Tensor, engine: str) -> Tensor:
+def _named(pool: Pool, inputs: Any, labels: Tensor, engine: str) -> Tensor:
     named = torch.empty(len(pool), *labels.shape, dtype=torch.int64, device=pool.device)
     for networks, rows, logits in pool.outputs(inputs, engine):
         _check_labels(labels[rows], logits)
@@ -32,18 +34,18 @@ def _named(pool: Pool, inputs, labels: Tensor, engine: str) -> Tensor:
     return named
 
 
-def errors(pool: Pool, data, engine: str = "auto") -> Tensor:
+def errors(pool: Pool, data: Data, engine: str = "auto") -> Tensor:
     """Which inputs each network gets wrong, bool of `predictions`' shape: its error set."""
     inputs, labels = _check(pool, data)
     return _named(pool, inputs, labels, engine) != labels
 
 
-def accuracy(pool: Pool, data, engine: str = "auto") -> Tensor:
+def accuracy(pool: Pool, data: Data, engine: str = "auto") -> Tensor:
     """Share of labels that each network gets right, (N,) in [0, 1]."""
     return 1 - errors(pool, data, engine).double().flatten(1).mean(1)
 
 
-def loss(pool: Pool, data, engine: str = "auto") -> Tensor:
+def loss(pool: Pool, data: Data, engine: str = "auto") -> Tensor:
     """Mean cross-entropy of each network, (N,) in nats."""
     inputs, labels = _check(pool, data)
     total = torch.zeros(len(pool), dtype=torch.float64, device=pool.device)
@@ -56,7 +58,7 @@ def loss(pool: Pool, data, engine: str = "auto") -> Tensor:
     return total / labels.numel()
 
 
-def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tensor:
+def calibration(pool: Pool, data: Data, bins: int = 15, engine: str = "auto") -> Tensor:
     """Expected calibration error of each network, (N,): mean |confidence − accuracy| over bins of
     equal width, weighted by the inputs in each."""
     inputs, labels = _check(pool, data)
@@ -130,7 +132,7 @@ def _ks(a: Tensor, b: Tensor) -> Tensor:
 
 
 # ---- under attack ---------------------------------------------------------------------------
-def noise_accuracy(pool: Pool, data, sd: float = 0.1, seed: int = 0, engine: str = "auto"
+def noise_accuracy(pool: Pool, data: Images, sd: float = 0.1, seed: int = 0, engine: str = "auto"
                    ) -> Tensor:
     """Accuracy (N,) under Gaussian noise on the pixels (sd in units of the full range, clamped).
 
@@ -144,7 +146,7 @@ def noise_accuracy(pool: Pool, data, sd: float = 0.1, seed: int = 0, engine: str
     return _accuracy_on(pool, noisy.clamp(0, 1), data.labels, engine)
 
 
-def fgsm(pool: Pool, data, eps: float) -> Tensor:
+def fgsm(pool: Pool, data: Images, eps: float) -> Tensor:
     """Images (N, B, C, H, W) moved by eps along the sign of each network's own loss gradient
     (fast gradient sign method, Goodfellow et al. 2015), clamped to [0, 1]."""
     _check_images(pool, data)
@@ -155,8 +157,8 @@ def fgsm(pool: Pool, data, eps: float) -> Tensor:
                         for i in range(len(pool))])
 
 
-def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None, seed: int = 0
-        ) -> Tensor:
+def pgd(pool: Pool, data: Images, eps: float, steps: int = 10, step: float | None = None,
+        seed: int = 0) -> Tensor:
     """Images (N, B, C, H, W) after `steps` steps of projected gradient ascent on each network's
     own loss from a random start in the eps-ball (Madry et al. 2018); step size 2.5·eps/steps."""
     _check_images(pool, data)
@@ -185,7 +187,7 @@ def attacked_accuracy(pool: Pool, images: Tensor, labels: Tensor, engine: str = 
     return _accuracy_on(pool, images, labels, engine)
 
 
-def _gradient(pool, i, images, labels):
+def _gradient(pool: Pool, i: int, images: Tensor, labels: Tensor) -> Tensor:
     """Gradient of network i's loss with respect to the images, in bounded memory."""
     net = pool.network(i).requires_grad_(False)
     parts = []
@@ -198,7 +200,7 @@ def _gradient(pool, i, images, labels):
     return torch.cat(parts)
 
 
-def _accuracy_on(pool, images, labels, engine):
+def _accuracy_on(pool: Pool, images: Tensor, labels: Tensor, engine: str) -> Tensor:
     right = torch.zeros(len(pool), dtype=torch.float64, device=pool.device)
     labels = labels.to(pool.device)
     for networks, part, logits in pool.outputs(images, engine, own=images.ndim == 5):
@@ -206,7 +208,7 @@ def _accuracy_on(pool, images, labels, engine):
     return right / len(labels)
 
 
-def _check(pool, data) -> tuple:
+def _check(pool: Pool, data: Data) -> tuple[Any, Tensor]:
     """What the networks are given, and the labels on their device."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     if hasattr(data, "floats") and hasattr(data, "labels") and len(data) > 0:
@@ -220,18 +222,18 @@ def _check(pool, data) -> tuple:
     return inputs, data[1].to(pool.device)
 
 
-def _check_images(pool, data):
+def _check_images(pool: Pool, data: Images) -> None:
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require(hasattr(data, "floats") and hasattr(data, "labels") and len(data) > 0, "data", data,
             "an ImageSet with images")
 
 
-def _check_labels(labels, logits):
+def _check_labels(labels: Tensor, logits: Tensor) -> None:
     """Labels (b, …) must be one for each row of outputs (n, b, …, K)."""
     require(logits.shape[1:-1] == labels.shape, "data", f"labels {tuple(labels.shape)}",
             f"{tuple(logits.shape[1:-1])}, the networks' outputs without the last axis, K classes")
 
 
-def _check_classes(labels, logits):
+def _check_classes(labels: Tensor, logits: Tensor) -> None:
     require(int(labels.max()) < logits.shape[-1], "data", f"labels up to {int(labels.max())}",
             f"labels below {logits.shape[-1]}, the networks' outputs")

@@ -59,8 +59,9 @@ def _holds(value: object, own: set[int]) -> bool:
     if isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != EMPTY]
         return any(id(inside) in own or _holds(inside, own) for inside in cells)
-    inside = value.values() if isinstance(value, dict) else value
-    return isinstance(value, (dict, list, tuple, set)) and any(_holds(v, own) for v in inside)
+    if isinstance(value, dict):
+        return any(_holds(inside, own) for inside in value.values())
+    return isinstance(value, (list, tuple, set)) and any(_holds(inside, own) for inside in value)
 
 
 def require_plain(net: nn.Module, name: str) -> None:

@@ -6,7 +6,9 @@ are the same whether it is trained by itself or among others, by either engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -18,14 +20,17 @@ from torch.func import functional_call, vmap
 from wlib import store
 from wlib.check import require, whole
 from wlib.core import nets
+from wlib.core.batches import Images
 from wlib.core.pool import Pool
 from wlib.seeds import generator
 
 OPTIMIZER = torch.optim.Adam
+Optimize = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+Spec = str | nn.Module | Callable[[], nn.Module] | Pool
 DRAWS = nn.modules.dropout._DropoutNd       # the base of every kind of dropout
 
 
-def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
+def fit(spec: Spec, data: Images, *,
         seeds: Sequence[int] = (0,), epochs: int = 12, batch: int = 64, lr: float = 1e-3,
         engine: str = "auto", device: str = "auto", **settings: Any) -> Pool:
     """A pool of networks trained with cross-entropy by Adam, one per seed.
@@ -69,24 +74,25 @@ def fit(spec: str | nn.Module | Callable[[], nn.Module] | Pool, data, *,
     return _train_in_turn(*given)
 
 
-def stored_fit(spec, data, *, seeds: Sequence[int] = (0,), device: str = "auto", **settings
-               ) -> Pool:
+def stored_fit(spec: Spec, data: Images, *, seeds: Sequence[int] = (0,), device: str = "auto",
+               **settings: Any) -> Pool:
     """`fit`, with every seed's network kept in the store under a key of its own."""
     seeds, kind = _seeds(seeds), str(nets.resolve_device(device))
     members = [store.cached(_fit_one, spec, data, seed, kind, settings) for seed in seeds]
     template = _start(spec, data, [0], {k: v for k, v in settings.items() if k not in
-                                        fit.__kwdefaults__}).template
+                                        inspect.signature(fit).parameters}).template
     return Pool.cat([Pool(template, m["parameters"], m["buffers"]) for m in members]).to(device)
 
 
-def _fit_one(spec, data, seed, device, settings):
+def _fit_one(spec: Spec, data: Images, seed: int, device: str, settings: dict[str, Any]
+             ) -> dict[str, dict[str, Tensor]]:
     if isinstance(spec, Pool):
         require(len(spec) == 1, "spec", spec, "a pool of one network, the start of every member")
     pool = fit(spec, data, seeds=[seed], device=device, **settings)
     return {"parameters": pool.parameters, "buffers": pool.buffers}
 
 
-def _seeds(seeds) -> list[int]:
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
     seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     require(len(seeds) > 0 and len(set(seeds)) == len(seeds)
             and all(whole(s, 0) for s in seeds),
@@ -94,7 +100,7 @@ def _seeds(seeds) -> list[int]:
     return seeds
 
 
-def _start(spec, data, seeds, settings) -> Pool:
+def _start(spec: Spec, data: Images, seeds: Sequence[int], settings: dict[str, Any]) -> Pool:
     if isinstance(spec, Pool):
         require(len(spec) in (1, len(seeds)), "spec", spec, f"1 or {len(seeds)} networks")
         require(not settings, "settings", settings, "none for a pool that is trained further")
@@ -119,7 +125,7 @@ def _batches(count: int, seed: int, epochs: int, batch: int, join: bool = False)
             for part in torch.randperm(count, generator=generator(seed, epoch)).split(sizes)]
 
 
-def _needs_two(start: Pool, data, batch: int) -> bool:
+def _needs_two(start: Pool, data: Images, batch: int) -> bool:
     """Whether one image would be left alone in a batch and the network cannot learn from one.
 
     BatchNorm cannot where one value per channel is left of an image: it is its own mean.
@@ -139,12 +145,13 @@ def _needs_two(start: Pool, data, batch: int) -> bool:
     return False
 
 
-def _own_draws(device: torch.device):
+def _own_draws(device: torch.device) -> AbstractContextManager:
     """What is drawn inside (by dropout) leaves no trace outside."""
     return torch.random.fork_rng(devices=[] if device.type == "cpu" else None)
 
 
-def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
+def _train_in_turn(start: Pool, x: Tensor, y: Tensor, orders: list[list[Tensor]],
+                   seeds: list[int], optimize: Optimize) -> Pool:
     trained = []
     for i, (order, seed) in enumerate(zip(orders, seeds, strict=True)):
         net = start.network(i).train()
@@ -160,14 +167,16 @@ def _train_in_turn(start: Pool, x, y, orders, seeds, optimize) -> Pool:
     return Pool(start.template, pool.parameters, pool.buffers)
 
 
-def _train_together(start: Pool, x, y, orders, seeds, optimize) -> Pool:
+def _train_together(start: Pool, x: Tensor, y: Tensor, orders: list[list[Tensor]],
+                    seeds: list[int], optimize: Optimize) -> Pool:
     template = start.network(0).train()
     weights = {k: start.parameters[k].clone().requires_grad_(t.requires_grad)   # some are frozen
                for k, t in template.named_parameters()}
     buffers = {k: t.clone() for k, t in start.buffers.items()}      # running statistics move
     step = optimize(weights.values())
 
-    def loss(weights, buffers, x, y):
+    def loss(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+             ) -> Tensor:
         return F.cross_entropy(functional_call(template, (weights, buffers), (x,)), y)
 
     for parts in zip(*orders, strict=True):
