@@ -25,7 +25,6 @@ NOT_YET: dict[str, set[str]] = {
     "33-free-mixed-pools": {"long"},
     "41-d2nwg-weights-and-codec": {"label", "long", "row", "share", "wide"},
     "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
-    "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
     "12-mge-evolve",
@@ -33,8 +32,7 @@ NOT_YET_PRINTED: set[str] = {
     "31-free-recover",
     "32-free-meta-learn",
     "41-d2nwg-weights-and-codec",
-    "42-d2nwg-diffusion",
-    "44-d2nwg-worth"}
+    "42-d2nwg-diffusion"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

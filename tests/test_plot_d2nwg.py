@@ -201,12 +201,12 @@ def test_histograms_share_bins_and_lose_nobody(names):
 @pytest.mark.parametrize("names, limit", [(["seen", "unseen"], 4), (["unseen"], 1)])
 def test_a_sample_is_above_its_nearest_on_one_scale(names, limit):
     values = {"seen": torch.tensor([[1.0, 2], [3, -4], [0, 0]]), "unseen": torch.ones(2, 2)}
-    figure = plot.d2nwg_worth.beside({name: values[name] for name in names}, title="a: 1; b: 2")
+    figure = plot.d2nwg_worth.beside({name: values[name] for name in names}, title="t")
     for axis, name in zip(figure.axes[:-1], names, strict=True):
         image, rows = axis.images[0], ["sampled", "nearest 1", "nearest 2"][:len(values[name])]
         assert np.array_equal(image.get_array(), values[name])
         assert image.get_clim() == (-limit, limit) and words(axis.get_yticklabels()) == rows
-    assert figure.axes[-1].get_ylabel() == "weight" and figure.get_suptitle() == "A: 1\nb: 2"
+    assert figure.axes[-1].get_ylabel() == "weight" and figure.get_suptitle() == "t"
 
 
 @pytest.mark.parametrize("names", [["sampled", "trained"], ["sampled"]])

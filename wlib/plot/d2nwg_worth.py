@@ -92,7 +92,6 @@ def beside(panels: Mapping[str, Any], *, title: str):
         axis.set_xticks([])
     np.atleast_1d(axes)[-1].set_xlabel("places in the weights")
     figure.colorbar(shown, ax=list(np.atleast_1d(axes)), label="weight")
-    title = title[0].upper() + title[1:].replace("; ", "\n")
     headline(figure, title)
     return figure
 
