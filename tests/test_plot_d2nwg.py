@@ -221,3 +221,14 @@ def test_a_decision_is_drawn_at_its_place_in_the_color_of_its_class(names):
         assert np.array_equal(dots.get_offsets(), places) and list(dots.get_array()) == [0, 8]
         assert dots.get_clim() == image.get_clim() and dots.get_cmap() == image.get_cmap()
     assert titles(figure) == names
+
+
+def test_accuracy_stands_over_novelty_and_levels_are_joined():
+    frame = pd.DataFrame([
+        ("sampled", 0, 0.2, 60), ("sampled", 0, 0.4, 80), ("network with noise", 0, 0.1, 50),
+        ("network with noise", 2, 0.9, 10)], columns=["arm", "level", "novelty", "points"])
+    axis = plot.d2nwg_worth.trade_off(frame, title="t").axes[0]
+    small, large, _, joined = axis.lines[:4]
+    assert small.get_xydata().tolist() == [[0.2, 60], [0.4, 80]]
+    assert np.allclose(large.get_xydata(), [[0.3, 70]]) and large.get_label() == "sampled"
+    assert joined.get_xydata().tolist() == [[0.1, 50], [0.9, 10]]
