@@ -8,7 +8,7 @@ scores it on those that are asked about:
     points = head_points(world, 24, 5, seed=0, samples=5, grid=HeadGrid())
     points["sampled"]["points"]                              # (m,), of each unseen data set
 
-Letters: n data sets of the zoo, m others, K classes, S images a class, d features, D weights.
+Letters: n data sets of the zoo, m others, K classes, S images per class, d features, D weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ClassWorld:
     sets: int = 24                              # data sets in the zoo
     unseen: int = 15                            # data sets never seen
     choosing: int = 4                           # data sets that choose settings
-    counts: Sequence[int] = (20, 10, 1, 20)     # train, support, validation, test images a class
+    counts: Sequence[int] = (20, 10, 1, 20)     # train, support, validation, test images per class
     data: Sequence[str] = ("mnist5k", "digits")         # real sets; those that are there
 
 
@@ -50,7 +50,7 @@ class Episodes:
     """Five-way tasks of characters that no head of the zoo has seen."""
 
     sets: int = 24                              # heads in the zoo
-    train: int = 20                             # training images a class
+    train: int = 20                             # training images per class
     asked: int = 200                            # episodes that are scored
     choosing: int = 50                          # episodes that choose settings
 
@@ -140,7 +140,7 @@ def row_generators(weights: Tensor, told: Tensor, shots: int, seed: int, grid: H
 
 def head_points(world: Mapping[str, Any], size: int, shots: int, seed: int, samples: int,
                 grid: HeadGrid, device: str = "auto") -> Points:
-    """All arms of a zoo's first `size` data sets, told of `shots` images a class: see `judged`."""
+    """All arms of a zoo's first `size` data sets, told of `shots` images per class (`judged`)."""
     ours, told = world["zoo"][:size], world["told"][:size]
     classes, width = told.shape[1], told.shape[-1]
     scorer, makers = pool_of(classes, width), row_generators(ours, told, shots, seed, grid, device)
@@ -233,7 +233,7 @@ class StyleSetting:
     sets: int = 16                              # data sets in the zoo
     unseen: int = 15                            # data sets never seen
     choosing: int = 4                           # data sets that choose settings
-    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images a class
+    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images per class
     data: Sequence[str] = ("mnist5k", "digits")         # real sets; those that are there
     zoo_steps: int = 150                        # training steps of a network
     denoising: int = 1000                       # steps of the denoiser's training

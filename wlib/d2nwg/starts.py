@@ -39,7 +39,7 @@ class Setting:
     sets: int = 12                              # data sets in the zoo
     unseen: int = 15                            # data sets never seen
     choosing: int = 4                           # data sets that choose settings
-    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images a class
+    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images per class
     zoo_steps: int = 80                         # training steps of a network
     denoising: int = 500                        # training steps of the denoiser
     width: int = 128                            # of the denoiser
@@ -74,9 +74,9 @@ class Case:
 
     def showing(self, part: str, sets: Sequence[DataSet]) -> Case:
         """With other data sets as a part of its own."""
-        told = generation.support(sets, 10, device=self.device)
+        features = generation.support(sets, 10, device=self.device)
         return replace(self, sets={**self.sets, part: list(sets)},
-                       features={**self.features, part: told})
+                       features={**self.features, part: features})
 
     def sample(self, part: str, n: int, count: int | None = None) -> Tensor:
         """Networks (m, n, D) for the first data sets of a part, told of five images per class."""
