@@ -23,14 +23,12 @@ NOT_YET: dict[str, set[str]] = {
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
-    "44-d2nwg-worth": {"label", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
     "12-mge-evolve",
     "13-mge-uses",
     "31-free-recover",
-    "32-free-meta-learn",
-    "44-d2nwg-worth"}
+    "32-free-meta-learn"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -41,7 +41,8 @@ from wlib.plot.style import (
 )
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
-PARTS = ("d2nwg", "free", "mda")      # their figures are read when a notebook asks for them
+# Their figures are read when a notebook asks for them.
+PARTS = ("d2nwg", "d2nwg_worth", "free", "mda")
 
 __all__ = [
     "CONTROL",
