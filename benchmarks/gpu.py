@@ -32,7 +32,7 @@ from torch import Tensor
 from wlib import d2nwg, free, mda, mge
 from wlib.core import nets, score, train
 from wlib.core.pool import Pool
-from wlib.d2nwg import codec, condition, heads, zoo
+from wlib.d2nwg import codec, encoders, heads, zoo
 from wlib.data import ImageSet
 from wlib.free import bell, pipeline, replay, teachers
 from wlib.mda import lego
@@ -162,7 +162,7 @@ def aligning(device: str) -> Named:
 
 def diffusing(device: str) -> Named:
     z = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
-    run = d2nwg.fit(z, z[:, :3], steps=20, width=32, timesteps=50, device=device)
+    run = d2nwg.fit(z, z[:, :3], d2nwg.Training(steps=20, timesteps=50, width=32), device=device)
     return {"losses": run.losses} | {
         method: run.sample(z[:2, :3], 2, method=method, steps=5, device=device)
         for method in ("ddim", "ancestral")}
@@ -170,10 +170,11 @@ def diffusing(device: str) -> Named:
 
 def encoding(device: str) -> Named:
     w = torch.randn(10, 30, generator=torch.Generator().manual_seed(0))
-    made = codec.VAE.fit(w, 4, hidden=(16, 8), epochs=2, device=device)
+    made = codec.VAE.fit(w, 4, training=codec.VAETraining((16, 8), epochs=2), device=device)
     sets = torch.randn(10, 5, 6, 8, generator=torch.Generator().manual_seed(1))
-    encoder = nets.fresh(lambda: condition.MLPEncoder(8, 5, 5, 4), 0)
-    aligned = condition.align(encoder, sets, w[:, :4], epochs=2, device=device)[0]
+    encoder = nets.fresh(lambda: encoders.MLPEncoder(8, 5, 5, 4), 0)
+    aligned = encoders.fit_encoder(
+        encoder, sets, w[:, :4], encoders.Alignment(epochs=2), device=device)[0]
     return {"vae": made.decode(made.encode(w)),
             "aligned": torch.cat([t.flatten() for t in aligned.parameters()])}
 
@@ -310,7 +311,8 @@ def device_cases(quick: bool) -> dict[str, dict]:
     net = nets.fresh("vgg", 0, channels=3, size=32, widths=(4, 8) if quick else (32, 64, 128))
     data = images(40 if quick else 400, 3, 32, 10)
     steps, width = (5, 32) if quick else (300, 512)
-    runs = {d: d2nwg.fit(z, z[:, :16], steps=2, width=width, device=d) for d in (DEVICE, "cpu")}
+    training = d2nwg.Training(steps=2, width=width)
+    runs = {d: d2nwg.fit(z, z[:, :16], training, device=d) for d in (DEVICE, "cpu")}
 
     def on_both(make):
         return {"device": partial(make, DEVICE), "CPU": partial(make, "cpu")}
@@ -321,7 +323,7 @@ def device_cases(quick: bool) -> dict[str, dict]:
         "MDA: masks of ten classes": on_both(lambda d: mda.masks(mda.contributions(
             net.eval().to(d), data.floats(d), data.labels))),
         f"D2NWG: {steps} steps of a denoiser": on_both(lambda d: d2nwg.fit(
-            z, z[:, :16], steps=steps, width=width, device=d)),
+            z, z[:, :16], d2nwg.Training(steps=steps, width=width), device=d)),
         "D2NWG: 600 networks by 20 steps of DDIM": on_both(lambda d: runs[d].sample(
             z[:6, :16], 100, method="ddim", steps=20, device=d))}
 

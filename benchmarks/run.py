@@ -30,7 +30,7 @@ from recorded import ROOT, record
 from wlib import free, mda, mge
 from wlib.core import audit, nets, score, train
 from wlib.core.pool import Pool
-from wlib.d2nwg import generation, zoo
+from wlib.d2nwg import pipeline, zoo
 from wlib.data import load
 from wlib.data.universes import Counts
 from wlib.free import inversion, replay, teachers
@@ -443,11 +443,13 @@ SAMPLERS = {"DDIM, 20 steps": {"method": "ddim", "steps": 20},
 def sampling(quick: bool) -> list[dict]:
     """Tiny CNNs sampled for the zoo's data sets and decoded, by three samplers in turns."""
     count, each, steps, rounds = (3, 2, 10, 1) if quick else (24, 40, 200, 5)
-    world = generation.of_styles(count, 1, 1, counts=Counts(30, 10, 2, 20))
+    world = pipeline.of_styles(count, 1, 1, counts=Counts(30, 10, 2, 20))
     members = zoo.trained(world.train, steps=steps, device="cpu")
-    told = generation.support(world.train, device="cpu")
-    made = generation.learn(members.weights, told, steps=10 if quick else 2000, width=128,
-                            device="cpu")
+    told = pipeline.support(world.train, device="cpu")
+    made = pipeline.learn(
+        members.weights, told,
+        training=pipeline.Training(steps=10 if quick else 2000, shots=5, width=128),
+        device="cpu")
 
     def sample(name):
         return made.sample(told[:, :, :5], each, device="cpu", **SAMPLERS[name])
@@ -456,7 +458,7 @@ def sampling(quick: bool) -> list[dict]:
     slowest = list(SAMPLERS)[-1]
     rows = []
     for name in SAMPLERS:
-        right = generation.points(sample(name)[:, :10], world.train, like=members.pool)
+        right = pipeline.points(sample(name)[:, :10], world.train, like=members.pool)
         rows.append({"sampler": name, "networks": count * each,
                      "ms per network": 1000 * statistics.median(seconds[name]) / (count * each),
                      f"{slowest} ÷ this": times_as_long(seconds[slowest], seconds[name])[1],
@@ -468,7 +470,7 @@ def sampling(quick: bool) -> list[dict]:
 def zoos(quick: bool) -> list[dict]:
     """Training tiny CNNs, each on a data set of its own; then a zoo of 60, by the rule's engine."""
     count, steps, whole, rounds = (2, 3, (2, 3), 1) if quick else (12, 30, (60, 300), 5)
-    sets = [s.train for s in generation.of_styles(max(count, whole[0]), 1, 1,
+    sets = [s.train for s in pipeline.of_styles(max(count, whole[0]), 1, 1,
                                                   counts=Counts(40, 1, 1, 1)).train]
 
     def descend(engine, count=count, steps=steps):

@@ -12,10 +12,21 @@ from torch import nn
 from wlib import store
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.d2nwg import codec
-from wlib.d2nwg.codec import PCA, VAE, fingerprint, networks, pad, restored, stored_vae, vae_loss
+from wlib.d2nwg.codec import (
+    PCA,
+    SCALES,
+    VAE,
+    Codec,
+    VAETraining,
+    pad,
+    restored,
+    vae_loss,
+    zoo_id,
+)
+from wlib.d2nwg.pipeline import networks
+from wlib.d2nwg.stored import stored_vae
 
-VAES = {"hidden": (16, 8), "epochs": 4, "batch": 8, "every": 2, "device": "cpu"}
+VAES = {"training": VAETraining((16, 8), epochs=4, batch=8, every=2), "device": "cpu"}
 
 
 def zoo(n=12, length=30, rank=4, seed=0):
@@ -65,7 +76,7 @@ def test_padding_costs_nothing(rows, extra, seed):
 
 # ---- principal components -----------------------------------------------------------------------
 @given(n=st.integers(3, 14), length=st.integers(3, 20), rank=st.integers(1, 6),
-       scale=st.sampled_from(codec.SCALES), seed=st.integers(0, 99))
+       scale=st.sampled_from(SCALES), seed=st.integers(0, 99))
 @few
 def test_all_components_give_the_weights_back(n, length, rank, scale, seed):
     weights = zoo(n, length, rank, seed)
@@ -85,7 +96,7 @@ def test_the_components_are_those_of_the_covariance():
         v, spread = vectors[:, -1 - k], values[-1 - k]
         assert float((made.tensors["basis"][:, k] @ v).abs()) == pytest.approx(1)
         assert float(made.scale[k]) == pytest.approx(math.sqrt(spread))
-        assert float(made.shares[k]) == pytest.approx(float(spread / values.sum()))
+        assert float(made.fractions[k]) == pytest.approx(float(spread / values.sum()))
         z = (centered @ v / spread.sqrt()).float()
         torch.testing.assert_close(made.encode(weights)[:, k].abs(), z.abs(), rtol=1e-4, atol=1e-5)
     assert bool((made.tensors["basis"].abs().amax(0) == made.tensors["basis"].amax(0)).all())
@@ -97,7 +108,7 @@ def test_what_is_cut_off_is_the_smallest_part():
               for k in range(1, 13)]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-6
     total = float((weights - weights.mean(0)).square().sum())
-    assert 1 - errors[2] / total == pytest.approx(float(PCA.fit(weights, 3).shares.sum()))
+    assert 1 - errors[2] / total == pytest.approx(float(PCA.fit(weights, 3).fractions.sum()))
 
 
 @pytest.mark.parametrize("kind", ["PCA", "VAE"])
@@ -130,7 +141,7 @@ def test_what_stands_in_padding_changes_nothing(kind):
     weights, mask = pad([*zoo(5, 20), *zoo(7, 30, seed=1)])
     junk = weights + 100 * ~mask
     settings = {"size": 3, "mask": mask} | (VAES if kind == "VAE" else {})
-    clean, dirty = (codec.Codec.kinds[kind].fit(w, **settings) for w in (weights, junk))
+    clean, dirty = (Codec.kinds[kind].fit(w, **settings) for w in (weights, junk))
     torch.testing.assert_close(clean.encode(weights, mask), dirty.encode(junk, mask))
     back = clean.reconstruct(junk, mask)
     torch.testing.assert_close(back, clean.reconstruct(weights, mask))
@@ -152,13 +163,12 @@ def test_the_autoencoder_learns_and_keeps_its_best():
         asked.append(rebuilt)
         return [3.0, 9.0, 5.0, 1.0][len(asked) - 1]
 
-    settings = {"hidden": (32, 16), "epochs": 60, "batch": 8, "every": 15, "rate": 6e-3,
-                "device": "cpu"}
-    best = VAE.fit(weights, 2, score=score, **settings)
+    how = VAETraining((32, 16), epochs=60, batch=8, lr=6e-3, every=15)
+    best = VAE.fit(weights, 2, training=how, score=score, device="cpu")
     assert [h["epoch"] for h in best.history] == [15, 30, 45, 60]
     assert [h["score"] for h in best.history] == [3, 9, 5, 1]
     torch.testing.assert_close(best.reconstruct(weights), asked[1])
-    last = VAE.fit(weights, 2, **settings)
+    last = VAE.fit(weights, 2, training=how, device="cpu")
     torch.testing.assert_close(last.reconstruct(weights), asked[3])
     losses = [h["loss"] for h in last.history]
     assert losses[-1] < losses[0] / 2 and last.history[-1]["score"] is None
@@ -222,9 +232,9 @@ def test_a_stored_autoencoder_is_trained_once(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["PCA", "VAE"])
 def test_a_codec_from_another_zoo_is_refused(codecs, kind):
-    made, ours, theirs = codecs[kind], fingerprint(zoo()), fingerprint(zoo(seed=1))
+    made, ours, theirs = codecs[kind], zoo_id(zoo()), zoo_id(zoo(seed=1))
     assert made.zoo == ours != theirs and len(ours) == 12
-    assert fingerprint(zoo(), torch.ones(12, 30, dtype=torch.bool)) != ours
+    assert zoo_id(zoo(), torch.ones(12, 30, dtype=torch.bool)) != ours
     assert torch.equal(made.encode(zoo(), zoo=ours), made.encode(zoo()))
     for work in (lambda: made.encode(zoo(seed=1), zoo=theirs),
                  lambda: made.decode(torch.zeros(1, 3), zoo=theirs)):
@@ -236,7 +246,7 @@ def test_a_codec_from_another_zoo_is_refused(codecs, kind):
 def test_decoded_networks_are_a_pool():
     pool = Pool.stack([nets.fresh("mlp", s, classes=3, size=4, hidden=(3,)) for s in range(5)])
     made = PCA.fit(pool.flat())
-    back = networks(made, made.encode(pool.flat()), pool, zoo=fingerprint(pool.flat()))
+    back = networks(made, made.encode(pool.flat()), pool, zoo=zoo_id(pool.flat()))
     assert len(back) == 5 and (back.flat() - pool.flat()).abs().max() < 1e-5
     x = images(6, size=4)
     torch.testing.assert_close(back.logits(x), pool.logits(x), rtol=1e-4, atol=1e-5)
@@ -288,8 +298,8 @@ BAD[2, 3] = math.nan
     (lambda: PCA.fit(zoo(), mask=torch.zeros(12, 30, dtype=torch.bool)),
      "mask: got 'a network without weights'"),
     (lambda: PCA.fit(zoo(), scale="all"), "scale: got 'all', want one of dimension, whole"),
-    (lambda: VAE.fit(zoo(), 2, epochs=0), "epochs: got 0"),
-    (lambda: VAE.fit(zoo(), 2, every=0), "every: got 0"),
+    (lambda: VAE.fit(zoo(), 2, VAETraining(epochs=0)), "epochs: got 0"),
+    (lambda: VAE.fit(zoo(), 2, VAETraining(every=0)), "every: got 0"),
     (lambda: pad([]), "rows: got .*, want vectors of weights"),
     (lambda: pad([torch.ones(2, 2)]), "rows: got"),
     (lambda: restored({"kind": "pca"}), "kind: got 'pca', want one of PCA, VAE"),

@@ -13,26 +13,26 @@ from small import few, images
 from torch import nn
 
 from wlib import seeds
-from wlib.d2nwg import condition
-from wlib.d2nwg.condition import (
+from wlib.d2nwg import backbones
+from wlib.d2nwg.backbones import (
     BASE,
+    clip_features,
+    glyph_backbone,
+    glyph_features,
+    vision_features,
+)
+from wlib.d2nwg.condition import by_class, concatenated, draw, per_class
+from wlib.d2nwg.encoders import (
     ISAB,
     MAB,
     PMA,
+    Alignment,
     MLPEncoder,
     SetEncoder,
-    align,
     alignment_loss,
-    by_class,
-    clip_features,
-    concatenated,
-    draw,
-    glyph_backbone,
-    glyph_features,
-    per_class,
-    stored_align,
-    vision_features,
+    fit_encoder,
 )
+from wlib.d2nwg.stored import stored_encoder
 from wlib.data import ImageSet, glyphs
 
 needs_clip = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None,
@@ -235,19 +235,19 @@ def test_alignment_teaches_the_encoder_and_nothing_else():
     sets, latents = features(12, 2, 6, 4), features(12, 3, seed=1)
     before = {k: p.clone() for k, p in net.named_parameters()}
     kept = sets.clone(), latents.clone()
-    aligned, losses = align(net, sets, latents, shots=3, epochs=8, rate=1e-2, device="cpu")
+    how = Alignment(epochs=8, lr=1e-2, shots=3)
+    aligned, losses = fit_encoder(net, sets, latents, how, device="cpu")
     assert len(losses) == 8 and losses[-1] < losses[0]
     assert all(torch.equal(p, before[k]) for k, p in net.named_parameters())
     assert torch.equal(sets, kept[0]) and torch.equal(latents, kept[1])
     with torch.no_grad():
         loss = [alignment_loss(latents, n(sets)) for n in (net, aligned)]
     assert loss[1] < loss[0]
-    again, same = stored_align(net, sets, latents, shots=3, epochs=8, rate=1e-2, device="cpu")
+    again, same = stored_encoder(net, sets, latents, how, device="cpu")
     assert same == losses and all(torch.equal(p, q) for p, q in
                                   zip(again.parameters(), aligned.parameters(), strict=True))
-    assert stored_align(net, sets, latents, shots=3, epochs=8, rate=1e-2,
-                        device="cpu")[1] == losses
-    other = align(net, sets, latents, shots=3, epochs=8, rate=1e-2, seed=1, device="cpu")[1]
+    assert stored_encoder(net, sets, latents, how, device="cpu")[1] == losses
+    other = fit_encoder(net, sets, latents, how, seed=1, device="cpu")[1]
     assert other != losses
 
 
@@ -255,14 +255,14 @@ def test_alignment_does_one_plain_step():
     net = SetEncoder(4, 3, width=8, inducing=2)
     sets, latents = features(5, 2, 2, 4), features(5, 3, seed=1)
     loss = alignment_loss(latents, net(sets))
-    slopes = dict(zip([k for k, _ in net.named_parameters()],
+    gradients = dict(zip([k for k, _ in net.named_parameters()],
                       torch.autograd.grad(loss, list(net.parameters())), strict=True))
-    aligned, losses = align(net, sets, latents, shots=None, epochs=1, device="cpu")
+    aligned, losses = fit_encoder(net, sets, latents, Alignment(epochs=1, shots=None), device="cpu")
     assert losses == [pytest.approx(loss.item(), rel=1e-4)]
     moved = dict(aligned.named_parameters())
     for k, p in net.named_parameters():             # AdamW's first step: the rate, by the sign
-        clear = slopes[k].abs() > 1e-3
-        torch.testing.assert_close((moved[k] - p)[clear], -1e-4 * slopes[k].sign()[clear],
+        clear = gradients[k].abs() > 1e-3
+        torch.testing.assert_close((moved[k] - p)[clear], -1e-4 * gradients[k].sign()[clear],
                                    rtol=1e-2, atol=1e-6)
 
 
@@ -293,7 +293,7 @@ def test_glyph_features_are_normalized_and_frozen(backbone, monkeypatch):
     torch.testing.assert_close(x.mean(1), torch.zeros(300), rtol=0, atol=1e-4)
     torch.testing.assert_close(x.var(1, correction=0), torch.ones(300), rtol=0, atol=1e-2)
     torch.testing.assert_close(glyph_features(some[7], backbone, device="cpu")[0], x[7])
-    monkeypatch.setattr(condition, "glyph_backbone", lambda device: backbone)
+    monkeypatch.setattr(backbones, "glyph_backbone", lambda device: backbone)
     assert torch.equal(glyph_features(some, device="cpu"), x)
 
 
@@ -305,7 +305,7 @@ def test_torchvision_features_come_from_the_user_s_weights(tmp_path):
     some = images(3, size=8, channels=3)
     x = vision_features(some, tmp_path / "resnet18.pth", size=32, device="cpu")
     assert x.shape == (3, 512)
-    seen = condition._as_seen(some.floats(), 32, *condition.IMAGENET)
+    seen = backbones._as_seen(some.floats(), 32, *backbones.IMAGENET)
     body = nn.Sequential(*list(net.children())[:-1], nn.Flatten())
     torch.testing.assert_close(x, body(seen).detach(), rtol=1e-4, atol=1e-5)
     with pytest.raises(FileNotFoundError, match="there is no file .*nothing.pth.*glyph_features"):
@@ -314,7 +314,7 @@ def test_torchvision_features_come_from_the_user_s_weights(tmp_path):
 
 def test_images_are_shown_as_a_network_has_learned_to_see_them():
     white = ImageSet(torch.full((1, 1, 4, 4), 255, dtype=torch.uint8), torch.tensor([0]), ("a",))
-    seen = condition._as_seen(white.floats(), 8, (0.5, 0.4, 0.3), (0.1, 0.2, 0.5))
+    seen = backbones._as_seen(white.floats(), 8, (0.5, 0.4, 0.3), (0.1, 0.2, 0.5))
     assert seen.shape == (1, 3, 8, 8)
     assert seen.amax((0, 2, 3)).tolist() == pytest.approx([5, 3, 1.4], rel=1e-4)
 
@@ -348,7 +348,7 @@ def test_clip_features_by_open_clip(tmp_path):
     some = images(5, size=8)
     x = clip_features(some, tmp_path / "tiny.pt", model="tiny-clip", size=32, device="cpu")
     assert x.shape == (5, 16)
-    seen = condition._as_seen(some.floats(), 32, *condition.CLIP)
+    seen = backbones._as_seen(some.floats(), 32, *backbones.CLIP)
     with torch.no_grad():
         torch.testing.assert_close(x, net.encode_image(seen), rtol=1e-4, atol=1e-5)
 
@@ -383,9 +383,9 @@ def test_without_open_clip_it_says_what_to_install(monkeypatch):
     (lambda: MLPEncoder(6, 4, 3, 5)(features(2, 4, 2, 6)), "sets: .* at most 4 classes, 3 images"),
     (lambda: alignment_loss(features(2, 3), features(3, 3)), r"D: .* want the shape .*\(2, 3\)"),
     (lambda: alignment_loss(features(2, 3), features(2, 3), 0), "temperature: got 0"),
-    (lambda: align(SetEncoder(4, 3, width=8), features(5, 2, 2, 4), features(4, 3)),
+    (lambda: fit_encoder(SetEncoder(4, 3, width=8), features(5, 2, 2, 4), features(4, 3)),
      "latents: .* want one row for each of 5 data sets"),
-    (lambda: align(per_class, features(5, 2, 2, 4), features(5, 3)), "encoder: got"),
+    (lambda: fit_encoder(per_class, features(5, 2, 2, 4), features(5, 3)), "encoder: got"),
     (lambda: glyph_features(images(4, size=8)), r"images: .* want an ImageSet of shape \(1, 28"),
     (lambda: clip_features(features(4, 3, 8, 8), model=Blurred()), "images: .* an ImageSet"),
     (lambda: clip_features(images(2), model=nn.Identity()), "model: .* with encode_image"),

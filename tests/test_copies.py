@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wlib.d2nwg import baselines, copies
+from wlib.d2nwg import copies, rivals
 from wlib.d2nwg.copies import CODEC, HELD, PLAIN, RIVALS
 
 ZOO = torch.tensor([[0.0, 0, 0], [3, 0, 4], [0, 9, 1]])
@@ -69,7 +69,7 @@ class Toy:
 def test_noise_moves_the_nearest_network_where_the_codec_keeps_it():
     found = copies.noisy(Toy(), "unseen", 0.5, 4)
     assert found.shape == (2, 4, 3)
-    plain = baselines.Noisy(0.5).fit(MEMORY, ZOO)(ASKED, 4, 0)
+    plain = rivals.Noisy(0.5).fit(MEMORY, ZOO)(ASKED, 4, 0)
     torch.testing.assert_close(found[..., :2], plain[..., :2])
     assert found[0, :, 2].tolist() == [4] * 4 and found[1, :, 2].tolist() == [1] * 4
     assert torch.equal(copies.noisy(Toy(), "unseen", 0, 1, 1), ZOO[None, 1:2])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,21 @@ from hypothesis import strategies as st
 from small import few
 from torch import nn
 
-from wlib import seeds
-from wlib.d2nwg import Denoiser, UNet, condition, fit, schedule, select, signal, stored_fit
-from wlib.d2nwg import diffusion as d2nwg
+from wlib import d2nwg, seeds, store
+from wlib.d2nwg import condition, sampling, stored
+from wlib.d2nwg.denoiser import Denoiser, UNet
+from wlib.d2nwg.process import PAPER_BETAS, alphas_cumprod, schedule
+from wlib.d2nwg.sampling import select
+from wlib.d2nwg.stored import stored_fit
+from wlib.d2nwg.training import Training, TrainState, advance, fit
 
-TINY = {"timesteps": 20, "width": 8, "depth": 1, "steps": 6, "batch": 4, "decay": 0.9,
-        "device": "cpu"}
+TINY = Training(timesteps=20, width=8, depth=1, steps=6, batch=4, decay=0.9)
+
+
+def learned(latents, conditions=None, **settings):
+    """`fit` on the CPU, with a tiny training in which some settings are others."""
+    given = {k: settings.pop(k) for k in ("encoder", "denoiser", "seed") if k in settings}
+    return fit(latents, conditions, replace(TINY, **settings), device="cpu", **given)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +48,7 @@ def sets():
 
 @pytest.fixture(scope="module")
 def trained(zoo):
-    return fit(*zoo, **TINY | {"steps": 30})
+    return learned(*zoo, steps=30)
 
 
 class Mean(nn.Module):
@@ -64,7 +74,7 @@ def test_the_schedule_is_the_released_one():
     betas = schedule(1024)
     at = [0, 255, 511, 767, 1023]
     assert betas[[0, 511, 1023]].tolist() == pytest.approx([0.0015, 0.00665407, 0.0155], rel=1e-6)
-    assert signal(betas)[at].tolist() == pytest.approx(
+    assert alphas_cumprod(betas)[at].tolist() == pytest.approx(
         [0.9985, 0.529463, 0.144374, 0.0159562, 5.61083e-4], rel=1e-5)
     assert float(betas.sum()) == pytest.approx(7.449744, rel=1e-6)
 
@@ -77,10 +87,10 @@ def test_the_schedule_is_not_linear_in_beta():
 def test_a_shorter_schedule_drowns_the_signal_all_the_same():
     betas = schedule(100)
     assert betas[[0, 99]].tolist() == pytest.approx([0.01536, 0.15872])
-    assert signal(betas)[[0, 49, 99]].tolist() == pytest.approx(
+    assert alphas_cumprod(betas)[[0, 49, 99]].tolist() == pytest.approx(
         [0.98464, 0.140184, 3.8607e-4], rel=1e-4)
-    root = [math.sqrt(b) for b in d2nwg.PAPER_BETAS]
-    left = [float(signal(torch.linspace(*root, t) ** 2)[-1]) for t in (50, 100, 200)]
+    root = [math.sqrt(b) for b in PAPER_BETAS]
+    left = [float(alphas_cumprod(torch.linspace(*root, t) ** 2)[-1]) for t in (50, 100, 200)]
     assert left == pytest.approx([0.6930, 0.4809, 0.2315], abs=5e-5)      # not rescaled: too much
 
 
@@ -89,32 +99,32 @@ def test_a_shorter_schedule_drowns_the_signal_all_the_same():
 def test_every_schedule_rises_and_ends_in_noise(steps):
     betas = schedule(steps)
     assert betas.shape == (steps,) and bool((betas.diff() > 0).all()) and 0 < betas[0]
-    assert float(betas[-1]) < 1 and float(signal(betas)[-1]) < 1e-3
+    assert float(betas[-1]) < 1 and float(alphas_cumprod(betas)[-1]) < 1e-3
 
 
 def test_noise_goes_in_and_out():
     betas, z, eps = schedule(), torch.tensor([[2.0]]).double(), torch.tensor([[-1.0]]).double()
-    seen = [float(d2nwg.noised(z, t, eps, betas)) for t in (0, 511, 1023)]
+    seen = [float(d2nwg.add_noise(z, t, eps, betas)) for t in (0, 511, 1023)]
     assert seen == pytest.approx([1.9597696, -0.1650695, -0.9523451], abs=1e-7)
-    x = d2nwg.noised(z, 511, eps, betas)
-    assert float(d2nwg.denoised(x, 511, eps, betas)) == pytest.approx(2)
-    each = d2nwg.noised(z.expand(3, 1), torch.tensor([0, 511, 1023]), eps.expand(3, 1), betas)
+    x = d2nwg.add_noise(z, 511, eps, betas)
+    assert float(d2nwg.predict_z0(x, 511, eps, betas)) == pytest.approx(2)
+    each = d2nwg.add_noise(z.expand(3, 1), torch.tensor([0, 511, 1023]), eps.expand(3, 1), betas)
     assert each.flatten().tolist() == pytest.approx(seen)
 
 
-def test_the_posterior_is_the_paper_s():
-    betas, left = schedule(), signal(schedule())
+def test_an_ancestral_step_is_the_paper_s():
+    betas, left = schedule(), alphas_cumprod(schedule())
     eps = torch.tensor([[-1.0]]).double()
-    x = d2nwg.noised(torch.tensor([[2.0]]).double(), 511, eps, betas)
+    x = d2nwg.add_noise(torch.tensor([[2.0]]).double(), 511, eps, betas)
     beta, before = betas[511], left[510]
     assert float(beta * before.sqrt() / (1 - left[511])) == pytest.approx(0.00296481, abs=1e-8)
     assert float((1 - before) * (1 - beta).sqrt() / (1 - left[511])) == pytest.approx(0.99554088)
-    mean, variance = d2nwg.posterior(x, 511, eps, betas)
+    mean, variance = d2nwg.ddpm_step(x, 511, eps, betas)
     assert float(mean) == pytest.approx(-0.15840384, abs=1e-8)
     assert float(variance) == pytest.approx(0.00664655, abs=1e-8)
     epsilon_form = (x - beta * eps / (1 - left[511]).sqrt()) / (1 - beta).sqrt()
     assert float(epsilon_form) == pytest.approx(float(mean), abs=1e-12)
-    assert float(d2nwg.posterior(x, 0, eps, betas)[1]) == 0
+    assert float(d2nwg.ddpm_step(x, 0, eps, betas)[1]) == 0
 
 
 @given(t=st.integers(0, 99), seed=st.integers(0, 99))
@@ -124,8 +134,8 @@ def test_a_step_with_the_true_noise_lands_on_the_path(t, seed):
     g = torch.Generator().manual_seed(seed)
     z, eps = torch.randn(2, 4, 3, generator=g).double()
     betas = schedule(100)
-    back = d2nwg.implicit(d2nwg.noised(z, t, eps, betas), t, eps, betas)
-    torch.testing.assert_close(back, d2nwg.noised(z, t - 1, eps, betas) if t else z)
+    back = d2nwg.ddim_step(d2nwg.add_noise(z, t, eps, betas), t, eps, betas)
+    torch.testing.assert_close(back, d2nwg.add_noise(z, t - 1, eps, betas) if t else z)
 
 
 @given(steps=st.integers(1, 60))
@@ -134,16 +144,16 @@ def test_fewer_steps_meet_the_same_noise(steps):
     full = schedule(60)
     times, betas = d2nwg.respaced(full, steps)
     assert times[-1] == 59 and (steps == 1 or times[0] == 0) and len(times.unique()) == steps
-    torch.testing.assert_close(signal(betas), signal(full)[times])
+    torch.testing.assert_close(alphas_cumprod(betas), alphas_cumprod(full)[times])
     if steps == 60:
         torch.testing.assert_close(betas, full)
 
 
 def test_the_average_warms_up():
-    got = [d2nwg.decay_after(k, 0.9999) for k in (1, 10, 100, 1000)]
+    got = [d2nwg.ema_decay(k, 0.9999) for k in (1, 10, 100, 1000)]
     assert got == pytest.approx([0.181818, 0.55, 0.918182, 0.991089], abs=1e-6)
-    assert d2nwg.decay_after(89_989, 0.9999) < 0.9999 == d2nwg.decay_after(89_990, 0.9999)
-    assert d2nwg.decay_after(10**6, 0.9) == 0.9
+    assert d2nwg.ema_decay(89_989, 0.9999) < 0.9999 == d2nwg.ema_decay(89_990, 0.9999)
+    assert d2nwg.ema_decay(10**6, 0.9) == 0.9
 
 
 # ---- denoisers ----------------------------------------------------------------------------------
@@ -176,7 +186,7 @@ def test_the_library_unet_is_the_paper_s():
     x, c = torch.randn(2, 2, 64)
     out = net(x, torch.tensor([0, 5]), c)
     assert out.shape == (2, 64) and (out - net(x, torch.tensor([0, 5]), c + 1)).abs().max() > 0
-    run = fit(torch.randn(3, 64), torch.randn(3, 64), denoiser=net, **TINY | {"steps": 1})
+    run = learned(torch.randn(3, 64), torch.randn(3, 64), denoiser=net, steps=1)
     assert run.sample(torch.randn(2, 64), 2, method="ddim", steps=2).shape == (2, 2, 64)
 
 
@@ -191,27 +201,27 @@ def test_without_the_library_the_unet_says_what_to_install(monkeypatch):
 
 
 # ---- training -----------------------------------------------------------------------------------
-def plain_steps(zoo, denoiser, steps, s):
+def plain_steps(zoo, denoiser, steps, how):
     """A second implementation of training: one weight at a time, torch's optimizer aside."""
     net = denoiser
     average = {k: p.detach().clone() for k, p in net.named_parameters()}
     adam = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
-    betas = schedule(s["timesteps"])
+    betas = schedule(how.timesteps)
     left, losses = torch.cumprod(1 - betas, 0).float(), []
     for step in range(steps):
         g = seeds.generator(0, step)
-        rows = torch.randint(len(zoo[0]), (s["batch"],), generator=g)
-        t = torch.randint(s["timesteps"], (s["batch"],), generator=g)
-        eps = torch.randn(s["batch"], 5, generator=g)
+        rows = torch.randint(len(zoo[0]), (how.batch,), generator=g)
+        t = torch.randint(how.timesteps, (how.batch,), generator=g)
+        eps = torch.randn(how.batch, 5, generator=g)
         loss = 0
         for r, time, e in zip(rows, t, eps, strict=True):
             x = left[time].sqrt() * zoo[0][r] + (1 - left[time]).sqrt() * e
             belief = net(x[None], time[None], zoo[1][r][None])
-            loss = loss + ((belief - e) ** 2).mean() / s["batch"]
+            loss = loss + ((belief - e) ** 2).mean() / how.batch
         adam.zero_grad()
         loss.backward()
         adam.step()
-        keep = min(s["decay"], (2 + step) / (11 + step))
+        keep = min(how.decay, (2 + step) / (11 + step))
         for k, p in net.named_parameters():
             average[k] = keep * average[k] + (1 - keep) * p.detach()
         losses.append(loss.item())
@@ -220,8 +230,8 @@ def plain_steps(zoo, denoiser, steps, s):
 
 def test_training_is_that_of_a_plain_implementation(zoo):
     start = Denoiser(5, 3, width=8, depth=1)
-    run = fit(*zoo, denoiser=start, **TINY)
-    losses, average = plain_steps(zoo, start, TINY["steps"], TINY)
+    run = learned(*zoo, denoiser=start)
+    losses, average = plain_steps(zoo, start, TINY.steps, TINY)
     assert run.losses.tolist() == pytest.approx(losses, rel=1e-4)
     for k, p in start.named_parameters():
         torch.testing.assert_close(run.denoiser.state_dict()[k], p.detach(), rtol=1e-3, atol=1e-5)
@@ -229,15 +239,15 @@ def test_training_is_that_of_a_plain_implementation(zoo):
 
 
 def test_equal_seeds_give_equal_runs(zoo):
-    assert same(fit(*zoo, seed=1, **TINY), fit(*zoo, seed=1, **TINY))
-    assert not same(fit(*zoo, seed=1, **TINY), fit(*zoo, seed=2, **TINY))
+    assert same(learned(*zoo, seed=1), learned(*zoo, seed=1))
+    assert not same(learned(*zoo, seed=1), learned(*zoo, seed=2))
 
 
 def test_what_is_given_is_left_as_it_was(zoo, sets):
     start, encoder = Denoiser(5, 2, width=8), Mean()
     before = [p.clone() for p in [*start.parameters(), *encoder.parameters()]]
-    run = fit(zoo[0], sets, encoder=encoder, denoiser=start, **TINY)
-    again = fit(zoo[0], sets, encoder=encoder, denoiser=start, run=run, **TINY | {"steps": 8})
+    run = learned(zoo[0], sets, encoder=encoder, denoiser=start)
+    again = advance(run, zoo[0], sets, steps=8)
     assert all(torch.equal(a, b) for a, b in
                zip(before, [*start.parameters(), *encoder.parameters()], strict=True))
     assert len(run.losses) == 6 and len(again.losses) == 8
@@ -245,54 +255,56 @@ def test_what_is_given_is_left_as_it_was(zoo, sets):
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_run_that_is_taken_up_again_is_an_unbroken_one(zoo, sets, joint):
-    given = {"conditions": sets, "encoder": Mean(), "shots": 2} if joint else \
-        {"conditions": zoo[1]}
-    whole = fit(zoo[0], **given, **TINY)
-    first = fit(zoo[0], **given, **TINY | {"steps": 2})
+    data = (zoo[0], sets if joint else zoo[1])
+    given = {"encoder": Mean(), "shots": 2} if joint else {}
+    whole, first = learned(*data, **given), learned(*data, **given, steps=2)
     assert not same(first, whole)
-    assert same(fit(zoo[0], **given, run=first, **TINY), whole)
-    assert same(fit(zoo[0], **given, run=whole, **TINY), whole)
+    again = advance(first, *data, steps=6)
+    assert same(again, whole) and same(advance(whole, *data, steps=6), whole)
+    start = learned(*data, **given, steps=0)
+    kept = TrainState.restored(first.state(), start)
+    assert same(kept, first) and same(advance(kept, *data, steps=6), whole)
     if joint:
         assert not torch.equal(whole.encoder.map.weight, given["encoder"].map.weight)
         assert not torch.equal(whole.average["encoder.map.weight"], whole.encoder.map.weight)
-        assert torch.equal(fit(zoo[0], **given, run=first, **TINY).encoder.map.weight,
-                           whole.encoder.map.weight)
+        assert torch.equal(again.encoder.map.weight, whole.encoder.map.weight)
 
 
 def test_a_killed_run_starts_again_where_it_was(zoo, sets, monkeypatch):
-    given = (zoo[0], sets)
-    settings = TINY | {"encoder": Mean(), "shots": 2}
-    whole, pieces = fit(*given, **settings), []
+    given, how = {"encoder": Mean(), "device": "cpu"}, replace(TINY, shots=2)
+    whole, pieces = fit(zoo[0], sets, how, **given), []
 
-    def counted(*args, steps, **settings):
-        if steps:
-            pieces.append(steps)
-            if pieces == [2, 4]:
-                raise KeyboardInterrupt
-        return fit(*args, steps=steps, **settings)
+    def counted(run, latents, conditions, steps):
+        pieces.append(steps)
+        if pieces == [2, 4]:
+            raise KeyboardInterrupt
+        return advance(run, latents, conditions, steps)
 
-    monkeypatch.setattr(d2nwg, "fit", counted)
+    def kept(every, training=how):
+        return stored_fit(zoo[0], sets, training, every=every, **given)
+
+    monkeypatch.setattr(stored, "advance", counted)
     with pytest.raises(KeyboardInterrupt):
-        stored_fit(*given, every=2, **settings)
-    assert same(stored_fit(*given, every=2, **settings), whole)
+        kept(2)
+    assert same(kept(2), whole)
     assert pieces == [2, 4, 4, 6]                       # what was finished is not made again
-    longer = stored_fit(*given, every=2, **settings | {"steps": 8})
+    longer = kept(2, replace(how, steps=8))
     assert pieces[4:] == [8] and torch.equal(longer.losses[:6], whole.losses)
-    assert same(stored_fit(*given, every=5, **settings), whole)
+    assert same(kept(5), whole)
 
 
 def test_conditions_may_hang_on_a_graph(zoo, sets):
     """What a reader encodes without `no_grad` is taken as it is, and nothing flows back."""
     encoder = Mean(size=3)
-    run = fit(zoo[0].clone().requires_grad_(), encoder(sets), **TINY)
-    assert same(run, fit(zoo[0], encoder(sets).detach(), **TINY))
+    run = learned(zoo[0].clone().requires_grad_(), encoder(sets))
+    assert same(run, learned(zoo[0], encoder(sets).detach()))
     assert encoder.map.weight.grad is None
     assert not run.sample(encoder(sets[:2]), 1, method="ddim", steps=2).requires_grad
 
 
 def test_a_frozen_encoder_stays(zoo, sets):
     encoder = Mean().requires_grad_(False)
-    run = fit(zoo[0], sets, encoder=encoder, **TINY)
+    run = learned(zoo[0], sets, encoder=encoder)
     assert torch.equal(run.encoder.map.weight, encoder.map.weight)
     assert not any(k.startswith("encoder") for k in run.average)
 
@@ -305,10 +317,10 @@ def test_images_are_drawn_anew_at_every_step(zoo, sets):
     seen = []
     handle = nn.modules.module.register_module_forward_pre_hook(watch)
     try:
-        fit(zoo[0], sets, encoder=Mean(), shots=2, **TINY | {"steps": 12})
+        learned(zoo[0], sets, encoder=Mean(), shots=2, steps=12)
     finally:
         handle.remove()
-    drawn = [x for x in seen if len(x) == TINY["batch"]]
+    drawn = [x for x in seen if len(x) == TINY.batch]
     assert {tuple(x.shape) for x in drawn} == {(4, 2, 2, 3)}
     pairs = set()                                       # which 2 of the 4 images, in which order
     for x in drawn:
@@ -320,10 +332,10 @@ def test_images_are_drawn_anew_at_every_step(zoo, sets):
     assert len(pairs) > 6
 
 
-def test_the_rate_warms_up(zoo):
-    none = fit(*zoo, **TINY | {"steps": 1})
-    slow = fit(*zoo, warmup=1000, **TINY | {"steps": 1})
-    start = fit(*zoo, **TINY | {"steps": 0})
+def test_the_learning_rate_warms_up(zoo):
+    none = learned(*zoo, steps=1)
+    slow = learned(*zoo, steps=1, warmup=1000)
+    start = learned(*zoo, steps=0)
     far, near = (sum((p - q).abs().sum().item() for p, q in
                      zip(r.denoiser.parameters(), start.denoiser.parameters(), strict=True))
                  for r in (none, slow))
@@ -333,13 +345,13 @@ def test_the_rate_warms_up(zoo):
 def test_a_condition_for_each_class(zoo, sets):
     """`per_class` gives C rows per data set, and so there are C latents per data set."""
     latents = torch.randn(12, 2, 5)
-    run = fit(latents, sets, encoder=condition.per_class, shots=3, **TINY)
+    run = learned(latents, sets, encoder=condition.per_class, shots=3)
     samples = run.sample(sets[:3], 4, method="ddim", steps=5)
     assert samples.shape == (3, 4, 2, 5)
     swapped = run.sample(sets[:3].flip(1), 4, method="ddim", steps=5, ema=True)
     assert not torch.allclose(samples, swapped)
     rows = condition.per_class(sets[:3]).flatten(0, 1)                          # (3·2, d)
-    plain = fit(latents.flatten(0, 1), condition.per_class(sets).flatten(0, 1), **TINY)
+    plain = learned(latents.flatten(0, 1), condition.per_class(sets).flatten(0, 1))
     assert plain.sample(rows, 4, method="ddim", steps=5).shape == (6, 4, 5)
 
 
@@ -349,8 +361,8 @@ def test_learned_noise_carries_the_condition():
     A, c = torch.randn(20, 8, generator=g), torch.randn(220, 8, generator=g)
     w = c @ A.T
     mean, sd = w[:200].mean(0), w[:200].std(0)
-    run = fit((w[:200] - mean) / sd, c[:200], timesteps=100, width=96, depth=2, steps=300,
-              rate=5e-3, decay=0.98, batch=64, device="cpu")
+    training = Training(300, timesteps=100, width=96, depth=2, lr=5e-3, decay=0.98)
+    run = fit((w[:200] - mean) / sd, c[:200], training, device="cpu")
     new = run.sample(c[200:], 10, method="ddim", steps=10).mean(1) * sd + mean
 
     def r(a, b):
@@ -368,7 +380,7 @@ def test_the_loss_on_other_latents_is_the_plain_one(trained, zoo):
     for k in range(4):
         g = seeds.generator(0, k)
         t, eps = torch.randint(20, (3,), generator=g), torch.randn(3, 5, generator=g)
-        x = torch.stack([d2nwg.noised(*args, betas) for args in zip(z, t, eps, strict=True)])
+        x = torch.stack([d2nwg.add_noise(*args, betas) for args in zip(z, t, eps, strict=True)])
         total += float((net(x, t, c) - eps).square().mean()) / 4
     assert trained.loss(z, c, draws=4) == pytest.approx(total, rel=1e-5)
     assert trained.loss(z, c, draws=4, ema=False) != trained.loss(z, c, draws=4)
@@ -376,18 +388,19 @@ def test_the_loss_on_other_latents_is_the_plain_one(trained, zoo):
         trained.loss(z, zoo[1])
 
 
-def test_what_was_learned_has_a_digest(zoo, sets):
+def test_what_was_learned_is_told_apart_by_the_store(zoo, sets):
     given = {"encoder": condition.concatenated, "shots": 2}
-    run = stored_fit(zoo[0], sets, every=4, **given, **TINY)
-    assert same(run, fit(zoo[0], sets, **given, **TINY))
-    assert run.digest() == fit(zoo[0], sets, **given, **TINY).digest()
-    assert run.digest() != fit(zoo[0], sets, **given, **TINY | {"seed": 1}).digest()
+    run = stored_fit(zoo[0], sets, replace(TINY, shots=2), encoder=condition.concatenated, every=4,
+                     device="cpu")
+    again, other = learned(zoo[0], sets, **given), learned(zoo[0], sets, **given, seed=1)
+    assert same(run, again) and store.describe(run) == store.describe(again)
+    assert store.describe(run) != store.describe(other)
 
 
 # ---- sampling -----------------------------------------------------------------------------------
 def plain_sample(run, c, i, j, seed, method, steps):
     """A second implementation of sampling: one latent, the equations as the papers print them."""
-    full = schedule(run.settings["timesteps"])
+    full = schedule(run.training.timesteps)
     abar_full = torch.cumprod(1 - full, 0)
     at = sorted({round(k * (len(full) - 1) / (steps - 1)) for k in range(steps)})
     abar = abar_full[at].tolist()
@@ -419,7 +432,7 @@ def test_samples_are_those_of_a_plain_implementation(trained, zoo, method, steps
             torch.testing.assert_close(got[i, j], want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", d2nwg.METHODS)
+@pytest.mark.parametrize("method", sampling.METHODS)
 def test_a_sample_does_not_depend_on_its_company(trained, zoo, method):
     def sample(c, n, **more):
         return trained.sample(c, n, seed=1, method=method, **more)
@@ -448,15 +461,14 @@ def test_a_trajectory_goes_from_noise_to_the_sample(trained, zoo):
 def test_samples_come_from_the_average(trained, zoo):
     averaged, last = (trained.sample(zoo[1][:2], 2, ema=ema) for ema in (True, False))
     assert not torch.allclose(averaged, last)
-    swapped = d2nwg.Diffusion(trained.denoiser, None, trained.settings,
-                              {f"denoiser.{k}": p.detach() for k, p in
-                               trained.denoiser.named_parameters()}, {}, trained.losses)
+    swapped = replace(trained, average={f"denoiser.{k}": p.detach() for k, p in
+                                        trained.denoiser.named_parameters()})
     assert torch.equal(swapped.sample(zoo[1][:2], 2, ema=True), last)
 
 
 def test_a_set_is_encoded_once(zoo, sets):
     calls = []
-    run = fit(zoo[0], sets.double(), encoder=condition.concatenated, **TINY)
+    run = learned(zoo[0], sets.double(), encoder=condition.concatenated)
     assert run.encode(sets[:2]).shape == (2, 6)
     samples = run.sample(sets[:2], 3)
     run.encoder = lambda x: (calls.append(len(x)), condition.concatenated(x))[1]
@@ -464,7 +476,7 @@ def test_a_set_is_encoded_once(zoo, sets):
 
 
 def test_latents_without_conditions(zoo):
-    run = fit(zoo[0], **TINY)
+    run = learned(zoo[0])
     assert run.sample(method="ddim").shape == (1, 1, 5)       # all 20 steps that there are
     samples = run.sample(n=7, method="ddim", steps=3)
     assert samples.shape == (1, 7, 5) and bool(torch.isfinite(samples).all())
@@ -492,29 +504,31 @@ def test_the_best_samples_come_first():
     ({"denoiser": len}, "denoiser: got .*, want a Denoiser or a UNet"),
     ({"timesteps": 10}, "timesteps: got 10, want a whole number ≥ 16"),
     ({"steps": -1}, "steps: got -1"), ({"batch": 0}, "batch: got 0"),
-    ({"rate": 0}, "rate: got 0, want a positive"), ({"decay": 1}, "decay: got 1, want"),
+    ({"lr": 0}, "lr: got 0, want a positive"), ({"decay": 1}, "decay: got 1, want"),
     ({"warmup": 0.5}, "warmup: got 0.5"), ({"weight_decay": math.nan}, "weight_decay: got nan"),
-    ({"run": 3}, "run: got 3, want a run with these arguments"),
-    ({"device": "gpu7"}, "device: got 'gpu7'"),
 ])
 def test_training_refuses(zoo, change, message):
-    given = {"latents": zoo[0], "conditions": zoo[1]} | TINY | change
     with pytest.raises(ValueError, match=message):
-        fit(given.pop("latents"), given.pop("conditions"), **given)
+        learned(**{"latents": zoo[0], "conditions": zoo[1]} | change)
 
 
 def test_training_refuses_sets_and_runs_that_do_not_fit(zoo, sets):
     with pytest.raises(ValueError, match=r"latents: .* want \(12, 2, 5\), a row for each"):
-        fit(zoo[0], sets, encoder=condition.per_class, **TINY)
+        learned(zoo[0], sets, encoder=condition.per_class)
     with pytest.raises(ValueError, match="features: got '4 images of a class', want at least"):
-        fit(zoo[0], sets, encoder=Mean(), shots=5, **TINY)
-    run = fit(*zoo, **TINY)
-    with pytest.raises(ValueError, match="run: got 'one with other arguments'"):
-        fit(*zoo, run=run, **TINY | {"rate": 0.1})
+        learned(zoo[0], sets, encoder=Mean(), shots=5)
+    with pytest.raises(ValueError, match="device: got 'gpu7'"):
+        fit(*zoo, TINY, device="gpu7")
+    with pytest.raises(ValueError, match="training: got 3, want a Training"):
+        fit(*zoo, 3)
+    run = learned(*zoo)
+    for other in ((zoo[0] + 1, zoo[1]), (zoo[0], zoo[1] + 1), (zoo[0], None)):
+        with pytest.raises(ValueError, match="latents: .* want latents and conditions that"):
+            advance(run, *other, steps=8)
     with pytest.raises(ValueError, match="steps: got 3, want at least the run's 6"):
-        fit(*zoo, run=run, **TINY | {"steps": 3})
-    with pytest.raises(ValueError, match="run: got 'one', want none"):
-        stored_fit(*zoo, run=run, **TINY)
+        advance(run, *zoo, steps=3)
+    with pytest.raises(ValueError, match="run: got 3, want what fit returned"):
+        advance(3, *zoo, steps=8)
 
 
 @pytest.mark.parametrize("change, message", [

@@ -15,12 +15,12 @@ def test_the_walks_of_the_picture_are_ddim_with_the_true_noise():
     spot, spread = torch.tensor(draw.SPOTS[3]), 0.2
     path = torch.from_numpy(draw.reverse_paths(draw.SPOTS[3], steps=40, spread=spread))
     betas = d2nwg.schedule(40)
-    left, x = d2nwg.signal(betas), path[0]
+    left, x = d2nwg.alphas_cumprod(betas), path[0]
     for k, t in enumerate(range(39, -1, -1)):
         # Of a normal latent: E[ε | x_t] = √(1 − ᾱ) (x − √ᾱ μ) / (ᾱ σ² + 1 − ᾱ).
         noise = (1 - left[t]).sqrt() * (x - left[t].sqrt() * spot) \
             / (left[t] * spread**2 + 1 - left[t])
-        x = d2nwg.implicit(x, t, noise, betas)
+        x = d2nwg.ddim_step(x, t, noise, betas)
         torch.testing.assert_close(path[k + 1], x)
 
 

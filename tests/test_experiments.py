@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wlib import seeds
-from wlib.d2nwg import baselines, condition, experiments, generation
+from wlib.d2nwg import backbones, experiments, pipeline, rivals
 from wlib.d2nwg.experiments import HeadGrid, StyleSetting
 
 
@@ -25,9 +25,9 @@ def world():
         return {"new": x[:, :, :5], "values": x[:, :, 5:].flatten(1, 2),
                 "labels": torch.arange(3).repeat_interleave(7).expand(m, -1)}
 
-    told = part(6)["new"]
-    return {"zoo": baselines.Prototype()(told.mean(2))[:, 0], "told": told,
-            "choosing": part(2), "asked": part(4)}
+    support = part(6)["new"]
+    return {"zoo": rivals.Prototype()(support.mean(2))[:, 0], "support": support,
+            "choosing": part(2), "query": part(4)}
 
 
 def naming(k):
@@ -37,7 +37,7 @@ def naming(k):
     return torch.clone, lambda features: weights.expand(len(features), 1, -1)
 
 
-def test_the_choosing_data_sets_choose_and_the_asked_ones_score(world):
+def test_the_choosing_data_sets_choose_and_the_query_ones_score(world):
     features, sets = world["choosing"]["new"], experiments.questions(world["choosing"])
     ones = [type(s)(s.values, torch.ones_like(s.labels), s.classes) for s in sets]
     zeros = [type(s)(s.values, torch.zeros_like(s.labels), s.classes) for s in sets]
@@ -48,7 +48,7 @@ def test_the_choosing_data_sets_choose_and_the_asked_ones_score(world):
     assert found["sampled"]["setting"] == 1 and found["sampled"]["choosing"] == 100
     assert found["sampled"]["points"].tolist() == [0, 0]
     assert found["mean of the zoo"]["points"].tolist() == [100, 100]
-    # Chance is best by what chooses, though the zoo's mean would be on what is asked.
+    # Chance is best by what chooses, though the zoo's mean would be on what is scored.
     trivial = experiments.with_trivial(found, 100 / 3)["best trivial rival"]
     assert trivial["setting"] == "chance"
     assert trivial["points"].tolist() == pytest.approx([100 / 3] * 2)
@@ -61,7 +61,7 @@ def test_all_arms_answer_and_a_rival_is_the_one_by_hand(world):
                           "nearest network", "mean of the zoo", "sampled", "random head",
                           "chance", "best trivial rival", "shuffled condition"}
     assert all(arm["points"].shape == (4,) for arm in found.values())
-    new, sets = world["asked"]["new"], experiments.questions(world["asked"])
+    new, sets = world["query"]["new"], experiments.questions(world["query"])
     means = new.mean(2)
     nearest = [[100 * (torch.cdist(images.values, mean).argmin(1) == images.labels).float().mean()]
                for images, mean in zip(sets, means, strict=True)]
@@ -73,12 +73,12 @@ def test_all_arms_answer_and_a_rival_is_the_one_by_hand(world):
 
 
 def test_the_best_three_are_those_that_the_scores_name(world):
-    sets, like = experiments.questions(world["asked"])[:1], experiments.pool_of(3, 4)
-    good = baselines.Prototype()(world["asked"]["new"][:1].mean(2))          # (1, 1, 15)
+    sets, like = experiments.questions(world["query"])[:1], experiments.pool_of(3, 4)
+    good = rivals.Prototype()(world["query"]["new"][:1].mean(2))          # (1, 1, 15)
     weights = torch.cat([torch.zeros(1, 3, 15), good.expand(-1, 3, -1)], 1)
     by_good = experiments.best_three(weights, torch.tensor([[0., 0, 0, 1, 1, 1]]), sets, like)
     by_bad = experiments.best_three(weights, torch.tensor([[1., 1, 1, 0, 0, 0]]), sets, like)
-    torch.testing.assert_close(by_good, generation.points(good, sets, like=like)[:, 0])
+    torch.testing.assert_close(by_good, pipeline.points(good, sets, like=like)[:, 0])
     assert by_bad.item() == pytest.approx(100 / 3, abs=1e-3) and by_good.item() > 80
 
 
@@ -92,7 +92,7 @@ def test_a_tenfold_zoo_is_worth_the_slope_over_the_logarithm():
 
 @pytest.mark.parametrize("fifty", [0, 4])
 def test_whole_networks_answer_for_unseen_styles(monkeypatch, fifty):
-    monkeypatch.setattr(condition, "glyph_backbone", lambda **_: torch.nn.Flatten())
+    monkeypatch.setattr(backbones, "glyph_backbone", lambda **_: torch.nn.Flatten())
     setting = StyleSetting(sets=4, unseen=2, choosing=2, counts=(10, 10, 2, 2), data=("digits",),
                            zoo_steps=2, denoising=2, sizes=(2,), samples=2, fifty=fifty,
                            strengths=(1.0,), decays=(0.1,), noises=(0.01,), bandwidths=(0.4,))

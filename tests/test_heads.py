@@ -62,7 +62,7 @@ def test_features_pass_for_images():
                                                    .mean())
     assert store.describe(some) != store.describe(features(1))
     assert domains.first(some, 2).labels.bincount().tolist() == [2] * 4
-    better = descend(pool, some, keep=(0, 50), rate=0.05, device="cpu")
+    better = descend(pool, some, keep=(0, 50), lr=0.05, device="cpu")
     assert float(score.loss(better[1], some)[0]) < float(score.loss(better[0], some)[0])
 
 

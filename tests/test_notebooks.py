@@ -23,16 +23,12 @@ NOT_YET: dict[str, set[str]] = {
     "31-free-recover": {"long"},
     "32-free-meta-learn": {"long"},
     "33-free-mixed-pools": {"long"},
-    "41-d2nwg-weights-and-codec": {"label", "long", "row", "share", "wide"},
-    "42-d2nwg-diffusion": {"label", "long", "row", "share", "wide"},
 }
 NOT_YET_PRINTED: set[str] = {
     "12-mge-evolve",
     "13-mge-uses",
     "31-free-recover",
-    "32-free-meta-learn",
-    "41-d2nwg-weights-and-codec",
-    "42-d2nwg-diffusion"}
+    "32-free-meta-learn"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -1,6 +1,5 @@
 """Figures of part IV: what is drawn is what the numbers say, for one seed and one panel too."""
 
-import re
 from itertools import product
 from types import SimpleNamespace
 
@@ -57,89 +56,12 @@ def titles(figure):
     return [axis.get_title() or axis.get_title(loc="left") for axis in figure.axes]
 
 
-def test_a_map_has_each_network_at_its_place_in_its_color_and_shape():
-    places, turn = np.arange(8.0).reshape(4, 2), np.array([-60, 0, 30, 60])
-    figure = plot.d2nwg.zoo_map({"shared": places, "own": -places}, turn, [0, 1, 0, 0], title="t")
-    light, dark = figure.axes[0].collections
-    assert light.get_offsets().tolist() == places[[0, 2, 3]].tolist()
-    assert light.get_array().tolist() == [-60, 30, 60] and dark.get_array().tolist() == [0]
-    assert figure.axes[1].collections[1].get_offsets().tolist() == [[-2, -3]]
-    assert titles(figure)[:2] == ["shared", "own"] and "degrees" in figure.axes[2].get_ylabel()
-    assert words(figure.legends[0].get_texts()) == ["light on dark", "dark on light"]
-    assert len(plot.d2nwg.zoo_map({"one": places}, turn, [0] * 4, title="none dark").axes) == 2
-
-
-@pytest.mark.parametrize("order", [["seen", "unseen"], ["unseen", "seen"]])
-def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
-    frame = crossed(seeds, "accuracy", lambda p, n: n + len(p), networks=order, size=[4, 60])
-    figure = plot.d2nwg.ceilings(frame, {"seen": 0.9, "unseen": 0.8}, arms=OURS, title="t")
-    for axis, title, part in zip(figure.axes, titles(figure), order, strict=True):
-        (a, low), (b, high) = drawn(axis, seeds)["sampled"]
-        assert (low, high) == (4 + len(part), 60 + len(part)) and abs(a - 4) + abs(b - 60) < 1
-        assert levels(axis) == [0.1, {"seen": 0.9, "unseen": 0.8}[part]]
-        assert title == f"networks of {'the zoo' if part == 'seen' else 'unseen data sets'}"
-        assert axis.get_xticks().tolist() == [4, 60] and len(figure.legends) == 1
-
-
-def test_accuracies_are_dots_beside_chance_lines_over_sizes_and_bars(seeds):
-    frame = crossed(seeds, "accuracy", lambda n, a: len(n), networks=["a", "bb"], arm=list(ARMS))
-    axis, = plot.d2nwg.means(frame, arms=ARMS, title="t").axes
-    assert drawn(axis, seeds) == {"shared": [(1, -0.08), (2, 0.92)], "own": [(1, 0.08), (2, 1.08)]}
-    assert words(axis.get_yticklabels()) == ["a", "bb"] and 0.1 in levels(axis, "x")
-    assert axis.get_xlim() == (0, 1.01) and np.diff(axis.get_ylim()) < 0
-    frame = crossed(seeds, "accuracy", lambda n: n / 100, of=[15, 60])
-    axis, = plot.d2nwg.zoo_sizes(frame, arms=OURS, title="t").axes
-    assert drawn(axis, seeds) == {"sampled": [(0, 0.15), (1, 0.6)]} and levels(axis) == [0.1]
-    assert words(axis.get_xticklabels()) == ["15", "60"] and axis.get_ylim()[0] == 0
-    table = plot.over_seeds(frame, ["of"], "accuracy").assign(network=["few", "many"])
-    axis, = plot.d2nwg.spans(table, colors={"many": (1, 0, 0, 1)}, title="t").axes
-    assert [(bar.get_width().round(2), bar.get_facecolor() == (1, 0, 0, 1))
-            for bar in axis.patches] == [(0.15, False), (0.6, True)]
-    assert words(axis.get_yticklabels()) == ["few", "many"] and words(axis.texts) == ["chance"]
-
-
-def test_noise_begins_after_a_step_and_as_many_samples_as_latents_are_drawn():
-    axis, = plot.d2nwg.schedules({"4": torch.tensor([4, 2, 1, 0]), "2": [3, 1]}, title="t").axes
-    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
-        "4": [[0.25, 4], [0.5, 2], [0.75, 1], [1, 0]], "2": [[0.5, 3], [1, 1]]}
-    latents, path = torch.rand(5, 2), torch.rand(8, 4, 2)
-    left, right = plot.d2nwg.walks(latents, path, title="t", paths=3).axes
-    assert np.allclose(left.collections[0].get_offsets(), latents)
-    assert np.allclose(right.collections[0].get_offsets(), path[:5, -1])
-    assert np.allclose([line.get_xydata() for line in right.lines[::2]], path[:3])
-    assert titles(right.figure) == ["the toy's latents", "samples, and 3 of the walks"]
-
-
-def test_times_and_sizes_stand_on_logarithmic_axes(seeds):
-    ms = {"DDIM, 5 steps": 1.0, "DDIM, 20 steps": 4.0, "ancestral, 200 steps": 40.0}
-    frame = crossed(seeds, "points", lambda walk: ms[walk] + 30, walk=list(ms))
-    axis, = plot.d2nwg.quality(frame.assign(ms=frame["walk"].map(ms)), title="t").axes
-    assert drawn(axis, seeds) == {"DDIM": [(1, 31), (4, 34)], "ancestral": [(40, 70)]}
-    assert [text.xy[0] for text in axis.texts] == [1, 4, 40] and "ms (log)" in axis.get_xlabel()
-    assert words(axis.texts) == ["5", "20", "200"]
+def test_sizes_of_a_zoo_stand_on_a_logarithmic_axis(seeds):
     frame = crossed(seeds, "points", lambda a, n: n + len(a), arm=["ridge"], size=[200, 50])
     axis, = plot.d2nwg.growth(frame, title="t", level={"prototype head": 70}).axes
     assert drawn(axis, seeds)["ridge"] == [(50, 55), (200, 205)]
     assert words(axis.get_xticklabels()) == ["50", "200"] and axis.get_xscale() == "log"
     assert 70 in levels(axis) and "points" in axis.get_ylabel()
-
-
-def test_each_data_set_and_step_has_a_frame_with_its_numbers():
-    latents, weights, points = torch.randn(2, 6, 40), torch.randn(2, 6, 30), 90 * torch.rand(2, 6)
-    goals = {"latent": latents[:, 1] + 0.5, "weights": weights[:, 0], "points": [91, 92]}
-    left = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)                  # of the variance, by steps taken
-    first, second, outer = plot.d2nwg.reverse_explorer(
-        latents, weights, points, goals, names="A<", signal=left[4::-1], kernels=(2, 3, 3)).children
-    assert first.options == ("A", "<") and second.options == ("0", "2", "4", "5")
-    for (m, name), (k, step) in product(enumerate(("A", "&lt;")), enumerate((0, 2, 4, 5))):
-        page = outer.children[m].children[k].value
-        gap = (latents[m, step] - goals["latent"][m]).square().mean().sqrt()
-        assert f">Data set {name}, {step} of 5 steps taken: {left[step]:.1%} of the var" in page
-        assert f"The 40 numbers are {gap:.2f} off" in page
-        assert f"{points[m, step]:.1f} points on test images, the trained one {91 + m}.0" in page
-        latent, kernels, seeing = re.findall(r"<svg role='img' aria-label='([^']+)'", page)
-        assert "16 numbers" in latent and f"gets {points[m, step]:.1f} points" in seeing
-        assert ("correlate by 1.00" in kernels) == (step == 0), "the goal is the first step's"
 
 
 def test_standings_have_a_row_an_arm_from_the_top_and_room_for_chance():

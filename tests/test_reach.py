@@ -125,6 +125,17 @@ def test_a_package_that_does_more_than_to_hand_on_counts_with_all_in_it():
     assert of(code) == of(code, mge=HOUSE["wlib.mge"] + "from .evolution import evolve\n")
 
 
+def test_a_front_that_imports_at_first_use_leads_as_one_that_imports_at_once():
+    given = HOUSE["wlib.mge"].splitlines()[1:]
+    front = "\n".join(["from typing import TYPE_CHECKING", "if TYPE_CHECKING:",
+                       *(f"    {line}" for line in given), "else:",
+                       "    def __getattr__(name):\n        return first_use(__name__, name)"])
+    code = "from wlib import mge\nmge.dct()"
+    assert of(code, mge=front) == of(code) and of(mge=front) == of()
+    assert "wlib.mge.generator" not in reach.reached(code, change(mge=front))
+    assert of(code, mge=front + "\n    register()") != of(code)
+
+
 def test_a_name_that_is_not_only_imported_stays_where_it_is():
     code = "from wlib import mge\nmge.dct()"
     for more in ("def dct():\n    pass\n", "dct = 1\n", "from .generator import redraw as dct\n",

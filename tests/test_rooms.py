@@ -1,6 +1,9 @@
 """The rooms of the house: which package may import which, and how little a method needs."""
 
 import ast
+import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -43,10 +46,43 @@ def test_every_package_has_its_floor():
     assert {room(m) for m in SOURCES} - packages == {"", "check", "seeds", "__main__"}
 
 
-# Lines of all modules that a method reaches by import, itself among them.
-@pytest.mark.parametrize("module, most", [
-    ("wlib.mge", 2900), ("wlib.mda", 2400), ("wlib.d2nwg", 5000), ("wlib.free", 6200)])
-def test_a_method_needs_little(module, most):
-    reached = reach.reached(module)
-    assert sum(len(SOURCES[name].splitlines()) for name in reached) <= most
-    assert not {"claims", "plot", "book"} & {room(name) for name in reached}
+# What a method is for, and the lines of `wlib` that it may need for that. Where its package has a
+# front, the modules count that are loaded by then, else all that it reaches by import.
+MGE = """from wlib.core import nets
+from wlib.core.pool import Pool
+mge.generate(Pool.stack([nets.build('lenet')]), 2)"""
+D2NWG = """import torch
+weights, sets = torch.randn(6, 5), torch.randn(6, 2, 3, 4)
+codec = d2nwg.PCA.fit(weights, 2)
+z, encoder = codec.encode(weights), d2nwg.SetEncoder(4, 2, width=4, inducing=2)
+alignment = d2nwg.Alignment(epochs=1, shots=2)
+encoder, _ = d2nwg.fit_encoder(encoder, sets, z, alignment, device="cpu")
+run = d2nwg.fit(z, sets, d2nwg.Training(steps=1), encoder=encoder, device="cpu")
+codec.decode(run.sample(sets, method="ddim", device="cpu")[:, 0])"""
+NEEDS = {"mge": (MGE, 1500), "mda": ("", 2400), "d2nwg": (D2NWG, 2200), "free": ("", 6200)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_needs_little(method):
+    use, most = NEEDS[method]
+    reached = reach.reached(f"wlib.{method}")
+    needed = loaded_by(f"from wlib import {method}\n{use}") if use else reached
+    assert f"wlib.{method}" in needed
+    assert sum(len(SOURCES[module].splitlines()) for module in needed) <= most
+    assert not {"claims", "plot", "book"} & {*map(room, reached), *map(room, needed)}
+
+
+def loaded_by(code):
+    """The modules of `wlib` that a fresh process has loaded after it ran some code."""
+    code += "\nimport sys\nprint(*(name for name in sys.modules if name.split('.')[0] == 'wlib'))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_front_shows_and_gives_all_that_it_lists(method):
+    front = importlib.import_module(f"wlib.{method}")
+    assert {*front.__all__} <= {*dir(front)}
+    assert all(hasattr(front, name) for name in front.__all__)
+    with pytest.raises(AttributeError, match=f"'wlib.{method}' has no attribute 'unheard_of'"):
+        _ = front.unheard_of

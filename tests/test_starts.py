@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wlib.d2nwg import condition, starts, zoo
+from wlib.d2nwg import backbones, starts, zoo
 from wlib.d2nwg.starts import MOVED, NAMES, ORACLE, Setting
 
 TINY = Setting(sets=3, unseen=2, choosing=2, counts=(4, 10, 2, 2), zoo_steps=2, denoising=2,
@@ -17,7 +17,7 @@ TINY = Setting(sets=3, unseen=2, choosing=2, counts=(4, 10, 2, 2), zoo_steps=2, 
 def own_store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WLIB_STORE", str(tmp_path_factory.mktemp("store")))
-        patch.setattr(condition, "glyph_backbone", lambda **_: torch.nn.Flatten())
+        patch.setattr(backbones, "glyph_backbone", lambda **_: torch.nn.Flatten())
         yield
 
 
@@ -84,7 +84,7 @@ def test_courses_begin_with_what_a_start_knows_and_go_on_as_training_does(cases)
     for name, weights, rate in (("sampled", case.sample("unseen", 1, 1)[:, 0], 0.01),
                                 (ORACLE, oracle, 0.1)):
         pool = case.members.pool[:1].with_flat(weights)
-        after, = zoo.descend(pool, own.train, keep=(2,), rate=rate, device="cpu")
+        after, = zoo.descend(pool, own.train, keep=(2,), lr=rate, device="cpu")
         by_hand = [100 * zoo.accuracy(p, own.test).item() for p in (pool, after)]
         assert found[name].tolist() == [pytest.approx(by_hand)]
     assert tuple(starts.curves(case, dict.fromkeys(MOVED, 0.1), 1, steps)) == MOVED

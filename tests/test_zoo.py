@@ -93,7 +93,7 @@ def test_training_is_what_wlib_train_does():
     start = Pool.stack([mlp()])
     epochs = train.fit(start, data, seeds=[4], epochs=3, batch=8, rate=3e-3, device="cpu",
                        engine="loop")
-    steps = descend(start, data, order=4, keep=(12,), batch=8, rate=3e-3, device="cpu")[0]
+    steps = descend(start, data, order=4, keep=(12,), batch=8, lr=3e-3, device="cpu")[0]
     torch.testing.assert_close(steps.flat(), epochs.flat())
 
 
@@ -165,7 +165,7 @@ def test_the_vmap_engine_keeps_blocks(monkeypatch, tmp_path):
 
 def test_networks_learn_their_data_sets():
     sets = styles("train", 2, counts=Counts(20, 2, 2, 10))
-    some = trained(sets, steps=100, batch=25, rate=5e-3, device="cpu")
+    some = trained(sets, steps=100, batch=25, lr=5e-3, device="cpu")
     assert some.pool.size == 2464 and len(some) == 2
     own, fresh = some.accuracy(), trained(sets, steps=0, device="cpu").accuracy()
     assert own.min() > 0.4 > 0.25 > fresh.max()
@@ -179,7 +179,7 @@ def test_the_mean_of_a_shared_start_is_good_and_of_independent_ones_at_chance():
     found = {}
     for start in zoo.STARTS:
         some = trained([data], tiny_cnn(4, size=20), start=start, each=4, steps=80, batch=20,
-                       rate=5e-3, device="cpu")
+                       lr=5e-3, device="cpu")
         assert some.accuracy().min() > 0.9
         found[start] = float(accuracy(audit.mean(some.pool), data.test)[0])
     assert found["shared"] > 0.9 and found["independent"] < 0.6
@@ -196,7 +196,7 @@ def test_the_mean_of_a_shared_start_is_good_and_of_independent_ones_at_chance():
     ("keep", lambda: descend(Pool.stack([mlp()]), images(), keep=(3, 1))),
     ("sets", lambda: descend(Pool.stack([mlp()]), [images()] * 2)),
     ("order", lambda: descend(Pool.stack([mlp()]), images(), order=[1, 2])),
-    ("rate", lambda: descend(Pool.stack([mlp()]), images(), rate=0)),
+    ("lr", lambda: descend(Pool.stack([mlp()]), images(), lr=0)),
     ("batch", lambda: descend(Pool.stack([mlp()]), images(), batch=0)),
     ("start", lambda: descend(Pool.stack([nets.build("vgg", classes=3, size=8)]), images())),
     ("sets", lambda: descend(Pool.stack([mlp()] * 2), [images(24), images(30)], engine="vmap",
@@ -290,13 +290,13 @@ def test_judging_refuses(argument, make):
 def test_fine_tuning_curves_begin_at_the_start_and_are_paired():
     whole, data = small(), SETS[3]
     starts = whole.pool[[0, 0, 1]]
-    found = curves(starts, data.train, data.test, steps=(0, 5, 20), batch=10, rate=0.02,
+    found = curves(starts, data.train, data.test, steps=(0, 5, 20), batch=10, lr=0.02,
                    device="cpu")
     assert found.shape == (3, 3) and torch.equal(found[0], found[1])     # the same batches
     torch.testing.assert_close(found[:, 0], accuracy(starts, data.test))
     assert (found[:, 2] > found[:, 0]).all()
     both = curves(whole.pool[[0, 1]], [SETS[3].train, SETS[2].train],
-                  [SETS[3].test, SETS[2].test], steps=(0, 5, 20), batch=10, rate=0.02,
+                  [SETS[3].test, SETS[2].test], steps=(0, 5, 20), batch=10, lr=0.02,
                   device="cpu")
     torch.testing.assert_close(both[0], found[0])
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from wlib import store
 from wlib.check import finite, require, require_one_of, short
 from wlib.core import nets, templates
 from wlib.core.batches import Inputs
-from wlib.store import identity, tensorfiles
 
 ENGINES = ("auto", "loop", "vmap")
 FORM = "wlib pool 1"
@@ -291,8 +291,8 @@ class Pool:
         header = {"networks": str(len(self)),
                   "spec": json.dumps(getattr(self.template, "spec", None) if built else None)}
         with contextlib.suppress(ValueError):     # an attribute that has no description
-            header["outline"] = json.dumps(identity.outline(self.template))
-        tensorfiles.write(Path(path), FORM, {
+            header["outline"] = json.dumps(store.identity.outline(self.template))
+        store.tensorfiles.write(Path(path), FORM, {
             f"{kind}/{k}": t for kind, group in (("parameters", self.parameters),
                                                  ("buffers", self.buffers))
             for k, t in group.items()}, header)
@@ -303,7 +303,7 @@ class Pool:
 
         `ValueError` for a template of another architecture: other settings, ties or layers.
         """
-        header, tensors = tensorfiles.read(Path(path), FORM, "Pool.save")
+        header, tensors = store.tensorfiles.read(Path(path), FORM, "Pool.save")
         spec = json.loads(header["spec"])
         require(spec is not None or template is not None, "template", None,
                 "a network of the saved architecture: the file holds none that nets.build knows")
@@ -325,7 +325,7 @@ class Pool:
 
     def digest(self) -> str:
         """A hash of architecture, weights and buffers."""
-        return identity.architecture(self.template) + identity.digest(
+        return store.identity.architecture(self.template) + store.identity.digest(
             self.parameters | self.buffers)
 
     def difference(self, other: Pool) -> str | None:
@@ -345,14 +345,14 @@ class Pool:
 
 
 def _difference(a: nn.Module, b: nn.Module, name: str) -> str | None:
-    found = identity.difference(a, b, name)
+    found = store.identity.difference(a, b, name)
     return "its class" if found == "" else found
 
 
 def _require_outline(saved: dict[str, str], template: nn.Module) -> None:
     """Refuse a template that differs in what both have; what only one has, such as an attribute
     that another version of PyTorch adds, cannot be compared."""
-    found = identity.outline(template, "template") if saved else {}
+    found = store.identity.outline(template, "template") if saved else {}
     differ = [path or "its class" for path in saved if found.get(path, saved[path]) != saved[path]]
     require(not differ, "template", type(template).__name__, "a network of the saved architecture, "
             f"from which it differs in {differ and differ[0]}")

@@ -16,7 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from wlib.check import require
-from wlib.store.identity import LAZY, named_tensors
+from wlib.store.tensors import LAZY, named_tensors
 
 # Old ways to compute a weight anew at every call; it is no parameter then, and cannot be copied.
 COMPUTED = {

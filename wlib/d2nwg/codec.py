@@ -5,7 +5,7 @@ autoencoder). Two codecs share one interface:
 
     codec = PCA.fit(weights, size=24)           # (n, D); or VAE.fit(weights, 24)
     z = codec.encode(weights)                   # (n, 24), every dimension of unit spread
-    nets = networks(codec, z, like=pool)        # a Pool of n networks
+    weights = codec.decode(z)                   # (n, D)
 
 What a codec loses no generator can give back: `codec.reconstruct(weights)` is its ceiling, and to
 be scored before anything else. Latents are standardized over the whole zoo; the released code
@@ -18,30 +18,29 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from wlib import seeds, store
-from wlib.check import require, require_one_of
+from wlib import seeds
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
-from wlib.core.batchnorm import recalibrate
-from wlib.core.pool import Pool
-from wlib.data import ImageSet
+from wlib.store import digest
 
-__all__ = ["PCA", "VAE", "fingerprint", "networks", "pad", "restored", "stored_vae", "vae_loss"]
+__all__ = ["PCA", "VAE", "VAETraining", "pad", "restored", "vae_loss", "zoo_id"]
 
 SCALES = ("dimension", "whole")
 
 
 # ---- weights as rows ----------------------------------------------------------------------------
-def fingerprint(weights: Tensor, mask: Tensor | None = None) -> str:
+def zoo_id(weights: Tensor, mask: Tensor | None = None) -> str:
     """A short name of a zoo, 12 hex digits: the hash of its weights and their mask."""
     parts = {"weights": weights} | ({} if mask is None else {"mask": mask})
-    return store.digest(parts)[:12]
+    return digest(parts)[:12]
 
 
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -57,24 +56,11 @@ def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return weights, torch.arange(weights.shape[1]) < length[:, None]
 
 
-def networks(codec: Codec, z: Tensor, like: Pool, images: ImageSet | None = None,
-             zoo: str | None = None) -> Pool:
-    """The decoded networks as a pool of the architecture of `like`.
-
-    Running statistics are those of `like`'s first network until `images` (of a training split)
-    give each its own: decoded weights without them are at chance.
-    """
-    require(isinstance(like, Pool) and like.size == codec.length, "like", like,
-            f"a Pool of networks with {codec.length:,} weights, as the codec's zoo has")
-    pool = like[0].with_flat(codec.decode(z, zoo=zoo).to(like.device, like.dtype))
-    return pool if images is None else recalibrate(pool, images)
-
-
 # ---- the interface ------------------------------------------------------------------------------
 class Codec:
     """What PCA and VAE share: `encode` (n, D) to (n, L), `decode` back, and who they belong to.
 
-    `zoo` is the fingerprint of the weights it was fitted on, `center` and `scale` (L,) are what
+    `zoo` is the `zoo_id` of the weights it was fitted on, `center` and `scale` (L,) are what
     latents are standardized by. Arguments named `zoo` refuse a codec of another zoo.
     """
 
@@ -84,7 +70,7 @@ class Codec:
         self.tensors, self.zoo, self.settings = tensors, zoo, settings
         self.center, self.scale = tensors["center"], tensors["scale"]
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         Codec.kinds[cls.__name__] = cls
 
     @property
@@ -127,7 +113,14 @@ class Codec:
                 "settings": self.settings}
 
     def digest(self) -> str:
-        return store.digest(self.tensors)
+        """One hash of all its tensors."""
+        return digest(self.tensors)
+
+    def _encode(self, weights: Tensor, mask: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _decode(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def _require_zoo(self, zoo: str | None) -> None:
         require(zoo is None or zoo == self.zoo, "codec", f"one fitted on the zoo {self.zoo}",
@@ -184,7 +177,7 @@ def _means(weights: Tensor, mask: Tensor) -> Tensor:
 class PCA(Codec):
     """The latent is the place on the zoo's first L principal components: exact on their span.
 
-    Made by `PCA.fit`. `shares` (L,) is each component's part of the zoo's variance.
+    Made by `PCA.fit`. `fractions` (L,) is each component's part of the zoo's variance.
     """
 
     @classmethod
@@ -211,13 +204,14 @@ class PCA(Codec):
         sd = spread[:size] / math.sqrt(len(rows))
         if scale == "whole":
             sd = sd.square().mean().sqrt().expand(size).clone()
-        shares = spread[:size].square() / spread.square().sum()
+        fractions = spread[:size].square() / spread.square().sum()
         return cls({"mean": mean, "basis": basis.contiguous(), "center": torch.zeros_like(sd),
-                    "scale": sd, "shares": shares}, fingerprint(weights, mask), {"scale": scale})
+                    "scale": sd, "fractions": fractions}, zoo_id(weights, mask), {"scale": scale})
 
     @property
-    def shares(self) -> Tensor:
-        return self.tensors["shares"]
+    def fractions(self) -> Tensor:
+        """Each component's part of the zoo's variance, (L,)."""
+        return self.tensors["fractions"]
 
     def _encode(self, weights: Tensor, mask: Tensor) -> Tensor:
         return ((weights - self.tensors["mean"]) * mask) @ self.tensors["basis"]
@@ -244,6 +238,24 @@ def vae_loss(w: Tensor, w_hat: Tensor, mu: Tensor, logvar: Tensor, mask: Tensor 
     return parts | {"total": parts["l1"] + kl * parts["kl"] + mse * parts["mse"]}
 
 
+@dataclass(frozen=True)
+class VAETraining:
+    """How an autoencoder is trained, by Adam with betas (0.5, 0.9) as in the released code."""
+
+    hidden: Sequence[int] = (512, 256)      # widths of its layers; the paper's size: (4096, 1536)
+    epochs: int = 500
+    batch: int = 64
+    lr: float = 1e-3
+    kl: float = 1e-6                        # weights of the parts of `vae_loss`
+    mse: float = 1000.0
+    every: int = 50                         # epochs between two looks at the score
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "every"):
+            value = getattr(self, name)
+            require(whole(value), name, value, "a whole number ≥ 1")
+
+
 class VAE(Codec):
     """A variational autoencoder of weights, D-512-256-L and back, as `VAE.fit` trains it.
 
@@ -252,42 +264,42 @@ class VAE(Codec):
     """
 
     @classmethod
-    def fit(cls, weights: Tensor, size: int, mask: Tensor | None = None, *,
-            hidden: Sequence[int] = (512, 256), epochs: int = 500, batch: int = 64,
-            rate: float = 1e-3, kl: float = 1e-6, mse: float = 1000.0,
-            score: Callable[[Tensor], float] | None = None, every: int = 50, seed: int = 0,
-            device: str = "auto") -> VAE:
+    def fit(cls, weights: Tensor, size: int, mask: Tensor | None = None,
+            training: VAETraining | None = None, *,
+            score: Callable[[Tensor], float] | None = None, seed: int = 0, device: str = "auto"
+            ) -> VAE:
         """Train on weights (n, D) of a zoo, each weight's mean subtracted, one spread for all.
 
-        Every `every` epochs `score(reconstructed (n, D))`, such as the validation accuracy of
-        reconstructed networks, is asked, and the weights that scored best are kept; without it,
-        the last. Adam with betas (0.5, 0.9) as in the released code, which goes by the loss.
+        Every `training.every` epochs `score(reconstructed (n, D))` is asked, such as the
+        validation accuracy of reconstructed networks, and the weights that scored best are kept;
+        without it, the last. The released code goes by the loss.
         """
+        how = training or VAETraining()
         real, known = _checked(weights, mask)
         _check_size(size, None, len(real))
-        for name, value in (("epochs", epochs), ("batch", batch), ("every", every)):
-            require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
         require(len(real) >= 2, "weights", f"{len(real)} network", "at least 2")
         mean = _means(real, known)
         sd = ((real - mean) * known).square().sum().div(known.sum()).sqrt()
         require(float(sd) > 0, "weights", "networks that are all the same", "different ones")
         rows = ((real - mean) / sd * known).float()
-        net = nets.fresh(lambda: _MLP(rows.shape[1], size, tuple(hidden)), seed)
-        fixed, zoo = {"mean": mean, "sd": sd}, fingerprint(weights, mask)
-        settings = {"size": size, "hidden": list(hidden), "history": []}
-        codec, best = None, None
-        for epoch, loss in _epochs(net, rows, known, epochs, batch, rate, kl, mse, seed, device):
-            if epoch % every and epoch < epochs:
+        net: Any = nets.fresh(lambda: _MLP(rows.shape[1], size, tuple(how.hidden)), seed)
+        fixed, zoo = {"mean": mean, "sd": sd}, zoo_id(weights, mask)
+        settings: dict[str, Any] = {"size": size, "hidden": list(how.hidden), "history": []}
+        best, top = None, -math.inf
+        for epoch, loss in _epochs(net, rows, known, how, seed, device):
+            if epoch % how.every and epoch < how.epochs:
                 continue
             now = cls._of(net, rows, fixed, zoo, settings)
             value = None if score is None else float(score(now.reconstruct(weights, mask)))
             settings["history"].append({"epoch": epoch, "loss": loss, "score": value})
-            if codec is None or value is None or value > best:
-                codec, best = now, value
-        return cls(codec.tensors, zoo, settings)
+            if best is None or value is None or value > top:
+                best, top = now, top if value is None else value
+        assert best is not None             # the last epoch is always looked at
+        return cls(best.tensors, zoo, settings)
 
     @classmethod
-    def _of(cls, net, rows, fixed, zoo, settings) -> VAE:
+    def _of(cls, net: _MLP, rows: Tensor, fixed: dict[str, Tensor], zoo: str,
+            settings: dict[str, Any]) -> VAE:
         """A codec of the network as it is, its latents standardized over the zoo."""
         state = {f"net/{k}": v.detach().cpu().clone() for k, v in net.state_dict().items()}
         with torch.no_grad():
@@ -299,10 +311,12 @@ class VAE(Codec):
 
     @property
     def history(self) -> list[dict[str, Any]]:
+        """A row per look: epoch, loss and score."""
         return self.settings["history"]
 
     @property
-    def net(self) -> nn.Module:
+    def net(self) -> _MLP:
+        """The network, in evaluation mode."""
         net = _MLP(self.length, self.settings["size"], tuple(self.settings["hidden"]))
         net.load_state_dict({k.removeprefix("net/"): v for k, v in self.tensors.items()
                              if k.startswith("net/")})
@@ -316,7 +330,7 @@ class VAE(Codec):
         z = mu + (logvar / 2).exp() * noise
         return ((z.double() - self.center) / self.scale).float()
 
-    def _posterior(self, weights, mask):
+    def _posterior(self, weights: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         rows = (weights - self.tensors["mean"]) / self.tensors["sd"] * mask
         with torch.no_grad():
             return self.net.posterior(rows.float())
@@ -347,33 +361,24 @@ def _layers(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _epochs(net, rows, mask, epochs, batch, rate, kl, mse, seed, device):
+def _epochs(net: _MLP, rows: Tensor, mask: Tensor, how: VAETraining, seed: int, device: str
+            ) -> Iterator[tuple[int, float]]:
     """Train `net` in place; after every epoch its number, from 1, and its mean loss."""
-    device = nets.resolve_device(device)
-    net.to(device)
-    rows, mask = rows.to(device), mask.to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.5, 0.9), fused=True)
-    for epoch in range(epochs):
-        g, total = seeds.generator(seed, epoch), 0.0
-        for part in torch.randperm(len(rows), generator=g).split(batch):
-            w = rows[part.to(device)]
+    place = nets.resolve_device(device)
+    net.to(place)
+    rows, mask = rows.to(place), mask.to(place)
+    optimizer = torch.optim.Adam(net.parameters(), lr=how.lr, betas=(0.5, 0.9), fused=True)
+    for epoch in range(how.epochs):
+        rng, total = seeds.generator(seed, epoch), 0.0
+        for part in torch.randperm(len(rows), generator=rng).split(how.batch):
+            w = rows[part.to(place)]
             mu, logvar = net.posterior(w)
-            noise = torch.randn(mu.shape, generator=g).to(mu)
+            noise = torch.randn(mu.shape, generator=rng).to(mu)
             w_hat = net.decoder(mu + (logvar / 2).exp() * noise)
-            losses = vae_loss(w, w_hat, mu, logvar, mask[part.to(device)], kl=kl, mse=mse)
+            loss = vae_loss(w, w_hat, mu, logvar, mask[part.to(place)], kl=how.kl,
+                            mse=how.mse)["total"]
             optimizer.zero_grad()
-            losses["total"].backward()
+            loss.backward()
             optimizer.step()
-            total += float(losses["total"].detach()) * len(part)
+            total += float(loss.detach()) * len(part)
         yield epoch + 1, total / len(rows)
-
-
-def stored_vae(weights: Tensor, size: int, mask: Tensor | None = None, *, device: str = "auto",
-               **settings) -> VAE:
-    """`VAE.fit`, kept in the store."""
-    kind = str(nets.resolve_device(device))
-    return restored(store.cached(_fitted, weights, size, mask, kind, settings))
-
-
-def _fitted(weights, size, mask, device, settings):
-    return VAE.fit(weights, size, mask, device=device, **settings).state()

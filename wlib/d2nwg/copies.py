@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wlib.core import audit
-from wlib.d2nwg import baselines, memorization
+from wlib.d2nwg import memorization, rivals
 from wlib.d2nwg.starts import Case, oracles
 
 HELD, CODEC, PLAIN = "held-out trained networks", "through the codec", "as it is"
@@ -33,8 +33,8 @@ def noisy(case: Case, part: str, sd: float, n: int, count: int | None = None) ->
     Noise in all directions would lose most of its length in the codec and look like a bare copy.
     """
     known, (c, memory) = case.members.weights, case.conditions(part, count)
-    near = baselines.Retrieval().fit(memory, known)(c)                             # (m, 1, D)
-    moved = baselines.Noisy(sd).fit(memory, known)(c, n, case.seed)                # (m, n, D)
+    near = rivals.Retrieval().fit(memory, known)(c)                                # (m, 1, D)
+    moved = rivals.Noisy(sd).fit(memory, known)(c, n, case.seed)                   # (m, n, D)
     return near + case.through_codec(moved) - case.through_codec(near)
 
 

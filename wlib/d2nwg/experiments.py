@@ -23,8 +23,10 @@ from torch import Tensor
 
 from wlib import data, seeds
 from wlib.core.pool import Pool
-from wlib.d2nwg import baselines, condition, generation, heads, zoo
-from wlib.d2nwg.diffusion import select
+from wlib.d2nwg import backbones, condition, heads, pipeline, rivals, zoo
+from wlib.d2nwg.pipeline import Design
+from wlib.d2nwg.sampling import select
+from wlib.d2nwg.training import Training
 from wlib.data import glyphs, universes
 from wlib.data.universes import Counts, DataSet
 
@@ -51,7 +53,7 @@ class Episodes:
 
     sets: int = 24                              # heads in the zoo
     train: int = 20                             # training images per class
-    asked: int = 200                            # episodes that are scored
+    query: int = 200                            # episodes that are scored
     choosing: int = 50                          # episodes that choose settings
 
 
@@ -61,7 +63,7 @@ class HeadGrid:
 
     codes: Sequence[int] = (12, 24)             # numbers of the codec of a row
     lengths: Sequence[int] = (100, 200)         # steps of the denoiser's training
-    rate: float = 0.003                         # its learning rate
+    lr: float = 0.003                           # its learning rate
     strengths: Sequence[float] = (1.0, 10.0, 100.0)     # λ of ridge regression
     decays: Sequence[float] = (0.001, 0.01, 0.1)        # of logistic regression
 
@@ -69,17 +71,17 @@ class HeadGrid:
 def class_world(seed: int, setting: ClassWorld, device: str = "auto") -> dict[str, Any]:
     """A seed's heads and the features that go with them; after that no image is needed."""
     counts = Counts(*setting.counts)
-    world = generation.of_characters(setting.sets, setting.unseen, setting.choosing,
+    world = pipeline.of_characters(setting.sets, setting.unseen, setting.choosing,
                                      counts=counts, seed=seed)
-    asked = [*world.unseen, *generation.available(setting.data, counts=counts)]
-    ours, oracle = (heads.stored_fit(generation.featured(some, "train", device=device),
-                                     decay=1e-3, device=device) for some in (world.train, asked))
+    query = [*world.unseen, *pipeline.available(setting.data, counts=counts)]
+    ours, oracle = (heads.stored_fit(pipeline.featured(some, "train", device=device),
+                                     decay=1e-3, device=device) for some in (world.train, query))
     found = {"zoo": ours.flat(), "oracle": oracle.flat(),
-             "told": generation.support(world.train, 10, device=device),
-             "names": [data_set.name for data_set in asked]}
-    for part, some in (("choosing", world.validation), ("asked", asked)):
-        test = generation.featured(some, "test", device=device)
-        found[part] = {"new": generation.support(some, 10, device=device)[:, :, :5],
+             "support": pipeline.support(world.train, 10, device=device),
+             "names": [data_set.name for data_set in query]}
+    for part, some in (("choosing", world.validation), ("query", query)):
+        test = pipeline.featured(some, "test", device=device)
+        found[part] = {"new": pipeline.support(some, 10, device=device)[:, :, :5],
                        "values": [images.values for images in test],
                        "labels": [images.labels for images in test]}
     return found
@@ -89,11 +91,12 @@ def episode_world(seed: int, setting: Episodes, device: str = "auto") -> dict[st
     """As `class_world`: heads of five classes, and episodes in the place of data sets."""
     train = universes.characters("train", setting.sets, ways=5,
                                  counts=Counts(setting.train, 10, 1, 1), seed=seed)
-    ours = heads.stored_fit(generation.featured(train, "train", device=device), decay=1e-3,
+    ours = heads.stored_fit(pipeline.featured(train, "train", device=device), decay=1e-3,
                             device=device)
-    found = {"zoo": ours.flat(), "told": generation.support(train, 10, device=device)}
+    found: dict[str, Any] = {"zoo": ours.flat(),
+                             "support": pipeline.support(train, 10, device=device)}
     for part, split, count in (("choosing", "validation", setting.choosing),
-                               ("asked", "test", setting.asked)):
+                               ("query", "test", setting.query)):
         x = episodes(split, count, seed, device)
         found[part] = {"new": x[:, :, :5], "values": x[:, :, 5:].flatten(1, 2),
                        "labels": torch.arange(5).repeat_interleave(15).expand(count, -1)}
@@ -101,11 +104,11 @@ def episode_world(seed: int, setting: Episodes, device: str = "auto") -> dict[st
 
 
 def episodes(split: str, count: int, seed: int, device: str = "auto") -> Tensor:
-    """Episodes of a split's letters: features (E, 5, 20, 64), of which the first 5 may be told."""
+    """Episodes of a split's letters: features (E, 5, 20, 64), the first 5 to show."""
     letters = "".join(universes.letters(split))
     faces = tuple(glyphs.faces_holding(glyphs.characters_of("letters")))
     images = data.load("glyphs", characters=letters, faces=faces, samples=40, seed=seed)
-    features = condition.glyph_features(images, condition.glyph_backbone(device=device),
+    features = backbones.glyph_features(images, backbones.glyph_backbone(device=device),
                                         device=device)
     table = condition.by_class(features, images.labels, 40)
     rng = seeds.generator(seed, len(letters))
@@ -125,83 +128,87 @@ def pool_of(classes: int, width: int = 64) -> Pool:
     return Pool.stack([heads.head(classes, width)])
 
 
-def row_generators(weights: Tensor, told: Tensor, shots: int, seed: int, grid: HeadGrid,
-                   device: str = "auto") -> dict[str, generation.Generator]:
+def row_generators(weights: Tensor, support: Tensor, shots: int, seed: int, grid: HeadGrid,
+                   device: str = "auto") -> dict[str, pipeline.Generator]:
     """Diffusion models of one row of a head under the condition of its class, by codec and length.
 
     Learned from heads (n, D) and features (n, K, S, d) of their data sets.
     """
-    return {f"{size} numbers, {steps} steps": generation.learn(
-                weights, told, size=size, encoder="per class", classes=told.shape[1], shots=shots,
-                steps=steps, every=grid.lengths[0], rate=grid.rate, width=128, batch=32,
-                seed=seed, device=device)
+    def learned(size: int, steps: int) -> pipeline.Generator:
+        design = Design(size, encoder="per class", classes=support.shape[1])
+        training = Training(steps, batch=32, lr=grid.lr, shots=shots, width=128)
+        return pipeline.learn(weights, support, design, training, every=grid.lengths[0], seed=seed,
+                              device=device)
+
+    return {f"{size} numbers, {steps} steps": learned(size, steps)
             for size in grid.codes for steps in grid.lengths}
 
 
 def head_points(world: Mapping[str, Any], size: int, shots: int, seed: int, samples: int,
                 grid: HeadGrid, device: str = "auto") -> Points:
-    """All arms of a zoo's first `size` data sets, told of `shots` images per class (`judged`)."""
-    ours, told = world["zoo"][:size], world["told"][:size]
-    classes, width = told.shape[1], told.shape[-1]
-    scorer, makers = pool_of(classes, width), row_generators(ours, told, shots, seed, grid, device)
-    fresh = baselines.RandomStart(heads.head(classes, width))
-    arms = few_arms(grid.decays) | zoo_arms(ours, told, shots, seed, grid.strengths)
+    """All arms of a zoo's first `size` data sets, shown `shots` images per class: see `judged`."""
+    ours, support = world["zoo"][:size], world["support"][:size]
+    classes, width = support.shape[1], support.shape[-1]
+    scorer = pool_of(classes, width)
+    makers = row_generators(ours, support, shots, seed, grid, device)
+    fresh = rivals.RandomStart(heads.head(classes, width))
+    arms = few_arms(grid.decays) | zoo_arms(ours, support, shots, seed, grid.strengths)
     arms["sampled"] = {key: (torch.clone, partial(g.sample, n=samples, seed=seed))
                        for key, g in makers.items()}
     arms["random head"] = {0: (torch.clone, partial(fresh, count=samples, generator=seed))}
-    choosing, asked = ((world[part]["new"][:, :, :shots], questions(world[part]))
-                       for part in ("choosing", "asked"))
-    found = with_trivial(judged(arms, choosing, asked, scorer), 100 / classes)
+    choosing, query = ((world[part]["new"][:, :, :shots], questions(world[part]))
+                       for part in ("choosing", "query"))
+    found = with_trivial(judged(arms, choosing, query, scorer), 100 / classes)
     used = makers[found["sampled"]["setting"]]
-    others = {"shuffled condition": used.sample(asked[0].roll(1, 0), samples, seed=seed)}
+    others = {"shuffled condition": used.sample(query[0].roll(1, 0), samples, seed=seed)}
     if "oracle" in world:
         others |= {"oracle head": world["oracle"][:, None],
                    "codec reconstruction of the oracle": used.reconstruct(world["oracle"])[:, None]}
-    return found | scored(others, asked[1], scorer)
+    return found | scored(others, query[1], scorer)
 
 
 # ---- arms and their settings --------------------------------------------------------------------
 def few_arms(decays: Sequence[float]) -> dict[str, Grid]:
-    """What makes heads of the images told alone, without a zoo."""
-    return {"prototype head": {0: (partial(torch.mean, dim=2), baselines.Prototype())},
-            "logistic regression": {decay: (torch.clone, baselines.FewShotLogistic(decay))
+    """What makes heads of the support images alone, without a zoo."""
+    return {"prototype head": {0: (partial(torch.mean, dim=2), rivals.Prototype())},
+            "logistic regression": {decay: (torch.clone, rivals.FewShotLogistic(decay))
                                     for decay in decays}}
 
 
-def zoo_arms(weights: Tensor, told: Tensor, shots: int, seed: int, strengths: Sequence[float]
+def zoo_arms(weights: Tensor, support: Tensor, shots: int, seed: int, strengths: Sequence[float]
              ) -> dict[str, Grid]:
     """What learns from a zoo of heads (n, D) and features (n, K, S, d) of its data sets.
 
     Ridge sees ten draws of `shots` images: the denoiser, too, sees fresh ones at each step.
     """
-    seen = torch.cat([condition.draw(told, shots, seeds.generator(seed, k)) for k in range(10)])
+    seen = torch.cat([condition.draw(support, shots, seeds.generator(seed, k)) for k in range(10)])
     many, each = weights.repeat(10, 1), condition.per_class(seen)
-    whole, known = condition.concatenated(seen), (condition.concatenated(told), weights)
+    whole, known = condition.concatenated(seen), (condition.concatenated(support), weights)
     return {
         "ridge per class": {strength: (condition.per_class,
-                                       baselines.RidgePerClass(strength).fit(each, many))
+                                       rivals.RidgePerClass(strength).fit(each, many))
                             for strength in strengths},
-        "ridge": {strength: (condition.concatenated, baselines.Ridge(strength).fit(whole, many))
+        "ridge": {strength: (condition.concatenated, rivals.Ridge(strength).fit(whole, many))
                   for strength in strengths},
-        "nearest network": {0: (condition.concatenated, baselines.Retrieval().fit(*known))},
-        "mean of the zoo": {0: (condition.concatenated, baselines.MeanOfZoo().fit(*known))}}
+        "nearest network": {0: (condition.concatenated, rivals.Retrieval().fit(*known))},
+        "mean of the zoo": {0: (condition.concatenated, rivals.MeanOfZoo().fit(*known))}}
 
 
 def judged(arms: Mapping[str, Grid], choosing: tuple[Tensor, Sequence],
-           asked: tuple[Tensor, Sequence], like: Pool) -> Points:
-    """Each arm's points on the asked data sets, with the setting best on the choosing ones.
+           query: tuple[Tensor, Sequence], like: Pool) -> Points:
+    """Each arm's points on the query data sets, with the setting best on the choosing ones.
 
-    `choosing` and `asked` are features (m, K, S, d) and the data sets to score on.
+    `choosing` and `query` are features (m, K, S, d) and the data sets to score on.
     """
-    def points(setting, features, sets):
+    def points(setting: tuple[Give, Give], features: Tensor, sets: Sequence) -> Tensor:
         look, give = setting
-        return generation.points(give(look(features)), sets, like=like)
+        return pipeline.points(give(look(features)), sets, like=like)
 
     found = {}
     for arm, grid in arms.items():
         tried = {name: points(setting, *choosing).mean().item() for name, setting in grid.items()}
-        best = max(tried, key=tried.get)
-        found[arm] = {"points": points(grid[best], *asked).mean(1), "setting": best,
+        best = max(tried, key=tried.__getitem__)
+        found[arm] = {"points": points(grid[best], *query).mean(1), "setting": best,
                       "choosing": tried[best]}
     return found
 
@@ -220,7 +227,7 @@ def with_trivial(found: Points, chance: float) -> Points:
 
 def scored(weights: Mapping[str, Tensor], sets: Sequence, like: Pool) -> Points:
     """Points (m,) of weights (m, M, D) that had no setting to choose, by arm."""
-    return {arm: {"points": generation.points(w, sets, like=like).mean(1)}
+    return {arm: {"points": pipeline.points(w, sets, like=like).mean(1)}
             for arm, w in weights.items()}
 
 
@@ -248,10 +255,10 @@ class StyleSetting:
 
 @dataclass(frozen=True, eq=False)
 class StyleWorld:
-    """A seed's zoo, its data sets' features, and those that choose and are asked about."""
+    """A seed's zoo, its data sets' features, those that choose, and those never seen."""
 
     members: zoo.Zoo
-    told: Tensor                                # (n, K, 10, d) of the zoo's data sets
+    support: Tensor                             # (n, K, 10, d) of the zoo's data sets
     choosing: list[DataSet]
     own: Tensor                                 # (m', K, 5, d) of the choosing data sets
     unseen: list[DataSet]
@@ -261,13 +268,13 @@ class StyleWorld:
 def style_world(seed: int, setting: StyleSetting, device: str = "auto") -> StyleWorld:
     """Data sets and trained networks of a seed."""
     counts = Counts(*setting.counts)
-    world = generation.of_styles(setting.sets, setting.unseen, setting.choosing, counts=counts,
+    world = pipeline.of_styles(setting.sets, setting.unseen, setting.choosing, counts=counts,
                                  seed=seed)
-    unseen = [*world.unseen, *generation.available(setting.data, counts=counts)]
+    unseen = [*world.unseen, *pipeline.available(setting.data, counts=counts)]
     members = _trained(world.train, seed, setting, device)
-    told, own, new = (generation.support(some, 10, device=device)
+    support, own, new = (pipeline.support(some, 10, device=device)
                       for some in (world.train, world.validation, unseen))
-    return StyleWorld(members, told, world.validation, own[:, :, :5], unseen, new[:, :, :5])
+    return StyleWorld(members, support, world.validation, own[:, :, :5], unseen, new[:, :, :5])
 
 
 def style_points(seed: int, setting: StyleSetting, device: str = "auto") -> Points:
@@ -275,9 +282,9 @@ def style_points(seed: int, setting: StyleSetting, device: str = "auto") -> Poin
     world = style_world(seed, setting, device)
     oracles = _trained(world.unseen, seed, setting, device).weights
     pool = world.members.pool
-    makers = {size: generation.learn(world.members.weights, world.told, size=size, components=16,
-                                     steps=setting.denoising, width=128, seed=seed, device=device)
-              for size in setting.sizes}
+    training = Training(setting.denoising, shots=5, width=128)
+    makers = {size: pipeline.learn(world.members.weights, world.support, Design(size), training,
+                                   seed=seed, device=device) for size in setting.sizes}
     found = with_trivial(judged(style_arms(world, makers, seed, setting),
                                 (world.own, world.choosing), (world.new, world.unseen), pool), 10.0)
     used = makers[found["sampled"]["setting"]]
@@ -288,9 +295,9 @@ def style_points(seed: int, setting: StyleSetting, device: str = "auto") -> Poin
                     world.unseen, pool)
     if not setting.fifty:
         return found
-    parts = [(x, generation.featured(some, "test", device=device)) for x, some in
-             ((world.own, world.choosing), (world.new, world.unseen))]
-    found |= judged(few_arms(setting.decays), *parts,
+    choosing, query = ((x, pipeline.featured(some, "test", device=device)) for x, some in
+                       ((world.own, world.choosing), (world.new, world.unseen)))
+    found |= judged(few_arms(setting.decays), choosing, query,
                     pool_of(world.new.shape[1], world.new.shape[-1]))
     kept, sd = best_of_fifty(world, used, seed, setting)
     found["sampled"]["points"] = kept["mean of fifty samples"]
@@ -298,28 +305,29 @@ def style_points(seed: int, setting: StyleSetting, device: str = "auto") -> Poin
     return found | {arm: {"points": points} for arm, points in kept.items()}
 
 
-def style_arms(world: StyleWorld, makers: Mapping[int, generation.Generator], seed: int,
+def style_arms(world: StyleWorld, makers: Mapping[int, pipeline.Generator], seed: int,
                setting: StyleSetting) -> dict[str, Grid]:
     """As `zoo_arms`, for networks; `makers` are generators by the size of their codecs."""
     last, weights = list(makers.values())[-1], world.members.weights
-    look = last.diffusion.encoder
-    seen = torch.cat([condition.draw(world.told, 5, seeds.generator(seed, k)) for k in range(10)])
-    whole, many, known = look(seen), weights.repeat(10, 1), (look(world.told), weights)
-    drawn = {"count": setting.samples, "generator": seed}
+    look = last.condition
+    seen = torch.cat([condition.draw(world.support, 5, seeds.generator(seed, k))
+                      for k in range(10)])
+    whole, many, known = look(seen), weights.repeat(10, 1), (look(world.support), weights)
+    drawn: dict[str, Any] = {"count": setting.samples, "generator": seed}
     return {
         "sampled": {size: (torch.clone, partial(g.sample, n=setting.samples, seed=seed))
                     for size, g in makers.items()},
-        "ridge": {strength: (look, baselines.Ridge(strength).fit(whole, many))
+        "ridge": {strength: (look, rivals.Ridge(strength).fit(whole, many))
                   for strength in setting.strengths},
-        "nearest network": {0: (look, baselines.Retrieval().fit(*known))},
-        "interpolation of the two nearest": {0: (look, baselines.Interpolation().fit(*known))},
-        "network with noise": {sd: (look, partial(baselines.Noisy(sd).fit(*known), **drawn))
+        "nearest network": {0: (look, rivals.Retrieval().fit(*known))},
+        "interpolation of the two nearest": {0: (look, rivals.Interpolation().fit(*known))},
+        "network with noise": {sd: (look, partial(rivals.Noisy(sd).fit(*known), **drawn))
                                for sd in setting.noises},
         "kernel density": {
-            width: (look, partial(baselines.LatentKDE(last.codec, width).fit(*known), **drawn))
+            width: (look, partial(rivals.LatentKDE(last.codec, width).fit(*known), **drawn))
             for width in setting.bandwidths},
-        "mean of the zoo": {0: (look, baselines.MeanOfZoo().fit(*known))},
-        "random start": {0: (look, partial(baselines.RandomStart(zoo.tiny_cnn()), **drawn))}}
+        "mean of the zoo": {0: (look, rivals.MeanOfZoo().fit(*known))},
+        "random start": {0: (look, partial(rivals.RandomStart(zoo.tiny_cnn()), **drawn))}}
 
 
 def _trained(sets: Sequence[DataSet], seed: int, setting: StyleSetting, device: str) -> zoo.Zoo:
@@ -332,41 +340,41 @@ def best_three(weights: Tensor, scores: Tensor, sets: Sequence, like: Pool) -> T
     """Test points (m,) of the three candidates with the best scores: weights (m, n, D)."""
     best = select(scores, 3)                                                   # (m, 3)
     kept = weights.gather(1, best[:, :, None].expand(-1, -1, weights.shape[2]))
-    return generation.points(kept, sets, like=like).mean(1)
+    return pipeline.points(kept, sets, like=like).mean(1)
 
 
 def rules(weights: Tensor, sets: Sequence[DataSet], like: Pool) -> dict[str, Tensor]:
     """Points (m,) of all candidates (m, n, D), and of the best three by each kind of images."""
-    tests = generation.points(weights, sets, like=like)                        # (m, n)
-    by = {"condition": generation.points(weights, [some.shots(5) for some in sets], like=like),
-          "validation": generation.points(weights, sets, like=like, part="validation"),
+    tests = pipeline.points(weights, sets, like=like)                        # (m, n)
+    by = {"condition": pipeline.points(weights, [some.shots(5) for some in sets], like=like),
+          "validation": pipeline.points(weights, sets, like=like, part="validation"),
           "test": tests}
     return {"mean of fifty samples": tests.mean(1)} | {
         f"best three by {name}": best_three(weights, scores, sets, like)
         for name, scores in by.items()}
 
 
-def best_of_fifty(world: StyleWorld, used: generation.Generator, seed: int,
+def best_of_fifty(world: StyleWorld, used: pipeline.Generator, seed: int,
                   setting: StyleSetting) -> tuple[dict[str, Tensor], float]:
     """`rules` for samples, the best three of as many rivals, and the noise of the noisy ones.
 
     The noise is the one whose best three copies of the nearest network are best on the choosing
     data sets. Validation images choose among the rivals.
     """
-    members, look, count = world.members, used.diffusion.encoder, setting.fifty
-    known = look(world.told), members.weights
+    members, look, count = world.members, used.condition, setting.fifty
+    known = look(world.support), members.weights
 
-    def chosen(weights, sets):
-        scores = generation.points(weights, sets, like=members.pool, part="validation")
+    def chosen(weights: Tensor, sets: Sequence[DataSet]) -> Tensor:
+        scores = pipeline.points(weights, sets, like=members.pool, part="validation")
         return best_three(weights, scores, sets, members.pool)
 
-    def copies(sd, features):
-        return baselines.Noisy(sd).fit(*known)(look(features), count, seed)
+    def copies(sd: float, features: Tensor) -> Tensor:
+        return rivals.Noisy(sd).fit(*known)(look(features), count, seed)
 
     kept = rules(used.sample(world.new, count, seed=seed), world.unseen, members.pool)
     tried = {sd: chosen(copies(sd, world.own), world.choosing).mean().item()
              for sd in setting.noises}
-    sd = max(tried, key=tried.get)
+    sd = max(tried, key=tried.__getitem__)
     some = torch.randperm(len(members), generator=seeds.generator(seed))[:count]
     for arm, weights in (("noise copies", copies(sd, world.new)),
                          ("zoo members", members.weights[some].expand(len(world.new), -1, -1))):

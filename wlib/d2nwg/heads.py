@@ -1,7 +1,7 @@
 """Heads: one linear layer on what a frozen encoder says of images, for many data sets at once.
 
     sets = [Features(encoder(s.train), s.train.labels, s.classes) for s in data_sets]
-    pool = stored_fit(sets)                        # one head a data set, weights (T, K·d + K)
+    pool = stored_fit(sets)                        # one head per data set, weights (T, K·d + K)
     zoo.Zoo(data_sets, pool, start="zero")
 
 Letters: T data sets, B images, K classes, d features.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class Features:
     labels: Tensor
     classes: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         v, y = self.values, self.labels
         require(isinstance(v, Tensor) and v.ndim == 2 and v.is_floating_point() and v.numel() > 0,
                 "values", v, "features (B, d)")
@@ -67,7 +68,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, index) -> Features:
+    def __getitem__(self, index: slice | Tensor) -> Features:
         """The chosen images' features (slice, mask or indices) with the same classes."""
         return Features(self.values[index], self.labels[index], self.classes)
 
@@ -96,21 +97,20 @@ def fit(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 200,
     require(isinstance(decay, (int, float)) and decay >= 0, "decay", decay, "a number ≥ 0")
     require(isinstance(iterations, int) and iterations >= 1, "iterations", iterations,
             "a whole number ≥ 1")
-    device = nets.resolve_device(device)
-    (width, classes), (x, y, share) = shapes[0], _padded(sets, device)
+    (width, classes), (x, y, fraction) = shapes[0], _padded(sets, nets.resolve_device(device))
     weight = torch.zeros(len(sets), classes, width).to(x).requires_grad_()
     bias = torch.zeros(len(sets), 1, classes).to(x).requires_grad_()
     solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, history_size=20,
                                tolerance_grad=1e-7, tolerance_change=1e-12,
                                line_search_fn="strong_wolfe")
 
-    def loss():
+    def loss() -> Tensor:
         solver.zero_grad()
         logits = torch.baddbmm(bias, x, weight.transpose(1, 2))                   # (T, B, K)
-        nats = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
-        whole = (nats * share.flatten()).sum() + decay / 2 * weight.square().sum()
-        whole.backward()
-        return whole
+        each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+        total = (each * fraction.flatten()).sum() + decay / 2 * weight.square().sum()
+        total.backward()
+        return total
 
     solver.step(loss)
     template = Pool.stack([head(classes, width)])
@@ -118,23 +118,23 @@ def fit(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 200,
                                         1).cpu())
 
 
-def stored_fit(sets: Sequence[Features], *, device: str = "auto", **settings) -> Pool:
+def stored_fit(sets: Sequence[Features], *, device: str = "auto", **settings: Any) -> Pool:
     """`fit`, kept in the store."""
     rows = store.cached(_fitted, list(sets), str(nets.resolve_device(device)), settings)
     return Pool.stack([head(len(sets[0].classes), sets[0].values.shape[1])]).with_flat(rows)
 
 
-def _fitted(sets, device, settings) -> Tensor:
+def _fitted(sets: list[Features], device: str, settings: dict[str, Any]) -> Tensor:
     return fit(sets, device=device, **settings).flat()
 
 
-def _padded(sets, device):
-    """Features (T, B, d), labels (T, B) and each image's share of its set (T, B), 0 if padding.
+def _padded(sets: list[Features], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (T, B, d), labels (T, B) and each image's fraction of its set (T, B), 0 if padding.
 
     In double precision: in single the line search stops before the weights have settled.
     """
     x = nn.utils.rnn.pad_sequence([s.values.double() for s in sets], batch_first=True)
     y = nn.utils.rnn.pad_sequence([s.labels for s in sets], batch_first=True)
-    share = nn.utils.rnn.pad_sequence([torch.full((len(s),), 1 / len(s), dtype=x.dtype)
-                                       for s in sets], batch_first=True)
-    return x.to(device), y.to(device), share.to(device)
+    fraction = nn.utils.rnn.pad_sequence([torch.full((len(s),), 1 / len(s), dtype=x.dtype)
+                                          for s in sets], batch_first=True)
+    return x.to(device), y.to(device), fraction.to(device)

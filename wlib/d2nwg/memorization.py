@@ -27,7 +27,9 @@ from wlib.check import require
 from wlib.core import audit
 from wlib.core.audit import min_l2, z_u
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
-from wlib.d2nwg import baselines
+from wlib.d2nwg.codec import Codec
+from wlib.d2nwg.rivals import Averaged, Noisy, Rival
+from wlib.data import ImageSet
 
 COPYING = -5.0     # a Z_U below this says that what was generated lies too near to the zoo
 
@@ -88,7 +90,7 @@ class DecisionMap(NamedTuple):
     places: Tensor
 
 
-def decision_map(pool: Pool, images, grid: int = 300) -> DecisionMap:
+def decision_map(pool: Pool, images: ImageSet, grid: int = 300) -> DecisionMap:
     """What networks say on the plane of the two principal components of standardized test images.
 
     Each pixel is standardized; a point of the plane becomes an image again by undoing both steps.
@@ -113,7 +115,7 @@ def decision_map(pool: Pool, images, grid: int = 300) -> DecisionMap:
 
 
 # ---- all together -----------------------------------------------------------------------------
-def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
+def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec: Codec | None = None,
             errors: Callable[[Tensor], Tensor] | None = None,
             noises: Sequence[float] = (0.02, 0.04), members: int = 16,
             generator: torch.Generator | int = 0) -> pd.DataFrame:
@@ -124,15 +126,15 @@ def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
     generated, zoo plus noise of each standard deviation and averages of `members`. `neighbors` are
     the zoo "as it is" and, with a `codec`, "through the codec": there all but the generated, which
     come out of it, are encoded and decoded too. Columns: `distance`, the median of `min_l2`; `z_u`
-    against held-out; `near`, the share nearer to the zoo than the mark, which is the smaller of the
-    5th percentiles of zoo and held-out; `verdict`, "copies" if the median lies below the mark or
+    against held-out; `near`, the fraction nearer to the zoo than the mark, the smaller of the 5th
+    percentiles of zoo and held-out; `verdict`, "copies" if the median lies below the mark or
     Z_U below −5. With `errors`, a function from weights (k, D) to error sets (k, E) on images you
     choose, also the median `novelty` and the mean `accuracy`.
     """
     count = len(generated)
-    rivals = {f"zoo + noise {sd:g}": baselines.Noisy(sd, nearest=False) for sd in noises}
+    rivals: dict[str, Rival] = {f"zoo + noise {sd:g}": Noisy(sd, nearest=False) for sd in noises}
     if len(zoo) >= members:
-        rivals[f"average of {members}"] = baselines.Averaged(members)
+        rivals[f"average of {members}"] = Averaged(members)
     blank = zoo.new_zeros(len(zoo), 1)
     kinds = {"zoo": zoo, "held-out": held_out, "generated": generated} | {
         name: rival.fit(blank, zoo)(zoo.new_zeros(1, 1), count, generator)[0]
@@ -153,7 +155,7 @@ def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec=None,
     return pd.DataFrame(rows)
 
 
-def _judged(errors, weights: Tensor) -> Tensor:
+def _judged(errors: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
     found = errors(weights)
     require(isinstance(found, Tensor) and found.dtype == torch.bool and found.ndim == 2
             and len(found) == len(weights), "errors", found,

@@ -21,7 +21,8 @@ from wlib import store
 from wlib.check import require
 from wlib.core import matching
 from wlib.core.pool import Pool
-from wlib.d2nwg import baselines, generation, zoo
+from wlib.d2nwg import pipeline, rivals, zoo
+from wlib.d2nwg.training import Training
 from wlib.data import ImageSet
 from wlib.data.universes import Counts, DataSet
 
@@ -56,15 +57,16 @@ class Case:
     features: Mapping[str, Tensor]              # by part: (m, K, 10, d)
     members: zoo.Zoo
     device: str = "auto"
-    generator: generation.Generator | None = None
+    generator: pipeline.Generator | None = None
 
     def learned(self, size: int, *, width: int | None = None, steps: int | None = None) -> Case:
         """With a generator of the zoo whose codec keeps `size` numbers; kept in the store."""
         known, setting = self.members.weights, self.setting
-        return replace(self, generator=generation.learn(
-            known, self.features["train"], size=min(size, len(known) - 1),
-            components=setting.components, steps=steps or setting.denoising,
-            width=width or setting.width, seed=self.seed, device=self.device))
+        design = pipeline.Design(min(size, len(known) - 1), components=setting.components)
+        training = Training(steps or setting.denoising, shots=SHOTS, width=width or setting.width)
+        return replace(self, generator=pipeline.learn(known, self.features["train"], design,
+                                                      training, seed=self.seed,
+                                                      device=self.device))
 
     def first(self, count: int) -> Case:
         """With a zoo of the first `count` networks, and no generator yet."""
@@ -74,9 +76,9 @@ class Case:
 
     def showing(self, part: str, sets: Sequence[DataSet]) -> Case:
         """With other data sets as a part of its own."""
-        features = generation.support(sets, 10, device=self.device)
+        support = pipeline.support(sets, 10, device=self.device)
         return replace(self, sets={**self.sets, part: list(sets)},
-                       features={**self.features, part: features})
+                       features={**self.features, part: support})
 
     def sample(self, part: str, n: int, count: int | None = None) -> Tensor:
         """Networks (m, n, D) for the first data sets of a part, told of five images per class."""
@@ -94,13 +96,13 @@ class Case:
 
     def points(self, weights: Tensor, part: str, images: str = "test") -> Tensor:
         """Accuracy in points (m, n) of networks (m, n, D) for the first data sets of a part."""
-        return generation.points(weights, self.sets[part][:len(weights)], like=self.members.pool,
-                                 part=images)
+        return pipeline.points(weights, self.sets[part][:len(weights)], like=self.members.pool,
+                               part=images)
 
-    def _made(self) -> generation.Generator:
+    def _made(self) -> pipeline.Generator:
         require(self.generator is not None, "case", "a case without a generator",
                 "one that has learned: case.learned(size)")
-        return cast(generation.Generator, self.generator)
+        return cast(pipeline.Generator, self.generator)
 
 
 def zoos(seed: int, setting: Setting, device: str = "auto") -> dict[str, Case]:
@@ -108,9 +110,9 @@ def zoos(seed: int, setting: Setting, device: str = "auto") -> dict[str, Case]:
 
     The aligned zoo is the independent one with all hidden units in the order of its first network.
     """
-    sets = generation.of_styles(setting.sets, setting.unseen, setting.choosing,
-                                counts=Counts(*setting.counts), seed=seed)._asdict()
-    features = {part: generation.support(some, 10, device=device) for part, some in sets.items()}
+    sets = pipeline.of_styles(setting.sets, setting.unseen, setting.choosing,
+                              counts=Counts(*setting.counts), seed=seed)._asdict()
+    features = {part: pipeline.support(some, 10, device=device) for part, some in sets.items()}
     made = {start: zoo.trained(sets["train"], start=start, steps=setting.zoo_steps, seed=seed,
                                device=device) for start in zoo.STARTS}
     pool = made["independent"].pool
@@ -140,9 +142,9 @@ def starts_of(case: Case, part: str, count: int | None = None) -> dict[str, Tens
                            device=case.device).flat()
     fresh = zoo.shared_start(seed=case.seed).flat().expand(len(c), -1) \
         if case.members.start == "shared" \
-        else baselines.RandomStart(zoo.tiny_cnn())(c, 1, case.seed)[:, 0]
+        else rivals.RandomStart(zoo.tiny_cnn())(c, 1, case.seed)[:, 0]
     return {"sampled": case.sample(part, 1, count)[:, 0],
-            "nearest network": baselines.Retrieval().fit(memory, known)(c)[:, 0],
+            "nearest network": rivals.Retrieval().fit(memory, known)(c)[:, 0],
             "pretrained on the zoo": whole.expand(len(c), -1),
             "mean of the zoo": known.mean(0).expand(len(c), -1), "random start": fresh}
 
@@ -161,7 +163,7 @@ def course(case: Case, weights: Tensor, part: str, steps: Sequence[int], rate: f
 
 def _tuned(weights: Tensor, like: Pool, train: list[ImageSet], judge: list[ImageSet],
            steps: Sequence[int], rate: float, order: tuple[int, str]) -> Tensor:
-    return 100 * zoo.curves(like.with_flat(weights), train, judge, steps=steps, rate=rate,
+    return 100 * zoo.curves(like.with_flat(weights), train, judge, steps=steps, lr=rate,
                             seed=order[0], device=order[1])
 
 

@@ -1,7 +1,7 @@
 """A zoo: pairs of a data set and a network trained on it, divided by data set.
 
     sets = [*universes.styles("train", 48), *universes.styles("test", 12)]
-    zoo = trained(sets, start="shared")          # one tiny CNN a data set, kept in the store
+    zoo = trained(sets, start="shared")          # one tiny CNN per data set, kept in the store
     zoo.split("train").weights                   # (48, 2464), to learn from
     accuracy(weights, [s.test for s in zoo.split("test").sets], like=zoo.pool)     # (12, M)
 
@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +23,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, short
 from wlib.core import nets, score
 from wlib.core.pool import Pool
+from wlib.d2nwg.heads import Features
 from wlib.data import SPLITS, ImageSet
 from wlib.data.domains import joined
 from wlib.data.universes import DataSet
 
+Images = ImageSet | Features
 STARTS = ("shared", "independent")
+Orders = list[list[Tensor]]                  # image numbers of each network's steps
 BLOCK = 256      # networks trained, and kept in the store, at once by the vmap engine
 UNSTEADY = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -118,7 +122,7 @@ class Zoo:
         return Zoo(self.sets, pool, self.of, start)
 
     def accuracy(self, part: str = "test") -> Tensor:
-        """Share of its own data set's images that each network gets right, (N,) in [0, 1]."""
+        """Fraction of its own data set's images that each network gets right, (N,) in [0, 1]."""
         return accuracy(self.pool, [getattr(self.sets[t], part) for t in self.of.tolist()])
 
     def digest(self) -> str:
@@ -139,15 +143,16 @@ def _outputs(pool: Pool) -> int | None:
 
 # ---- training ---------------------------------------------------------------------------------
 def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str = "shared",
-            each: int = 1, steps: int = 300, batch: int = 40, rate: float = 3e-3, seed: int = 0,
-            engine: str = "auto", device: str = "auto") -> Zoo:
-    """A zoo of `each` networks per data set, trained with Adam and cross-entropy on its train part.
+            each: int = 1, steps: int = 300, seed: int = 0, engine: str = "auto",
+            device: str = "auto", **settings: Any) -> Zoo:
+    """A zoo of `each` networks per data set, trained by `descend` on its train part.
 
     `net` is the architecture, by default `tiny_cnn` for the images; its weights do not count. With
     `start="shared"` all networks begin with the same weights, with "independent" each with its
     own. A network depends on `seed`, its data set's name and images, and its copy's number, not on
     what else is in the zoo. Each is kept in the store on its own, so that a killed run goes on
-    where it was; the vmap engine, which "auto" takes on GPUs, keeps blocks of 256.
+    where it was; the vmap engine, which "auto" takes on GPUs, keeps blocks of 256. `settings` are
+    the `batch` and `lr` of `descend`.
     """
     sets = list(sets)
     require(len(sets) > 0 and all(isinstance(s, DataSet) for s in sets), "sets", sets,
@@ -169,8 +174,8 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
     size = BLOCK if kind == "vmap" else 1
     blocks = [slice(i, i + size) for i in range(0, len(jobs), size)]
     states = [store.cached(_trained, begin[b], [sets[t].train for t, _ in jobs[b]],
-                           [own for _, own in jobs[b]], steps, batch, rate, kind,
-                           str(nets.resolve_device(device))) for b in blocks]
+                           [own for _, own in jobs[b]], steps, kind,
+                           str(nets.resolve_device(device)), settings) for b in blocks]
     pool = Pool.cat([begin[b].with_flat(w) for b, w in zip(blocks, states, strict=True)])
     return start_zoo.with_pool(pool, start)
 
@@ -181,7 +186,7 @@ def shared_start(net: nn.Module | None = None, seed: int = 0) -> Pool:
 
 
 def pretrained(sets: Sequence[DataSet], net: nn.Module | None = None, *, steps: int = 3000,
-               batch: int = 40, rate: float = 3e-3, seed: int = 0, device: str = "auto") -> Pool:
+               seed: int = 0, device: str = "auto", **settings: Any) -> Pool:
     """One network trained on the images of all data sets together, from the shared start.
 
     The rival of weights for each data set: what is fine-tuned instead. Kept in the store.
@@ -190,8 +195,8 @@ def pretrained(sets: Sequence[DataSet], net: nn.Module | None = None, *, steps: 
     require(len(sets) > 0 and all(isinstance(s, DataSet) for s in sets), "sets", sets,
             "at least one DataSet")
     start = shared_start(net or _suited(sets), seed)
-    weights = store.cached(_trained, start, [joined([s.train for s in sets])], [seed], steps, batch,
-                           rate, "loop", str(nets.resolve_device(device)))
+    weights = store.cached(_trained, start, [joined([s.train for s in sets])], [seed], steps,
+                           "loop", str(nets.resolve_device(device)), settings)
     return start.with_flat(weights)
 
 
@@ -200,14 +205,15 @@ def _suited(sets: Sequence[DataSet]) -> nn.Module:
     return tiny_cnn(max(len(s.classes) for s in sets), sets[0].train.channels, sets[0].train.size)
 
 
-def _trained(start: Pool, sets, order, steps, batch, rate, engine, device) -> Tensor:
-    pools = descend(start, sets, order=order, keep=(steps,), batch=batch, rate=rate,
-                    engine=engine, device=device)
-    return pools[0].flat().cpu()
+def _trained(start: Pool, sets: list[ImageSet], order: list[int], steps: int, engine: str,
+             device: str, settings: dict[str, Any]) -> Tensor:
+    pool, = descend(start, sets, order=order, keep=(steps,), engine=engine, device=device,
+                    **settings)
+    return pool.flat().cpu()
 
 
-def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Sequence[int] = 0,
-            keep: Sequence[int] = (300,), batch: int = 40, rate: float = 3e-3,
+def descend(start: Pool, sets: Images | Sequence[Images], *, order: int | Sequence[int] = 0,
+            keep: Sequence[int] = (300,), batch: int = 40, lr: float = 3e-3,
             engine: str = "auto", device: str = "auto") -> list[Pool]:
     """Adam and cross-entropy from every network of `start` on images of its own: the pools after
     `keep[0]`, `keep[1]`, … steps (rising).
@@ -217,7 +223,7 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
     together (sets of equal size wanted). For networks that behave alike in training and use;
     `wlib.core.train` serves those with BatchNorm or dropout.
     """
-    sets = [sets] * len(start) if hasattr(sets, "floats") else list(sets)
+    sets = [sets] * len(start) if isinstance(sets, Images) else list(sets)
     order = [order] * len(start) if isinstance(order, int) else list(order)
     for argument, found in (("sets", sets), ("order", order)):
         require(len(found) == len(start), argument, f"{len(found)}", f"1 or {len(start)}")
@@ -228,7 +234,7 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
     require(len(keep) > 0 and keep == sorted(set(keep)) and keep[0] >= 0, "keep", keep,
             "rising numbers of steps, from 0")
     require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
-    require(isinstance(rate, (int, float)) and rate > 0, "rate", rate, "a positive learning rate")
+    require(isinstance(lr, (int, float)) and lr > 0, "lr", lr, "a positive learning rate")
     for s in {id(s): s for s in sets}.values():
         _require_outputs(start, s)
     start = start.to(device)
@@ -236,14 +242,14 @@ def descend(start: Pool, sets: ImageSet | Sequence[ImageSet], *, order: int | Se
               for s, own in zip(sets, order, strict=True)]
     alike = len({len(s) for s in sets}) == 1
     if start.engine(engine) == "loop" or engine == "auto" and not alike:
-        return _in_turn(start, sets, orders, keep, rate)
+        return _in_turn(start, sets, orders, keep, lr)
     require(alike, "sets", "sets of different size",
             "as many images in each for the vmap engine, or engine='loop'")
-    return _together(start, sets, orders, keep, rate)
+    return _together(start, sets, orders, keep, lr)
 
 
-def _require_outputs(pool: Pool, data) -> None:
-    require(hasattr(data, "floats") and len(data) > 0, "sets", data, "image sets with images")
+def _require_outputs(pool: Pool, data: Any) -> None:
+    require(isinstance(data, Images) and len(data) > 0, "sets", data, "image sets with images")
     outputs = tuple(pool[0].logits(data[:1]).shape[2:])          # one image tells whether all fit
     require(len(outputs) == 1 and outputs[0] >= len(data.classes), "net", f"outputs {outputs}",
             f"at least {len(data.classes)}, one for each class of the data set")
@@ -260,13 +266,14 @@ def _batches(count: int, seed: int, batch: int, steps: int) -> Iterator[Tensor]:
         epoch += 1
 
 
-def _in_turn(start: Pool, sets, orders, keep, rate) -> list[Pool]:
+def _in_turn(start: Pool, sets: list[Images], orders: Orders, keep: list[int], lr: float
+             ) -> list[Pool]:
     rows: list[list[Tensor]] = [[] for _ in keep]
     for i, (data, order) in enumerate(zip(sets, orders, strict=True)):
         # Channels last: a fifth to a third faster on a CPU.
         net = start.network(i).to(memory_format=torch.channels_last)
         x, y = data.floats(start.device).to(start.dtype), data.labels.to(start.device)
-        step = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+        step = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
         for done in range(keep[-1] + 1):
             if done in keep:
                 flat = torch.cat([p.detach().flatten() for p in net.parameters()])
@@ -279,7 +286,8 @@ def _in_turn(start: Pool, sets, orders, keep, rate) -> list[Pool]:
     return [start.with_flat(torch.stack(row)) for row in rows]
 
 
-def _together(start: Pool, sets, orders, keep, rate) -> list[Pool]:
+def _together(start: Pool, sets: list[Images], orders: Orders, keep: list[int], lr: float
+              ) -> list[Pool]:
     own = {id(s): (s.floats(start.device).to(start.dtype), s.labels.to(start.device))
            for s in sets}                                     # a set that several share lies once
     place = {key: i for i, key in enumerate(own)}
@@ -287,9 +295,10 @@ def _together(start: Pool, sets, orders, keep, rate) -> list[Pool]:
     which = torch.tensor([place[id(s)] for s in sets], device=start.device)[:, None]     # (N, 1)
     weights = {k: t.clone().requires_grad_() for k, t in start.parameters.items()}
     template = start.network(0)
-    step = torch.optim.Adam(weights.values(), lr=rate, fused=True)
+    step = torch.optim.Adam(weights.values(), lr=lr, fused=True)
 
-    def loss(weights, buffers, x, y):
+    def loss(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+             ) -> Tensor:
         return F.cross_entropy(functional_call(template, (weights, buffers), (x,)), y)
 
     kept = []
@@ -307,27 +316,28 @@ def _together(start: Pool, sets, orders, keep, rate) -> list[Pool]:
 
 
 # ---- judging ----------------------------------------------------------------------------------
-def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engine: str = "auto"
-             ) -> Tensor:
-    """Share of the images that each network gets right, in [0, 1].
+def accuracy(networks: Pool | Tensor, images: Images | Sequence[Images], *,
+             like: Pool | None = None, engine: str = "auto") -> Tensor:
+    """Fraction of the images that each network gets right, in [0, 1].
 
     N networks on one set, or on N sets, one each: (N,). Weights (T, M, D), M candidates for each
     of T data sets, on T sets: (T, M). Where weights are given (N, D) or (T, M, D), `like` is a pool
     of their architecture. A set is an `ImageSet` or, for heads, `heads.Features`.
     """
     if not isinstance(networks, Pool):
-        require(isinstance(like, Pool), "like", like, "a Pool of the weights' architecture")
+        if not isinstance(like, Pool):
+            raise ValueError(f"like: got {short(like)}, want a Pool of the weights' architecture")
         require(isinstance(networks, Tensor) and networks.ndim in (2, 3)
                 and networks.numel() > 0, "networks", networks,
                 "a Pool, weights (N, D) or (T, M, D)")
         if networks.ndim == 3:
-            images = list(images)
-            require(len(images) == len(networks), "images", f"{len(images)} sets",
+            parts = [images] if isinstance(images, Images) else list(images)
+            require(len(parts) == len(networks), "images", f"{len(parts)} sets",
                     f"{len(networks)}, one per data set")
             return torch.stack([accuracy(w, part, like=like, engine=engine)
-                                for w, part in zip(networks, images, strict=True)])
+                                for w, part in zip(networks, parts, strict=True)])
         networks = like[:1].with_flat(networks)
-    if hasattr(images, "floats"):
+    if isinstance(images, Images):
         return score.accuracy(networks, images, engine).cpu()
     images = list(images)
     require(len(images) == len(networks), "images", f"{len(images)} sets",
@@ -339,15 +349,15 @@ def accuracy(networks: Pool | Tensor, images, *, like: Pool | None = None, engin
     return found
 
 
-def curves(starts: Pool, train, test, *, steps: Sequence[int] = (0, 10, 30, 100),
-           batch: int = 40, rate: float = 3e-3, seed: int = 0, engine: str = "auto",
-           device: str = "auto") -> Tensor:
+def curves(starts: Pool, train: Images | Sequence[Images],
+           test: Images | Sequence[Images], *, steps: Sequence[int] = (0, 10, 30, 100),
+           seed: int = 0, engine: str = "auto", device: str = "auto", **settings: Any) -> Tensor:
     """Accuracy on `test` after so many steps of fine-tuning on `train`: (m, S) in [0, 1].
 
     `train` and `test` are one set for all starts, or m, one each. All starts see the same batches.
+    `settings` are the `batch` and `lr` of `descend`.
     """
-    pools = descend(starts, train, order=seed, keep=steps, batch=batch, rate=rate, engine=engine,
-                    device=device)
+    pools = descend(starts, train, order=seed, keep=steps, engine=engine, device=device, **settings)
     return torch.stack([accuracy(pool, test, engine=engine).cpu() for pool in pools], dim=1)
 
 

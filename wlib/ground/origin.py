@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wlib.ground import reach
+from wlib.ground.sources import files_in
 
 HEAP_TYPE = 1 << 9      # of a class's __flags__: made by Python code or at run time, not built in
 
@@ -124,7 +125,7 @@ def _own_files(name: str) -> Iterator[tuple[str, Path]]:
     spec = _spec(name)
     file = spec.origin if spec else getattr(sys.modules.get(name), "__file__", None)
     inside = [pair for folder in (spec and spec.submodule_search_locations) or ()
-              for pair in reach.files_in(Path(folder), name)]
+              for pair in files_in(Path(folder), name)]
     for part, path in ([(name, Path(file))] if file else []) + inside:
         if path.is_file() and not in_package(str(path)):
             yield part, path

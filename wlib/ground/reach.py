@@ -7,8 +7,8 @@ Prose does not count, nor where a module lies: in place of its name stands what 
 leads to the module that defines the name, through packages that only hand it on. Not counted are
 the packages `UNCOUNTED`: what draws and what runs the book makes no number.
 
-The source of `wlib` is read once, when this module is imported: a process is judged by the code
-that it runs, not by what an editor has saved since. Restart the kernel after editing `wlib`.
+The source of `wlib` is read once (`sources`): a process is judged by the code that it runs, not by
+what an editor has saved since. Restart the kernel after editing `wlib`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ import ast
 import collections
 import functools
 import hashlib
-import importlib.util
 import itertools
 import json
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from wlib.check import require_one_of
+from wlib.ground.sources import PACKAGE, READ, Sources, read_sources  # noqa: F401
 
-PACKAGE = Path(importlib.util.find_spec("wlib").origin).resolve().parent
 UNCOUNTED = ("wlib.book", "wlib.plot")
 OF_ALL = ("__name__", "__file__", "__path__", "__spec__", "__doc__")     # names that Python gives
-
-Sources = Mapping[str, str]  # module name -> source text
 
 
 class Code(NamedTuple):
@@ -46,20 +42,6 @@ class Code(NamedTuple):
     leads: tuple[tuple[str, str], ...]
     names: Mapping[str, str] = {}
     plain: bool = False
-
-
-def read_sources(folder: Path | str = PACKAGE) -> dict[str, str]:
-    """The source of every module of the package `wlib` in `folder`, as it is on disk now."""
-    return {name: path.read_text(encoding="utf-8")
-            for name, path in files_in(Path(folder), "wlib")}
-
-
-def files_in(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
-    """(module, file) of a package and of all that lies in it."""
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if all(part.isidentifier() for part in parts):      # no editor's or notebook's own copy
-            yield ".".join([package, *parts]).removesuffix(".__init__"), path
 
 
 def counts(module: str) -> bool:
@@ -214,10 +196,11 @@ class _Reader:
 def _names(tree: ast.Module, package: str) -> tuple[dict[str, str], bool]:
     """The names of a module, with their places if one import at its top is all that gives them;
     and whether the module does no more than to import and to define."""
-    top = [one for node in tree.body for one in imports(node, package)]
+    heads = [node for head in tree.body for node in (head.body if _for_editors(head) else [head])]
+    top = [one for node in heads for one in imports(node, package)]
     made = [name for name, count in collections.Counter(name for name, _ in top).items()
             if count > 1]
-    at_top = set(map(id, tree.body))
+    at_top = set(map(id, heads))
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             made.append(node.name)
@@ -236,8 +219,15 @@ def _only_defines(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Assign, ast.AnnAssign)):      # __all__ = [...], __version__: str
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return all(isinstance(target, ast.Name) for target in targets) and not _calls(node)
+    if _for_editors(node):
+        return all(map(_only_defines, node.body + node.orelse))
     return isinstance(node, (ast.Import, ast.ImportFrom)) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _for_editors(node: ast.stmt) -> bool:
+    """Whether a statement is the list of names that a front hands on (`wlib.ground.front`)."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _calls(node: ast.AST) -> bool:
@@ -320,7 +310,7 @@ def _above(module: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-LOADED = Tree(read_sources())
+LOADED = Tree(READ)
 
 
 def reached(source_or_module: str, sources: Sources | None = None) -> list[str]:

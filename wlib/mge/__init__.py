@@ -5,19 +5,27 @@ of their own: `evolution` breeds them (E-MGE) by `operators`, `racing` compares 
 few images, `experiments` are those of the notebooks.
 """
 
-from wlib.mge.cosine import dct, idct
-from wlib.mge.discriminator import CRITERIA, Limits, discriminate, require_disjoint
-from wlib.mge.generator import (
-    ORDERS,
-    REDRAWS,
-    Spectrum,
-    draw,
-    generate,
-    keep_mask,
-    spectra,
-    trainable,
-    with_trainable,
-)
+from typing import TYPE_CHECKING
+
+from wlib.ground.front import first_use
+
+if TYPE_CHECKING:
+    from wlib.mge.cosine import dct, idct
+    from wlib.mge.discriminator import CRITERIA, Limits, discriminate, require_disjoint
+    from wlib.mge.generator import (
+        ORDERS,
+        REDRAWS,
+        Spectrum,
+        draw,
+        generate,
+        keep_mask,
+        spectra,
+        trainable,
+        with_trainable,
+    )
+else:
+    def __getattr__(name):
+        return first_use(__name__, name)
 
 __all__ = [
     "CRITERIA",
@@ -36,3 +44,7 @@ __all__ = [
     "trainable",
     "with_trainable",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

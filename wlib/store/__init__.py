@@ -5,7 +5,22 @@
 is asked of `wlib.ground.entries`, which needs no torch.
 """
 
-from wlib.store.cache import cached, resume
-from wlib.store.identity import architecture, describe, digest
+from typing import TYPE_CHECKING
 
-__all__ = ["architecture", "cached", "describe", "digest", "resume"]
+from wlib.ground.front import first_use
+
+if TYPE_CHECKING:
+    from wlib.store import cache, identity, tensorfiles, tensors
+    from wlib.store.cache import cached, resume
+    from wlib.store.identity import architecture, describe
+    from wlib.store.tensors import digest
+else:
+    def __getattr__(name):
+        return first_use(__name__, name)
+
+__all__ = ["architecture", "cache", "cached", "describe", "digest", "identity", "resume",
+           "tensorfiles", "tensors"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -25,30 +25,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from wlib.check import short
 from wlib.ground import fingerprint
+from wlib.store.tensors import LAZY, digest, named_tensors
 
 PLAIN = (type(None), bool, int, float, str)     # JSON has its own way to write them
-LAZY = "a network whose lazy layers know their shapes: run one batch through it first"
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    """One hash of named tensors: names, dtypes, shapes and bytes."""
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous()
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return sha.hexdigest()
-
-
-def named_tensors(net: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers by their first names; one that has several names comes once."""
-    return dict(net.named_parameters()) | dict(net.named_buffers())
 
 
 def describe(value: Any, argument: str = "argument") -> Any:

@@ -5,7 +5,7 @@ never seen to networks for it:
 
     world = of_styles(train=40, unseen=15)
     members = zoo.trained(world.train, start="shared")
-    generator = learn(members.weights, support(world.train), size=24, seed=0)
+    generator = learn(members.weights, support(world.train), Design(size=24), seed=0)
     weights = generator.sample(support(world.unseen)[:, :, :5], 10)          # (m, 10, D)
     points(weights, world.unseen, like=members.pool)                         # (m, 10)
 
@@ -14,20 +14,22 @@ Letters: n data sets of the zoo, m others, K classes, S images per class, d feat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wlib.check import require
+from wlib.check import require, require_one_of, short
+from wlib.core.batchnorm import recalibrate
 from wlib.core.pool import Pool
-from wlib.d2nwg import condition, heads, zoo
+from wlib.d2nwg import backbones, condition, heads, zoo
 from wlib.d2nwg.codec import PCA, Codec
-from wlib.d2nwg.diffusion import Diffusion, stored_fit
-from wlib.data import universes
+from wlib.d2nwg.stored import stored_fit
+from wlib.d2nwg.training import Encoder, Training, TrainState
+from wlib.data import ImageSet, universes
 from wlib.data.universes import COUNTS, Counts, DataSet
 
 
@@ -52,7 +54,8 @@ def of_characters(train: int = 60, unseen: int = 15, choosing: int = 8, *, ways:
     return _world(universes.characters, train, unseen, choosing, counts, seed, ways=ways)
 
 
-def _world(draw, train, unseen, choosing, counts, seed, **settings) -> World:
+def _world(draw: Callable[..., list[DataSet]], train: int, unseen: int, choosing: int,
+           counts: Counts, seed: int, **settings: Any) -> World:
     made = [draw(split, count, counts=counts, seed=seed, **settings) for split, count in
             (("train", train), ("validation", choosing), ("test", unseen))]
     universes.require_disjoint(sum(made, []))
@@ -80,18 +83,18 @@ def support(sets: Sequence[DataSet], count: int = 10, *, part: str = "support",
     require(part in ("support", "train"), "part", part, "'support' or 'train': what is scored "
             "later tells nothing")
     require(len(sets) > 0, "sets", sets, "at least one DataSet")
-    backbone = condition.glyph_backbone(device=device)
+    backbone = backbones.glyph_backbone(device=device)
     images = [getattr(s, part) for s in sets]
-    return torch.stack([condition.by_class(condition.glyph_features(i, backbone, device=device),
+    return torch.stack([condition.by_class(backbones.glyph_features(i, backbone, device=device),
                                            i.labels, count, len(i.classes)) for i in images])
 
 
 def featured(sets: Sequence[DataSet], part: str, *, device: str = "auto") -> list[heads.Features]:
     """Each data set's images of a part as frozen features, for heads to be trained and scored on.
     """
-    backbone = condition.glyph_backbone(device=device)
+    backbone = backbones.glyph_backbone(device=device)
     images = [getattr(s, part) for s in sets]
-    return [heads.Features(condition.glyph_features(i, backbone, device=device), i.labels,
+    return [heads.Features(backbones.glyph_features(i, backbone, device=device), i.labels,
                            i.classes) for i in images]
 
 
@@ -105,22 +108,19 @@ class Generator:
     """
 
     codec: Codec
-    diffusion: Diffusion
+    diffusion: TrainState
     classes: int | None = None
 
     def sample(self, sets: Tensor | None = None, n: int = 1, *, method: str = "ddim",
-               steps: int | None = None, seed: int = 0, **settings) -> Tensor:
+               steps: int | None = None, seed: int = 0, **settings: Any) -> Tensor:
         """Weights (m, n, D), n for each of m sets of features (m, K, S, d); settings as in
-        `Diffusion.sample`. With `trajectory`, (m, n, steps + 1, D)."""
+        `TrainState.sample`. With `trajectory`, (m, n, steps + 1, D)."""
         return self.decode(self.diffusion.sample(sets, n, method=method, steps=steps, seed=seed,
                                                  **settings))
 
     def encode(self, weights: Tensor) -> Tensor:
         """Latents (n, [K,] L) of weights (n, D)."""
-        if self.classes is None:
-            return self.codec.encode(weights)
-        rows = heads.rows(weights, self.classes)
-        return self.codec.encode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        return encoded(self.codec, weights, self.classes)
 
     def decode(self, z: Tensor) -> Tensor:
         """Weights (…, D) of latents (…, L), or (m, n, K, [steps + 1,] L) for heads."""
@@ -129,6 +129,13 @@ class Generator:
             return rows
         return heads.from_rows(rows if z.ndim < 5 else rows.movedim(2, -2))
 
+    def condition(self, sets: Tensor) -> Tensor:
+        """Conditions (m, …) of sets of features (m, K, S, d), by the diffusion's encoder."""
+        encoder = self.diffusion.encoder
+        if encoder is None:
+            raise ValueError(f"sets: got {short(sets)}, want none: there is no encoder")
+        return encoder(sets)
+
     def reconstruct(self, weights: Tensor) -> Tensor:
         """What is left of weights (n, D) after the codec: no sample can be expected to be better.
         """
@@ -136,41 +143,75 @@ class Generator:
         return self.decode(z if self.classes is None else z[:, None]).view_as(weights)
 
 
-def learn(weights: Tensor, sets: Tensor | None, *, size: int | None = None,
-          encoder: nn.Module | str | None = "components", components: int = 16,
-          classes: int | None = None, shots: int | None = 5, scale: str = "dimension",
-          steps: int = 3000, width: int = 256, batch: int = 64, seed: int = 0,
-          device: str = "auto", **settings) -> Generator:
-    """A generator of weights like those of a zoo (n, D), told of each data set by features
-    (n, K, S, d). All of it is kept in the store.
+def encoded(codec: Codec, weights: Tensor, classes: int | None = None) -> Tensor:
+    """Latents (n, L) of weights (n, D), or (n, K, L) of heads, row by row."""
+    if classes is None:
+        return codec.encode(weights)
+    rows = heads.rows(weights, classes)
+    return codec.encode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
-    `size` is the codec's. Every step draws `shots` of the S images of each class anew. The encoder
-    is an `nn.Module`, or one of two that do not learn: "components" (see `condition.Components`)
-    or "per class" for heads, where `classes` is K. `sets=None` learns the weights as they are.
-    Other settings as in `fit`.
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What a generator is made of."""
+
+    size: int | None = None             # of the codec; None: all its components
+    scale: str = "dimension"            # of latents, see `PCA.fit`
+    encoder: nn.Module | str | None = "components"      # or "per class", for heads
+    components: int = 16                # of "components", see `condition.Components`
+    classes: int | None = None          # of the heads, whose rows are latents of their own
+
+
+def learn(weights: Tensor, sets: Tensor | None, design: Design | None = None,
+          training: Training | None = None, *, every: int = 1000, seed: int = 0,
+          device: str = "auto") -> Generator:
+    """A generator of weights like those of a zoo (n, D), told of each data set by features
+    (n, K, S, d). All of it is kept in the store, the training in pieces of `every` steps.
+
+    Each step shows 5 of the S images of each class unless the training says otherwise.
+    `sets=None` learns the weights as they are.
     """
+    design, training = design or Design(), training or Training(shots=5)
     require(sets is None or len(sets) == len(weights), "sets", sets,
             f"one for each of the {len(weights)} networks")
-    require(sets is not None or classes is None, "sets", sets,
+    require(sets is not None or design.classes is None, "sets", sets,
             "features of each data set: rows of heads are told apart by their classes")
-    if encoder == "components":
-        encoder = None if sets is None else _components(sets, components)
-    elif encoder == "per class":
-        require(classes is not None, "classes", classes, "the number of classes of the heads")
-        encoder = condition.per_class if sets is not None else None
-    rows = weights if classes is None else heads.rows(weights, classes).flatten(0, 1)
-    made = PCA.fit(rows, size, scale=scale)
-    generator = Generator(made, None, classes)
-    generator.diffusion = stored_fit(
-        generator.encode(weights), sets, encoder=encoder, shots=None if sets is None else shots,
-        steps=steps, width=width, batch=batch, seed=seed, device=device, **settings)
-    return generator
+    rows = weights if design.classes is None else heads.rows(weights, design.classes).flatten(0, 1)
+    codec = PCA.fit(rows, design.size, scale=design.scale)
+    run = stored_fit(encoded(codec, weights, design.classes), sets, training,
+                     encoder=_encoder(design, sets), every=every, seed=seed, device=device)
+    return Generator(codec, run, design.classes)
+
+
+def _encoder(design: Design, sets: Tensor | None) -> Encoder | None:
+    if not isinstance(design.encoder, str):
+        return design.encoder
+    require_one_of("encoder", design.encoder, ("components", "per class"))
+    require(design.encoder != "per class" or design.classes is not None, "classes",
+            design.classes, "the number of classes of the heads")
+    if sets is None:
+        return None
+    return condition.per_class if design.encoder == "per class" else _components(
+        sets, design.components)
 
 
 def _components(sets: Tensor, size: int) -> condition.Components:
     """Fitted on each data set once, however many networks it has; a small zoo has fewer."""
     each = torch.unique(sets, dim=0)
     return condition.Components.fit(each, min(size, len(each) - 1))
+
+
+def networks(codec: Codec, z: Tensor, like: Pool, images: ImageSet | None = None,
+             zoo: str | None = None) -> Pool:
+    """The decoded networks as a pool of the architecture of `like`.
+
+    Running statistics are those of `like`'s first network until `images` (of a training split)
+    give each its own: decoded weights without them are at chance.
+    """
+    require(isinstance(like, Pool) and like.size == codec.length, "like", like,
+            f"a Pool of networks with {codec.length:,} weights, as the codec's zoo has")
+    pool = like[0].with_flat(codec.decode(z, zoo=zoo).to(like.device, like.dtype))
+    return pool if images is None else recalibrate(pool, images)
 
 
 # ---- judging ------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from small import few
 
 from wlib import seeds
 from wlib.core import nets
-from wlib.d2nwg import baselines, heads
-from wlib.d2nwg.baselines import (
+from wlib.d2nwg import heads, rivals
+from wlib.d2nwg.rivals import (
     Averaged,
     FewShotLogistic,
     Gaussian,
@@ -176,7 +176,7 @@ def test_the_kernel_density_is_scipy_s_in_every_latent_dimension():
 
 @few
 @given(st.floats(0, 2), st.booleans())
-def test_noise_has_the_asked_width(sd, nearest):
+def test_noise_has_the_width_that_was_named(sd, nearest):
     draws = Noisy(sd, nearest).fit(C[:1], W[:1].repeat(1, 50))(NEW[:1], 20)[0]     # (20, 450)
     noise = (draws - W[:1].repeat(1, 50)) / max(sd, 1e-9)
     assert sd < 1e-6 or abs(float(noise.std()) - 1) < 0.05
@@ -217,17 +217,17 @@ def test_random_starts_are_those_of_the_architecture():
     ("weights: .*heads of 3 classes", lambda: RidgePerClass().fit(BY_CLASS, HEADS[:, :17])),
     ("weights: .*at least two", lambda: Interpolation().fit(C[:1], W[:1])(NEW)),
     ("weights: .*at least 21", lambda: Averaged(21).fit(C, W)),
-    ("baseline: .*Ridge that has seen no zoo", lambda: Ridge()(NEW)),
+    ("rival: .*Ridge that has seen no zoo", lambda: Ridge()(NEW)),
     ("count: ", lambda: Retrieval().fit(C, W)(NEW, 0)), ("generator: ", lambda: RandomStart(
         NET)(NEW, 1, -1)), ("strength: ", lambda: Ridge(-1)), ("sd: ", lambda: Noisy(-1)),
     ("codec: ", lambda: LatentKDE(None)), ("bandwidth: ", lambda: LatentKDE(Halves(), -1)),
     ("members: ", lambda: Averaged(0)), ("net: ", lambda: RandomStart(None))])
-def test_baselines_refuse(message, make):
+def test_rivals_refuse(message, make):
     with pytest.raises(ValueError, match=f"^{message}"):
         make()
 
 
 def test_the_table_names_them_all():
-    made = {c.__name__ for c in vars(baselines).values() if isinstance(c, type)
-            and issubclass(c, baselines.Baseline)} - {"Baseline"}
-    assert all(f"| `{name}`" in baselines.__doc__ for name in made) and len(made) == 12
+    made = {c.__name__ for c in vars(rivals).values() if isinstance(c, type)
+            and issubclass(c, rivals.Rival)} - {"Rival"}
+    assert all(f"| `{name}`" in rivals.__doc__ for name in made) and len(made) == 12
