@@ -46,14 +46,14 @@ def generator(seen, tmp_path_factory):
 # ---- a zoo whose data sets are asked for --------------------------------------------------------
 def test_points_are_of_a_data_set_s_own_images(seen):
     assert seen.shown.shape == (3, 3, 5, 4) and torch.equal(seen.shown, seen.support[:, :, :5])
-    assert torch.equal(seen.copies[1, 1], seen.zoo.weights[3])
-    naming = torch.zeros(3, 3, seen.zoo.pool.size)
+    assert torch.equal(seen.copies[1, 1], seen.members.weights[3])
+    naming = torch.zeros(3, 3, seen.members.pool.size)
     naming[:, :, -3:] = torch.eye(3)           # network k of each data set always names class k
-    uneven = seen.zoo.sets[0].test.labels.bincount(minlength=3)
+    uneven = seen.members.sets[0].test.labels.bincount(minlength=3)
     assert seen.points(naming)[0].tolist() == pytest.approx((100 * uneven / 18).tolist())
     for part in ("test", "validation"):
-        own = [zoo.accuracy(seen.zoo.pool[[2 * k, 2 * k + 1]], getattr(one, part))
-               for k, one in enumerate(seen.zoo.sets)]
+        own = [zoo.accuracy(seen.members.pool[[2 * k, 2 * k + 1]], getattr(one, part))
+               for k, one in enumerate(seen.members.sets)]
         assert torch.allclose(seen.points(seen.copies, part), 100 * torch.stack(own))
 
 
@@ -61,7 +61,7 @@ def test_trained_zoos_have_two_networks_per_data_set(monkeypatch):
     monkeypatch.setattr(diffusion_trials.pipeline, "support",
                         lambda sets, count, device: torch.zeros(len(sets), 10, count, 64))
     trained = Seen.trained(0, 2, Counts(4, 10, 1, 1), 2, "cpu")
-    assert trained.copies.shape == (2, 2, 2464) and trained.zoo.start == "shared"
+    assert trained.copies.shape == (2, 2, 2464) and trained.members.start == "shared"
     assert not torch.equal(trained.copies[:, 0], trained.copies[:, 1])
     assert trained.shown.shape == (2, 10, 5, 64)
 
@@ -91,8 +91,9 @@ def test_the_generator_with_the_best_samples_on_validation_images_is_kept(seen):
 
 
 def test_a_zoo_s_hash_tells_seed_features_and_device(seen):
-    others = [Seen(5, seen.zoo, seen.support, "cpu"), Seen(4, seen.zoo, seen.support + 1, "cpu"),
-              Seen(4, seen.zoo, seen.support, "auto"), made(0.2)]
+    members, x = seen.members, seen.support
+    others = [Seen(5, members, x, "cpu"), Seen(4, members, x + 1, "cpu"), Seen(4, members, x),
+              made(0.2)]
     assert len({one.digest() for one in (seen, *others)}) == 5 and made().digest() == seen.digest()
 
 
@@ -103,11 +104,11 @@ def test_on_its_own_data_sets_the_nearest_network_is_the_stored_one(seen, genera
 
 
 def test_noise_is_as_long_as_samples_are_far(seen):
-    aside = torch.zeros(seen.zoo.pool.size)
+    aside = torch.zeros(seen.members.pool.size)
     aside[0] = 1
     samples = seen.copies[:, :1] + torch.tensor([0.01, 0.02, 0.05]).view(3, 1, 1) * aside
     assert diffusion_trials.noise_like(seen, samples) == pytest.approx(
-        0.02 / seen.zoo.pool.size ** 0.5, rel=1e-3)
+        0.02 / seen.members.pool.size ** 0.5, rel=1e-3)
 
 
 def test_validation_images_choose_the_bandwidth(seen, generator):
@@ -182,13 +183,14 @@ def test_an_answer_begins_with_the_images(seen, generator, monkeypatch):
     monkeypatch.setattr(diffusion_trials, "clock", lambda device: next(ticks))
     for arm in diffusion_trials.COSTED:
         assert diffusion_trials.answer_seconds(arm, seen, generator, [0, 2], 1, True) == 1
-    x = diffusion_trials._features([seen.zoo.sets[2]], backbone, "cpu")
-    shots = seen.zoo.sets[2].shots(5)
+    x = diffusion_trials._features([seen.members.sets[2]], backbone, "cpu")
+    shots = seen.members.sets[2].shots(5)
     assert x.shape == (1, 3, 5, 4) and torch.allclose(
         x[0, 1], backbone(shots.floats()[shots.labels == 1]), atol=1e-5)
 
 
 def test_seconds_of_training_and_learning_are_those_of_the_clock(seen, generator):
-    one = diffusion_trials.training_seconds(seen.zoo.pool[0], seen.zoo.sets[0].train, 3, "cpu")
+    pool, images = seen.members.pool[0], seen.members.sets[0].train
+    one = diffusion_trials.training_seconds(pool, images, 3, "cpu")
     two = diffusion_trials.learning_seconds(seen, generator.diffusion.encoder, 3, 1e-3, 2)
     assert one > 0 and len(two) == 2 and min(two) > 0

@@ -38,7 +38,7 @@ class Seen:
     """A seed's data sets of the style universe, their networks, and features of support images."""
 
     seed: int
-    zoo: zoo.Zoo                    # COPIES networks per data set
+    members: zoo.Zoo                # COPIES networks per data set
     support: Tensor                 # (m, K, 10, d)
     device: str = "auto"
 
@@ -59,13 +59,13 @@ class Seen:
     @property
     def copies(self) -> Tensor:
         """The zoo's weights by data set, (m, COPIES, D)."""
-        return self.zoo.weights.unflatten(0, (-1, COPIES))
+        return self.members.weights.unflatten(0, (-1, COPIES))
 
     def learn(self, size: int, lr: float, *, steps: int, conditioned: bool = True,
               encoder: nn.Module | str = "components") -> pipeline.Generator:
         """A generator of the zoo's networks: L = `size`, one scale for all numbers of a latent."""
         return pipeline.learn(
-            self.zoo.weights, self.support[self.zoo.of] if conditioned else None,
+            self.members.weights, self.support[self.members.of] if conditioned else None,
             pipeline.Design(size=size, scale="whole", encoder=encoder), _training(steps, lr),
             seed=self.seed, device=self.device)
 
@@ -84,12 +84,13 @@ class Seen:
 
     def points(self, weights: Tensor, part: str = "test") -> Tensor:
         """Accuracy in points (m, M) of weights (m, M, D), kept in the store."""
-        images = [getattr(one, part) for one in self.zoo.sets]
-        return store.cached(scored, weights, images, self.zoo.pool[:1].to(self.device))
+        images = [getattr(one, part) for one in self.members.sets]
+        return store.cached(scored, weights, images, self.members.pool[:1].to(self.device))
 
     def digest(self) -> str:
         """One hash of all of it, for the store."""
-        parts = [self.zoo.digest(), store.digest({"support": self.support}), self.device, self.seed]
+        parts = [self.members.digest(), store.digest({"support": self.support}), self.device,
+                 self.seed]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -116,7 +117,7 @@ def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int
     made, rows = [], []
     for size, lr in grid:
         made.append(seen.learn(int(size), lr, steps=steps))
-        again = made[-1].reconstruct(seen.zoo.weights).view_as(seen.copies)
+        again = made[-1].reconstruct(seen.members.weights).view_as(seen.copies)
         drawn, kept = (seen.points(weights, "validation").mean().item()
                        for weights in (seen.sample(made[-1], count), again))
         rows.append({"size": int(size), "lr": lr, "codec": kept, "samples": drawn})
@@ -130,14 +131,14 @@ def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Baseline, coun
           ) -> Tensor:
     """Weights (m, count, D) of a baseline that sees the generator's conditions."""
     encoder = generator.diffusion.encoder
-    ready = kind.fit(encoder(seen.support)[seen.zoo.of], seen.zoo.weights)
+    ready = kind.fit(encoder(seen.support)[seen.members.of], seen.members.weights)
     return ready(encoder(seen.shown), count, seen.seed)
 
 
 def noise_like(seen: Seen, samples: Tensor) -> float:
     """The standard deviation of noise on weights that moves a network as far as half of the
     samples (m, M, D) are, or more, from the nearest network of the zoo."""
-    distances = torch.cdist(samples.flatten(0, 1), seen.zoo.weights).min(1).values
+    distances = torch.cdist(samples.flatten(0, 1), seen.members.weights).min(1).values
     return distances.median().item() / samples.shape[2] ** 0.5
 
 
@@ -184,7 +185,7 @@ def encoder_of(name: str, seen: Seen, generator: pipeline.Generator, epochs: int
     if name == "trained with the denoiser":
         return fresh
     return stored.stored_encoder(
-        fresh, seen.support[seen.zoo.of], generator.encode(seen.zoo.weights),
+        fresh, seen.support[seen.members.of], generator.encode(seen.members.weights),
         encoders.Alignment(epochs=epochs, lr=1e-3), seed=seen.seed, device=seen.device)[0]
 
 
@@ -244,11 +245,11 @@ def costs(seen: Seen, choice: Choice, *, zoo_steps: int, denoising: int, many: i
     """
     generator = choice.generator
     one = store.cached(training_seconds, zoo.shared_start(seed=seen.seed),
-                            seen.zoo.sets[0].train, zoo_steps, seen.device)
+                            seen.members.sets[0].train, zoo_steps, seen.device)
     codec, ten = store.cached(learning_seconds, seen, generator.diffusion.encoder, choice.size,
                               choice.lr, 10)
-    before = len(seen.zoo) * one + codec + ten * denoising / 10
-    every, rows = list(range(len(seen.zoo.sets))), []
+    before = len(seen.members) * one + codec + ten * denoising / 10
+    every, rows = list(range(len(seen.members.sets))), []
     for arm, kind in COSTED.items():
         count = many if kind is None else 1
         kept = [store.cached(answer_seconds, arm, seen, generator, [k], count, True)
@@ -272,9 +273,9 @@ def learning_seconds(seen: Seen, encoder: nn.Module, size: int, lr: float, steps
                      ) -> tuple[float, float]:
     """Seconds to fit a codec, and to train a denoiser for so many steps."""
     begin = clock(seen.device)
-    z = PCA.fit(seen.zoo.weights, size, scale="whole").encode(seen.zoo.weights)
+    z = PCA.fit(seen.members.weights, size, scale="whole").encode(seen.members.weights)
     middle = clock(seen.device)
-    training.fit(z, seen.support[seen.zoo.of], _training(steps, lr), encoder=encoder,
+    training.fit(z, seen.support[seen.members.of], _training(steps, lr), encoder=encoder,
                  device=seen.device)
     return middle - begin, clock(seen.device) - middle
 
@@ -283,10 +284,11 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
                    count: int, scoring: bool) -> float:
     """Seconds from the images of some data sets to `count` networks for each, and perhaps on to
     their points on validation images."""
-    sets, encoder = [seen.zoo.sets[k] for k in places], generator.diffusion.encoder
-    backbone, like = backbones.glyph_backbone(device=seen.device), seen.zoo.pool[:1].to(seen.device)
+    sets, encoder = [seen.members.sets[k] for k in places], generator.diffusion.encoder
+    backbone = backbones.glyph_backbone(device=seen.device)
+    like = seen.members.pool[:1].to(seen.device)
     kind = COSTED[arm]
-    ready = kind and kind().fit(encoder(seen.support)[seen.zoo.of], seen.zoo.weights)
+    ready = kind and kind().fit(encoder(seen.support)[seen.members.of], seen.members.weights)
 
     def answer(k):
         x = _features(sets, backbone, seen.device)

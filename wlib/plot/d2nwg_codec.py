@@ -58,12 +58,13 @@ def zoo_map(maps: Mapping, turn, dark, *, title: str):
 
 def means(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str):
     """Accuracy of single networks and of means of some, a line of dots each, one arm per start."""
-    figure = figures.dots(frame, "accuracy", name="networks", arms=arms, title=title,
+    figure = figures.dots(frame, "accuracy", name="networks", arms=arms, title="",
                           xlabel="test accuracy")
     axis = figure.axes[0]
     axis.axvline(0.1, color="#333333", lw=1, ls=":", label="chance")
     axis.set_xlim(0, 1.01)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    headline(figure, title)
     return figure
 
 
@@ -103,8 +104,8 @@ def spans(frame: pd.DataFrame, *, title: str):
     table = over_seeds(frame, ["network"], "accuracy")
     colors = {name: METHOD if name.endswith(" shared") else CONTROL for name in table["network"]}
     figure = figures.bars(table, name="network", value="mean", half="half", colors=colors,
-                          level={"chance": 0.1}, title=title,
-                          xlabel="test accuracy on unseen data sets")
+                          level={"chance": 0.1}, xlabel="test accuracy on unseen data sets")
     figure.axes[0].set_xlim(0, 1)
     figure.set_size_inches(7.0, 3.6)
+    headline(figure, title)
     return figure
