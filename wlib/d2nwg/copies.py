@@ -21,6 +21,7 @@ from torch import Tensor
 from wlib.core import audit
 from wlib.d2nwg import memorization, rivals
 from wlib.d2nwg.starts import Case, oracles
+from wlib.data import ImageSet
 
 HELD, CODEC, PLAIN = "held-out trained networks", "through the codec", "as it is"
 RIVALS = ("sampled", "network with noise", "mean of two networks")
@@ -98,7 +99,7 @@ def errors(case: Case, made: Mapping[str, Tensor], sd: float, count: int) -> lis
     `made` are `candidates` for all unseen data sets. Copies come with none, half, once and twice
     the noise `sd`, the level; three networks of each kind count.
     """
-    def wrong(weights: Tensor, images) -> Tensor:
+    def wrong(weights: Tensor, images: ImageSet) -> Tensor:
         pool = case.members.pool[:1].with_flat(weights)
         return pool.logits(images).argmax(-1).cpu() != images.labels               # (n, E)
 

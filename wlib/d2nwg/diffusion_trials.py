@@ -70,7 +70,7 @@ class Seen:
             seed=self.seed, device=self.device)
 
     def sample(self, generator: pipeline.Generator, count: int, conditions: Tensor | None = None,
-               **settings) -> Tensor:
+               **settings: Any) -> Tensor:
         """Weights (m, count, D) for each data set, or for other conditions (m, K, S, d).
 
         A generator without conditions gives each data set samples of its own.
@@ -123,14 +123,15 @@ def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int
         rows.append({"size": int(size), "lr": lr, "codec": kept, "samples": drawn})
     tried = pd.DataFrame(rows)
     best = int(tried["samples"].argmax())
-    return Choice(made[best], rows[best]["size"], rows[best]["lr"], tried)
+    size, lr = grid[best]
+    return Choice(made[best], int(size), lr, tried)
 
 
 # ---- rivals -------------------------------------------------------------------------------------
-def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Baseline, count: int = 1
+def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Rival, count: int = 1
           ) -> Tensor:
     """Weights (m, count, D) of a baseline that sees the generator's conditions."""
-    encoder = generator.diffusion.encoder
+    encoder = generator.condition
     ready = kind.fit(encoder(seen.support)[seen.members.of], seen.members.weights)
     return ready(encoder(seen.shown), count, seen.seed)
 
@@ -208,7 +209,8 @@ def median_seconds(work: Callable[[int], Any], device: str) -> float:
     return sorted(taken)[1]
 
 
-SAMPLERS = {f"DDIM, {k} steps": {"method": "ddim", "steps": k} for k in (5, 10, 20, 50)} | {
+SAMPLERS: dict[str, dict[str, Any]] = {
+    f"DDIM, {k} steps": {"method": "ddim", "steps": k} for k in (5, 10, 20, 50)} | {
     f"ancestral, {k} steps": {"method": "ancestral", "steps": k} for k in (20, 200)}
 
 
@@ -284,13 +286,13 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
                    count: int, scoring: bool) -> float:
     """Seconds from the images of some data sets to `count` networks for each, and perhaps on to
     their points on validation images."""
-    sets, encoder = [seen.members.sets[k] for k in places], generator.diffusion.encoder
+    sets, encoder = [seen.members.sets[k] for k in places], generator.condition
     backbone = backbones.glyph_backbone(device=seen.device)
     like = seen.members.pool[:1].to(seen.device)
     kind = COSTED[arm]
     ready = kind and kind().fit(encoder(seen.support)[seen.members.of], seen.members.weights)
 
-    def answer(k):
+    def answer(k: int) -> None:
         x = _features(sets, backbone, seen.device)
         made = (ready(encoder(x), count) if ready
                 else generator.sample(x, count, seed=k, device=seen.device))

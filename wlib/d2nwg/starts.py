@@ -40,7 +40,7 @@ class Setting:
     sets: int = 12                              # data sets in the zoo
     unseen: int = 15                            # data sets never seen
     choosing: int = 4                           # data sets that choose settings
-    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images a class
+    counts: Sequence[int] = (30, 10, 10, 20)    # train, support, validation, test images per class
     zoo_steps: int = 80                         # training steps of a network
     denoising: int = 500                        # training steps of the denoiser
     width: int = 128                            # of the denoiser
