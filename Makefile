@@ -26,6 +26,7 @@ book: $(STAMP)
 
 test: $(STAMP)
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 	$(THREADS) $(RUN) -m pytest -m "not book" -n auto --maxprocesses 4 --dist worksteal --durations=10
 	$(THREADS) $(RUN) -m pytest -m book --durations=10
 

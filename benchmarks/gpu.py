@@ -135,28 +135,29 @@ def masks(device: str) -> Named:
 def recovering(engine: str, device: str) -> Named:
     some = four_teachers()
     start = free.generator_for(some, nz=8, ngf=4)
-    return {"images": free.recover(some, start, steps=2, per_class=3, engine=engine,
+    return {"images": free.recover(some, start, free.Recovery(2, per_class=3, engine=engine),
                                    device=device).floats()}
 
 
 def meta_generating(device: str) -> Named:
     some = four_teachers()
-    fitted = free.fit_generator(some, free.generator_for(some, nz=8, ngf=4), epochs=1, per_class=3,
-                                device=device)
+    fitted = free.fit_generator(some, free.generator_for(some, nz=8, ngf=4), free.MetaTraining(
+        free.Recovery(per_class=3)), epochs=1, device=device)
     return {"weights": torch.cat([t.flatten() for t in fitted.generator.parameters()])}
 
 
 def replaying(head: str, engine: str, device: str) -> Named:
     learner = small("conv4", 1, width=8)
-    run = replay.fit(learner, images(60), head=head, queries=5, steps=2, engine=engine,
-                     device=device)
+    how = replay.Replay(head, queries=5, engine=engine)
+    run = replay.fit(learner, images(60), how, steps=2, device=device)
     return {"losses": torch.as_tensor(run.losses)}
 
 
 def aligning(device: str) -> Named:
     some, data = four_teachers(), images(45)
     tasks = pipeline.imitation(some, data)
-    end = bell.imitate(pipeline.start_of(some, width=8), tasks, steps=2, at_once=2, device=device)
+    end = bell.imitate(pipeline.start_of(some, width=8), tasks, bell.Imitation(at_once=2), steps=2,
+                       device=device)
     return {"weights": end.flat()}
 
 
@@ -292,11 +293,12 @@ def engine_cases(quick: bool) -> dict[str, dict]:
         partial(fit, name)) for name in ("mlp", "lenet")}
     return cases | {
         f"FREE: five steps of {len(some)} teachers": both_engines(
-            lambda engine, device: free.recover(some, start, steps=5, per_class=12, engine=engine,
+            lambda engine, device: free.recover(some, start, free.Recovery(engine=engine),
                                                 device=device)),
         **{f"FREE: {steps} steps of replay, {head}": both_engines(
             lambda engine, device, head=head: replay.fit(
-                learner, images(200), head=head, steps=steps, engine=engine, device=device))
+                learner, images(200), replay.Replay(head, engine=engine), steps=steps,
+                device=device))
            for head in ("prototype", "maml")},
         f"D2NWG: {steps} steps of {len(begin)} tiny CNNs": both_engines(
             lambda engine, device: zoo.descend(begin, data, order=list(range(len(begin))),

@@ -382,7 +382,7 @@ def recovering(quick: bool) -> list[dict]:
         start = free.generator_for(pool, nz=64, ngf=2 if quick else 16)
 
         def recover(engine, pool=pool, start=start):
-            return free.recover(pool, start, steps=5, per_class=per_class, engine=engine,
+            return free.recover(pool, start, free.Recovery(per_class=per_class, engine=engine),
                                 device="cpu")
 
         seconds = take_turns({engine: partial(recover, engine) for engine in ("loop", "vmap")},
@@ -418,8 +418,9 @@ def _replay_row(head, width, shots, data, steps, rounds):
     runs = {}
 
     def step(engine):
-        runs[engine] = replay.fit(learner, data[:500], head=head, shots=shots, queries=10,
-                                  steps=steps, engine=engine, device="cpu")
+        runs[engine] = replay.fit(
+            learner, data[:500], replay.Replay(head, shots=shots, queries=10, engine=engine),
+            steps=steps, device="cpu")
 
     seconds = take_turns({engine: partial(step, engine) for engine in ("loop", "vmap")}, rounds)
     rule = replay.engine_for(torch.device("cpu"))

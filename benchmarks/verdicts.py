@@ -1,11 +1,12 @@
-"""How often the verdicts are right: simulated measures of known truth, judged by the book's rules.
+"""How often the answers are right: simulated measures of known truth, judged by the book's rules.
 
-    .venv/bin/python benchmarks/verdicts.py      # seconds; writes results/verdicts.json
+    .venv/bin/python benchmarks/verdicts.py      # a minute; writes results/verdicts.json
 
 An arm's value is a number per seed: its true mean, what all arms of that seed share, noise of its
-own, and the luck of the test images, which no seed averages out. Intervals and verdicts come from
-`claims.intervals` and `claims.decide`, the code that judges the book's claims. All lengths are in
-margins.
+own, and the luck of the test images, which no seed averages out. Intervals and answers come from
+`claims.intervals`, `claims.does_it_hold` and `claims.is_simpler_as_good`, the code that judges the
+book's claims. All lengths are in margins. A second simulation asks which interval to trust where
+each seed holds many images, episodes or data sets.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,17 +27,21 @@ from recorded import record  # noqa: E402
 
 from wlib import claims  # noqa: E402
 
+COMMAND = "python benchmarks/verdicts.py"
 MARGIN = 1.0
-EFFECTS = (0.0, 0.5, 1.0, 2.0)  # the method's true advantage over its best control
-SEEDS = (3, 5, 10)
+EFFECTS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)  # the method's true advantage over its best control
+SEEDS = (3, 5, 10, 20)
 SPREADS = (0.5, 1.0, 2.0)       # standard deviation over seeds of a paired difference
 CONTROLS = (1, 4)               # four are alike: the most chances for one to come near
 IMAGES = (0.0, 0.5)             # standard error of a paired difference from the test images
 TEST_IMAGES = 500
-RULES = {"rule on a value, met by far": claims.Rule("value", None, "at_least", -100.0),
-         "rule on the advantage, above 0": claims.Rule("advantage", "control 0", "above", 0.0)}
-SHORT = {"reproduced": "✔", "reproduced, but a control does as well": "≈",
-         "not reproduced": "✘", "undecided": "?"}
+RULE = claims.Rule("advantage", "control 0", "above", 0.0)
+QUESTIONS = {"holds": claims.HOLDS, "simpler": claims.SIMPLER}
+# What is false, and at which true advantages it is.
+FALSE = {("holds", "yes"): lambda e: e <= 0, ("holds", "no"): lambda e: e > 0,
+         ("holds", "makes no difference"): lambda e: abs(e) >= 1,
+         ("simpler", "ahead"): lambda e: e <= 0, ("simpler", "behind"): lambda e: e >= 0,
+         ("simpler", "level"): lambda e: abs(e) >= 1}
 
 
 class Cell(NamedTuple):
@@ -48,8 +54,8 @@ class Cell(NamedTuple):
     images: float
 
     def words(self) -> str:
-        """'advantage 0, 3 seeds, spread 0.5, 1 control, image error 0'."""
-        return (f"advantage {self.effect:g}, {self.seeds} seeds, spread {self.spread:g}, "
+        """'advantage 0, spread 0.5, 1 control, image error 0'."""
+        return (f"advantage {self.effect:g}, spread {self.spread:g}, "
                 f"{self.controls} control{'s' * (self.controls > 1)}, "
                 f"image error {self.images:g}")
 
@@ -61,6 +67,9 @@ class Draws(NamedTuple):
     controls: np.ndarray
     image_se: np.ndarray             # of the method's mean
     difference_image_se: np.ndarray  # of a paired difference
+
+
+Rates = dict[Cell, dict[str, dict[str, float]]]     # cell -> question -> answer -> percent
 
 
 def cells() -> list[Cell]:
@@ -80,39 +89,38 @@ def draw(cell: Cell, repeats: int, seed: int) -> Draws:
     return Draws(arms[0], arms[1:], seen / np.sqrt(2), seen)
 
 
-def verdicts(rule: claims.Rule, draws: Draws) -> np.ndarray:
-    """The verdict's words for every repeat, shape (R,)."""
-    over = [claims.intervals(draws.method - control, draws.difference_image_se)
-            for control in draws.controls]
-    value = claims.intervals(draws.method, draws.image_se)
-    return claims.decide(rule, MARGIN, value if rule.quantity == "value" else over[0], over)
+def answers(draws: Draws) -> dict[str, np.ndarray]:
+    """Both answers for every repeat, each of shape (R,)."""
+    over, wide = ([claims.intervals(draws.method - control, draws.difference_image_se,
+                                    claims.corrected(tests)) for control in draws.controls]
+                  for tests in (1, len(draws.controls)))
+    return {"holds": claims.does_it_hold(RULE, MARGIN, over[0]),
+            "simpler": claims.is_simpler_as_good(MARGIN, over, wide)}
 
 
-def rates(repeats: int, seed: int = 0) -> dict[Cell, dict[str, dict[str, float]]]:
-    """The share of each verdict, in percent: cell -> rule -> words."""
-    found = {}
+def rates(repeats: int, seed: int = 0) -> Rates:
+    """The rate of each answer, in percent."""
+    found: Rates = {}
     for cell in cells():
-        draws = draw(cell, repeats, seed)
-        words = {name: verdicts(rule, draws) for name, rule in RULES.items()}
-        found[cell] = {name: {word: 100 * float(np.mean(got == word)) for word in SHORT}
-                       for name, got in words.items()}
+        given = answers(draw(cell, repeats, seed))
+        found[cell] = {question: {words: 100 * float(np.mean(given[question] == words))
+                                  for words in known if words != claims.NOT_MEASURED}
+                       for question, known in QUESTIONS.items()}
     return found
 
 
-def worst(found: dict[Cell, dict[str, dict[str, float]]]) -> list[dict]:
-    """The wrong verdicts, each where it is most frequent."""
-    kinds = [("✔ where the method leads by nothing", "reproduced", lambda cell: cell.effect == 0),
-             ("≈ where it leads by two margins", "reproduced, but a control does as well",
-              lambda cell: cell.effect == 2),
-             ("≈ where it leads by one margin", "reproduced, but a control does as well",
-              lambda cell: cell.effect == 1),
-             ("✘ where the rule is true", "not reproduced", lambda cell: cell.effect > 0)]
+# ---- tables --------------------------------------------------------------------------------------
+def worst(found: Rates) -> list[dict]:
+    """The false answers, each where it is most frequent, by the number of seeds."""
     rows = []
-    for what, word, concerned in kinds:
-        at = [(cell, name) for cell in found for name in RULES if concerned(cell)]
-        cell, name = max(at, key=lambda one: found[one[0]][one[1]][word])
-        rows.append({"wrong verdict": what, "rate, %": rate(found[cell][name][word]),
-                     "cells": len(at), "worst at": f"{cell.words()}; {name}"})
+    for (question, words), is_false in FALSE.items():
+        row = {"false answer": f"{QUESTIONS[question][words]} {words}"}
+        at = [cell for cell in found if is_false(cell.effect)]
+        for seeds in SEEDS:
+            row[f"{seeds} seeds, %"] = rate(max(found[cell][question][words] for cell in at
+                                                if cell.seeds == seeds))
+        cell = max(at, key=lambda cell: found[cell][question][words])
+        rows.append(row | {"worst at": f"{cell.words()}, {cell.seeds} seeds"})
     return rows
 
 
@@ -121,30 +129,90 @@ def rate(percent: float) -> str:
     return f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
 
 
-def lines(found: dict[Cell, dict[str, dict[str, float]]], rule: str, images: float) -> list[dict]:
-    """The cells of one rule as rows, seeds side by side; a verdict that never came is left out."""
+def lines(found: Rates, question: str, controls: int, images: float) -> list[dict]:
+    """The cells of one question as rows, seeds side by side; an answer that never came is left out.
+    """
     rows: dict[tuple, dict] = {}
-    for cell, by_rule in found.items():
-        if cell.images == images:
-            row = rows.setdefault((cell.controls, cell.effect, cell.spread),
-                                  {"controls": cell.controls, "true advantage": cell.effect,
-                                   "spread": cell.spread})
+    for cell, given in found.items():
+        if (cell.controls, cell.images) == (controls, images):
+            row = rows.setdefault((cell.effect, cell.spread),
+                                  {"true advantage": cell.effect, "spread": cell.spread})
             row[f"{cell.seeds} seeds"] = " · ".join(
-                f"{SHORT[word]} {rate(percent)}" for word, percent in by_rule[rule].items()
-                if percent >= 0.05)
+                f"{QUESTIONS[question][words]} {rate(percent)}"
+                for words, percent in given[question].items() if percent >= 0.05)
     return [rows[key] for key in sorted(rows)]
 
 
-def tables(found: dict[Cell, dict[str, dict[str, float]]], repeats: int) -> list[dict]:
+def tables(found: Rates, repeats: int) -> list[dict]:
     """The tables of the page *Benchmarks and limits*."""
-    command = "python benchmarks/verdicts.py"
-    made = [{"title": f"Wrong verdicts where they are most frequent ({repeats:,} simulated "
-                      "measures per cell)", "command": command, "rows": worst(found)}]
-    for rule, images in itertools.product(RULES, IMAGES):
-        error = f"image error {images:g}" if images else "no image error"
-        made.append({"title": f"Rates of the verdicts in percent, {rule}, {error}",
-                     "command": command, "rows": lines(found, rule, images)})
+    made = [{"title": f"False answers where they are most frequent ({repeats:,} simulated "
+                      "measures per cell)", "command": COMMAND, "rows": worst(found)}]
+    shown = [("holds", "does it hold?", 1), ("simpler", "is a simpler way as good? One control", 1),
+             ("simpler", "is a simpler way as good? Four equal controls", 4)]
+    for question, title, controls in shown:
+        made.append({"title": f"Rates of the answers in percent, {title}", "command": COMMAND,
+                     "rows": lines(found, question, controls, 0.0)})
     return made
+
+
+# ---- many items in each seed ---------------------------------------------------------------------
+ITEMS = 60                          # images, episodes or data sets, others in each seed
+BETWEEN = (0.0, 0.2, 0.5, 0.8)      # the fraction of an item's variance that its seed has
+Bounds = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+def students(values: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The book's interval: Student's over the means of the seeds, values (R,S,B)."""
+    found = claims.intervals(values.mean(axis=2))
+    return found.low, found.high
+
+
+def mixed_model(values: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random intercept per seed, fitted by restricted maximum likelihood, with Wald's interval.
+
+    Seeds of equal size have the fit in closed form: the mean's variance is that of the seeds'
+    means, unless they lie closer together than their items allow; then all items are one sample.
+    """
+    _, seeds, items = values.shape
+    between = items * values.mean(axis=2).var(axis=1, ddof=1)
+    within = values.var(axis=2, ddof=1).mean(axis=1)
+    pooled = values.reshape(len(values), -1).var(axis=1, ddof=1)
+    half = 1.96 * np.sqrt(np.where(between > within, between, pooled) / (seeds * items))
+    return values.mean(axis=(1, 2)) - half, values.mean(axis=(1, 2)) + half
+
+
+def bootstrap(values: np.ndarray, random: np.random.Generator, resamples: int = 500
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """The hierarchical bootstrap: seeds drawn again, then the items of each; 2.5 to 97.5 %."""
+    _, seeds, items = values.shape
+    low, high = [], []
+    for one in values:
+        drawn = random.integers(seeds, size=(resamples, seeds, 1))
+        means = one[drawn, random.integers(items, size=(resamples, seeds, items))].mean(axis=(1, 2))
+        ends = np.quantile(means, (0.025, 0.975))
+        low.append(ends[0])
+        high.append(ends[1])
+    return np.array(low), np.array(high)
+
+
+WAYS: dict[str, Bounds] = {"Student's over seeds": students, "mixed model": mixed_model,
+                           "hierarchical bootstrap": bootstrap}
+
+
+def coverage(repeats: int, seed: int = 0) -> list[dict]:
+    """How often the intervals of three ways cover the truth, and how wide they are."""
+    rows = []
+    for seeds, between in itertools.product(SEEDS[:3], BETWEEN):
+        random = np.random.default_rng((seed, seeds, int(10 * between)))
+        values = (random.normal(size=(repeats, seeds, 1)) * np.sqrt(between)
+                  + random.normal(size=(repeats, seeds, ITEMS)) * np.sqrt(1 - between))
+        row = {"seeds": seeds, "variance of the seeds": f"{between:.0%}"}
+        for name, way in WAYS.items():
+            low, high = way(values, random)
+            row[name] = (f"{100 * np.mean((low < 0) & (0 < high)):.0f} % "
+                         f"(± {np.median(high - low) / 2:.2f})")
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -152,6 +220,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20_000)
     repeats = parser.parse_args().repeats
     made = tables(rates(repeats), repeats)
+    made.append({"title": f"How often 95 % intervals cover the truth where each seed has {ITEMS} "
+                          "items of its own (median half width)", "command": COMMAND,
+                 "rows": coverage(repeats // 10)})
     record("verdicts", made)
     for table in made:
         print("\n" + table["title"])

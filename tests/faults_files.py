@@ -126,7 +126,7 @@ def results_file(folder: Path) -> str:
         except ValueError:
             told += 1
             continue
-        gone = "T1" not in results["measures"] and found.words == "not measured"
+        gone = "T1" not in results["measures"] and found.words == claims.NOT_MEASURED
         promised(found == verdict or gone, f"{where}: {found}")
         kept += 1
     for text in ("", "{", "[]", "3", "null"):

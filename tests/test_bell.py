@@ -1,6 +1,7 @@
 """BELL: losses by hand, the walk against a plain one, and the expansion that explains it."""
 
 import copy
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from wlib.book import drawings
 from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.free import bell
+from wlib.free.bell import Imitation
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,8 @@ def plain(net, tasks, drawn, optimizer, joint=False):
         part, logits = tasks[i]
         loss = nn.KLDivLoss(reduction="batchmean")(F.log_softmax(at(part.floats()), 1),
                                                    F.softmax(logits, 1))
-        slopes = torch.autograd.grad(loss, list(at.parameters()))
-        for p, g in zip(walker.parameters(), slopes, strict=True):
+        gradients = torch.autograd.grad(loss, list(at.parameters()))
+        for p, g in zip(walker.parameters(), gradients, strict=True):
             p.grad = g
         step.step()
     return walker
@@ -104,8 +106,8 @@ def test_a_task_is_images_with_logits_or_with_their_teacher(learner):
 @pytest.mark.parametrize("inner", [sgd, adam])
 @pytest.mark.parametrize("order", bell.ORDERS)
 def test_a_walk_is_a_plain_one(order, inner, learner, tasks):
-    settings = {"inner": inner.__name__, "inner_rate": inner([torch.zeros(1)]).defaults["lr"]}
-    got = bell.imitate(learner, tasks[1:], steps=1, at_once=3, order=order, **settings)
+    settings = {"inner": inner.__name__, "inner_lr": inner([torch.zeros(1)]).defaults["lr"]}
+    got = bell.imitate(learner, tasks[1:], Imitation(at_once=3, order=order, **settings), steps=1)
     ends = {drawn: flat(plain(learner.network(0), tasks[1:], drawn, inner, order == "joint"))
             for drawn in ([(0, 1, 2)] if order == "fixed" else permutations(range(3)))}
     gaps = {drawn: (got.flat()[0] - end).abs().max().item() for drawn, end in ends.items()}
@@ -114,16 +116,16 @@ def test_a_walk_is_a_plain_one(order, inner, learner, tasks):
 
 
 def test_the_joint_step_is_one_step_on_the_sum_of_the_losses(learner, tasks):
-    got = bell.imitate(learner, tasks, steps=1, order="joint", inner_rate=0.05)
+    got = bell.imitate(learner, tasks, Imitation(order="joint", inner_lr=0.05), steps=1)
     net = learner.network(0).train()
     loss = sum(bell.kd_loss(net(part.floats()), logits) for part, logits in tasks)
-    slope = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
-    torch.testing.assert_close(got.flat()[0], learner.flat()[0] - 0.05 * slope, rtol=1e-4,
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
+    torch.testing.assert_close(got.flat()[0], learner.flat()[0] - 0.05 * gradient, rtol=1e-4,
                                atol=1e-5)
 
 
 def test_orders_agree_where_there_is_nothing_to_order(learner, tasks):
-    ends = [bell.imitate(learner, tasks, steps=3, at_once=1, order=order).flat()
+    ends = [bell.imitate(learner, tasks, Imitation(at_once=1, order=order), steps=3).flat()
             for order in bell.ORDERS]
     assert torch.equal(ends[0], ends[1]) and torch.equal(ends[0], ends[2])
 
@@ -131,27 +133,28 @@ def test_orders_agree_where_there_is_nothing_to_order(learner, tasks):
 def test_each_meta_step_draws_different_tasks(learner, tasks):
     """Of one task, only its own gradient moves the learner: the draws show in the result."""
     steps = 6
-    alone = [bell.imitate(learner, [task], steps=1, at_once=1).flat() for task in tasks]
-    drawn = [bell.imitate(learner, tasks, steps=1, at_once=1, seed=seed).flat()
+    alone = [bell.imitate(learner, [task], Imitation(at_once=1), steps=1).flat() for task in tasks]
+    drawn = [bell.imitate(learner, tasks, Imitation(at_once=1), steps=1, seed=seed).flat()
              for seed in range(steps)]
     seen = {min(range(4), key=lambda i, d=d: (d - alone[i]).abs().max()) for d in drawn}
     assert len(seen) > 1
-    again = bell.imitate(learner, tasks, steps=2, at_once=2, seed=5)
-    same = bell.imitate(learner, tasks, steps=2, at_once=2, seed=5)
+    again = bell.imitate(learner, tasks, Imitation(at_once=2), steps=2, seed=5)
+    same = bell.imitate(learner, tasks, Imitation(at_once=2), steps=2, seed=5)
     assert torch.equal(again.flat(), same.flat())
 
 
 def test_reptile_goes_a_share_of_the_way(learner, tasks):
-    whole = bell.imitate(learner, tasks, steps=1, order="fixed").flat()
-    third = bell.imitate(learner, tasks, steps=1, order="fixed", outer_rate=1 / 3).flat()
+    whole = bell.imitate(learner, tasks, Imitation(order="fixed"), steps=1).flat()
+    third = bell.imitate(learner, tasks, Imitation(order="fixed", outer_lr=1 / 3), steps=1).flat()
     torch.testing.assert_close(third, learner.flat() + (whole - learner.flat()) / 3)
 
 
 def test_a_factor_before_adam_changes_nothing(learner, tasks):
     """The official code's 67: wherever the walk went farther than 1e-4, updates agree to 1e-7."""
-    far = bell.imitate(learner, tasks, steps=1, order="fixed").flat() - learner.flat()
-    updates = [bell.imitate(learner, tasks, steps=1, order="fixed", outer="adam", outer_rate=1e-3,
-                           scale=scale).flat() - learner.flat() for scale in (1.0, 67.0)]
+    far = bell.imitate(learner, tasks, Imitation(order="fixed"), steps=1).flat() - learner.flat()
+    settings = Imitation(order="fixed", outer="adam", outer_lr=1e-3)
+    updates = [bell.imitate(learner, tasks, replace(settings, scale=scale), steps=1).flat()
+               - learner.flat() for scale in (1.0, 67.0)]
     moved = far.abs() > 1e-4
     assert moved.sum() > 100
     torch.testing.assert_close(updates[0][moved], 1e-3 * far[moved].sign(), rtol=0, atol=3e-7)
@@ -159,7 +162,7 @@ def test_a_factor_before_adam_changes_nothing(learner, tasks):
 
 
 def test_the_official_form_moves_every_weight_by_its_rate(learner, tasks):
-    moved = bell.imitate(learner, tasks, steps=1, **bell.OFFICIAL).flat() - learner.flat()
+    moved = bell.imitate(learner, tasks, bell.OFFICIAL, steps=1).flat() - learner.flat()
     assert moved.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
 
 
@@ -176,12 +179,13 @@ def test_imitation_is_learned(learner, tasks):
         net = pool.network(0).train()
         return sum(bell.kd_loss(net(part.floats()), logits).item() for part, logits in tasks)
     for order in bell.ORDERS:
-        assert far(bell.imitate(learner, tasks, steps=8, order=order)) < 0.8 * far(learner)
+        after = bell.imitate(learner, tasks, Imitation(order=order), steps=8)
+        assert far(after) < 0.8 * far(learner)
 
 
 def test_a_network_of_foreign_build_walks_too(tasks):
     start = Pool.stack([lived(Own())])
-    end = bell.imitate(start, tasks, steps=1, order="fixed").flat()[0]
+    end = bell.imitate(start, tasks, Imitation(order="fixed"), steps=1).flat()[0]
     expected = flat(plain(start.network(0), tasks, range(4), sgd))
     torch.testing.assert_close(end, expected, rtol=1e-4, atol=1e-5)
 
@@ -224,15 +228,16 @@ def test_two_steps_by_hand():
     one = (start - bell.walk(losses, start, 0.1)) / 0.1
     assert one.item() == pytest.approx(-1.5 + 2.5 - 0.1 * 3 * -1.5)           # g1 + g2 − α H2 g1
     other = (start - bell.walk(losses[::-1], start, 0.1)) / 0.1
-    assert bell.aligned(losses, start, 0.1).item() == pytest.approx((one + other).item() / 2)
+    found = bell.gradient_alignment(losses, start, 0.1)
+    assert found.item() == pytest.approx((one + other).item() / 2)
 
 
 def test_residuals_go_with_the_rate_and_with_its_square():
     losses, start = quadratics(3, 4, 0)
     frame = bell.residuals(losses, start, [1e-2, 5e-3, 1e-3])
-    square = frame["aligned"] / frame["rate"] ** 2
+    square = frame["aligned"] / frame["lr"] ** 2
     assert square.max() / square.min() - 1 < 1e-4              # quadratics: nothing beyond α²
-    line = frame["joint"] / frame["rate"]
+    line = frame["joint"] / frame["lr"]
     assert line.iloc[2] == pytest.approx(line.iloc[1], rel=0.05)
     assert (frame["aligned"] < frame["joint"]).all()
 
@@ -241,20 +246,20 @@ def test_the_square_holds_for_losses_that_are_not_quadratic():
     losses, start = quadratics(2, 3, 1)
     bent = [lambda w, f=f: f(w).tanh() + w.sin().sum() for f in losses]
     frame = bell.residuals(bent, 0.3 * start, [1e-2, 1e-3, 1e-4])
-    slopes = np.diff(np.log(frame[["joint", "aligned"]]), axis=0) / np.log(1e-1)
-    assert slopes[:, 0] == pytest.approx(1, abs=0.1)
-    assert slopes[:, 1] == pytest.approx(2, abs=0.1)
+    powers = np.diff(np.log(frame[["joint", "aligned"]]), axis=0) / np.log(1e-1)
+    assert powers[:, 0] == pytest.approx(1, abs=0.1)
+    assert powers[:, 1] == pytest.approx(2, abs=0.1)
 
 
 @few
 @given(st.integers(2, 4), st.integers(1, 4), st.integers(0, 99))
 def test_what_the_walk_descends_by_hessians(count, size, seed):
     losses, w = quadratics(count, size, seed)
-    slopes = [grad(f)(w) for f in losses]
+    gradients = [grad(f)(w) for f in losses]
     hessians = [torch.autograd.functional.hessian(f, w) for f in losses]
-    expected = sum(slopes) - 0.05 * sum(hessians[i] @ slopes[j] + hessians[j] @ slopes[i]
+    expected = sum(gradients) - 0.05 * sum(hessians[i] @ gradients[j] + hessians[j] @ gradients[i]
                                         for i in range(count) for j in range(i))
-    torch.testing.assert_close(bell.aligned(losses, w, 0.1), expected)
+    torch.testing.assert_close(bell.gradient_alignment(losses, w, 0.1), expected)
 
 
 def test_it_climbs_the_inner_products():
@@ -263,7 +268,7 @@ def test_it_climbs_the_inner_products():
     def agreement(w):
         g = [grad(f)(w) for f in losses]
         return g[0] @ g[1] + g[0] @ g[2] + g[1] @ g[2]
-    extra = sum(grad(f)(w) for f in losses) - bell.aligned(losses, w, 0.01)
+    extra = sum(grad(f)(w) for f in losses) - bell.gradient_alignment(losses, w, 0.01)
     torch.testing.assert_close(extra, 0.005 * grad(agreement)(w))
 
 
@@ -273,12 +278,13 @@ def test_it_climbs_the_inner_products():
     ({"steps": -1}, "steps"), ({"steps": 1.5}, "steps"), ({"at_once": 0}, "at_once"),
     ({"at_once": 9}, "at_once.*number of tasks, 4"), ({"order": "jiont"}, "order.*'joint'"),
     ({"inner": "lion"}, "inner"), ({"outer": None}, "outer"), ({"kd": "KL"}, "kd"),
-    ({"inner_rate": 0}, "inner_rate"), ({"outer_rate": float("inf")}, "outer_rate"),
+    ({"inner_lr": 0}, "inner_lr"), ({"outer_lr": float("inf")}, "outer_lr"),
     ({"scale": "67"}, "scale"), ({"seed": -1}, "seed"), ({"device": "gpu"}, "device")])
 def test_align_refuses_by_name(arguments, named, learner, tasks):
-    given = {"learner": learner, "tasks": tasks, "steps": 1}
+    given = {"learner": learner, "tasks": tasks, "steps": 1} | arguments
+    own = {name: given.pop(name) for name in Imitation.__dataclass_fields__ if name in given}
     with pytest.raises(ValueError, match=f"^({named})"):
-        bell.imitate(**given | arguments)
+        bell.imitate(settings=Imitation(**own), **given)
 
 
 def test_tasks_that_do_not_suit_the_learner(learner, tasks):
@@ -289,7 +295,7 @@ def test_tasks_that_do_not_suit_the_learner(learner, tasks):
                        ((part, Pool.stack([Own(), Own()])), "teacher: .*one network"),
                        ((part.images, logits), "images"), ((part, 3), "logits")):
         with pytest.raises(ValueError, match=rf"^tasks\[1\].*{named}"):
-            bell.imitate(learner, [tasks[0], bad], steps=1, at_once=1)
+            bell.imitate(learner, [tasks[0], bad], Imitation(at_once=1), steps=1)
     with pytest.raises(ValueError, match="^inputs: .*takes"):
         bell.cosines(learner, [(images(6, size=16, channels=3), torch.zeros(6, 3))])
     with pytest.raises(ValueError, match="^part"):
@@ -307,10 +313,10 @@ def test_more_refusals():
     with pytest.raises(ValueError, match="^kind.*did you mean 'kl'"):
         bell.kd_loss(good, good, "klo")
     losses, start = quadratics(2, 2, 0)
-    for bad in ({"losses": losses[:1]}, {"losses": losses * 4}, {"start": 3.0}, {"rates": []},
-                {"rates": [0.0]}):
+    for bad in ({"losses": losses[:1]}, {"losses": losses * 4}, {"start": 3.0}, {"lrs": []},
+                {"lrs": [0.0]}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
-            bell.residuals(**{"losses": losses, "start": start, "rates": [0.1]} | bad)
+            bell.residuals(**{"losses": losses, "start": start, "lrs": [0.1]} | bad)
 
 
 def test_the_chapters_walk_agrees_with_a_second_implementation():

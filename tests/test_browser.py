@@ -248,7 +248,16 @@ def picture(explorer):
     return [frame.inner_html() for frame in shown]
 
 
-def test_claims_are_filtered_by_paper_and_verdict(tab):
+def test_a_link_to_a_claim_opens_its_fold(tab):
+    tab.visit("book/claims.html#claim-m8")
+    visible = tab.page.locator("dt:visible", has_text="Whose comparison")
+    assert visible.count() == 1
+    tab.page.locator("table.claims a[href='#claim-c5']").click()
+    tab.page.wait_for_function("document.getElementById('claim-c5').closest('details').open")
+    assert visible.count() == 2 and tab.noise == []
+
+
+def test_claims_are_filtered_by_paper_and_answer(tab):
     tab.visit("book/claims.html")
     rows = claims.load(ROOT / "book" / "claims.yml")
     status = tab.page.locator(".claims-filter [role=status]")
@@ -259,12 +268,14 @@ def test_claims_are_filtered_by_paper_and_verdict(tab):
     paper.select_option("paper-mge")
     assert tab.page.locator(shown).count() == len(mine)
     assert status.text_content() == f"{len(mine)} of {len(rows)} claims"
-    verdict = tab.page.locator(".claims-filter select[name=verdict]")
-    for words in verdict.locator("option:not([value=''])").all_text_contents():
-        verdict.select_option(words)
-        marks = tab.page.locator(f"{shown} .verdict").all_text_contents()
-        assert set(marks) <= {words}
-        assert status.text_content() == f"{len(marks)} of {len(rows)} claims"
+    for question in ("holds", "simpler"):
+        answer = tab.page.locator(f".claims-filter select[name={question}]")
+        for words in answer.locator("option:not([value=''])").all_text_contents():
+            answer.select_option(words)
+            marks = tab.page.locator(f"{shown} [class*={question}-]").all_text_contents()
+            assert set(marks) <= {words}
+            assert status.text_content() == f"{len(marks)} of {len(rows)} claims"
+        answer.select_option("")
     tab.page.locator(".claims-filter button").focus()
     tab.page.keyboard.press("Enter")
     tab.page.wait_for_function(f"document.querySelector('.claims-filter [role=status]').textContent"

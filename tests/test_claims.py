@@ -10,8 +10,9 @@ from wlib import claims
 from wlib.ground import files
 
 ROW = {"id": "M4a", "paper": "mge", "claim": "Redrawing keeps accuracy.", "figure": "Table 1",
-       "source": "read in the paper", "notebook": "11-mge-generate", "measure": "accuracy",
-       "unit": "points", "better": "higher", "controls": ["random", "raw"], "margin": 1.0,
+       "source": "read in the paper", "whose": "paper", "notebook": "11-mge-generate",
+       "measure": "accuracy", "unit": "points", "better": "higher", "controls": ["random", "raw"],
+       "margin": 1.0,
        "rule": {"quantity": "advantage", "over": "random", "above": 1.0}}
 
 
@@ -53,6 +54,7 @@ def test_every_missing_key_is_named(tmp_path, key):
     ({"margin": 0}, "margin: got 0"), ({"margin": True}, "margin: got True"),
     ({"margin": float("nan")}, "margin: got nan"), ({"margin": "1"}, "margin: got '1'"),
     ({"id": "m4"}, "id: got 'm4'"), ({"paper": "mgee"}, "paper: .*did you mean 'mge'"),
+    ({"whose": "mine"}, "whose: got 'mine'"),
     ({"source": "guessed"}, "source: got 'guessed'"), ({"better": "more"}, "better: got 'more'"),
     ({"claim": " "}, "claim: got ' '"), ({"remark": 3}, "remark: got 3"),
     ({"rule": "above 1"}, "rule: got 'above 1'"),
@@ -115,32 +117,62 @@ def test_numbers_are_rounded_to_what_the_interval_supports(interval, words):
     assert interval.words("points") == words
 
 
-@pytest.mark.parametrize("given, words, best", [
-    (measure([5.0, 5.1, 4.9]), "reproduced", "random"),
-    (measure([5.0, 5.1, 4.9], raw=[4.9, 5.0, 5.0]), "reproduced, but a control does as well",
-     "raw"),
-    (measure([5.0, 5.1, 4.9], raw=[9.0, 9.1, 9.2]), "reproduced, but a control does as well",
-     "raw"),
-    (measure([0.5, 0.6, 0.4]), "not reproduced", "random"),
-    (measure([5.0, -2.0, 2.0]), "undecided", "random"),
-    (measure([5.0, 5.1, 4.9], raw=[5.0, 1.0, 8.0]), "undecided", "raw"),
-    (None, "not measured", None),
+AS_WELL = "reproduced, but a control does as well"
+
+
+# The rule: more than 1 point over "random"; the margin is 1 point, the second control "raw".
+@pytest.mark.parametrize("given, holds, simpler, words, best", [
+    (measure([5.0, 5.1, 4.9]), "yes", "ahead", "reproduced", "random"),
+    (measure([5.0, 5.1, 4.9], raw=[4.9, 5.0, 5.0]), "yes", "level", AS_WELL, "raw"),
+    (measure([5.0, 5.1, 4.9], raw=[9.0, 9.1, 9.2]), "yes", "behind", AS_WELL, "raw"),
+    (measure([0.5, 0.6, 0.4]), "no", "ahead", "not reproduced", "random"),
+    (measure([-5.0, -5.1, -4.9]), "no", "behind", "not reproduced", "random"),
+    (measure([1.0, 1.1, 0.9]), "makes no difference", "ahead", "undecided", "random"),
+    (measure([5.0, -2.0, 2.0]), "open", "open", "undecided", "random"),
+    (measure([1.0, 0.6, 1.6], raw=[30.0, 31.0, 32.0]), "open", "behind", "undecided", "raw"),
+    (measure([5.0, 5.1, 4.9], raw=[5.0, 1.0, 8.0]), "yes", "open", "undecided", "raw"),
+    # Surely not ahead, and its interval ends below the margin; but it may be far better: open.
+    (measure([5.0, 5.1, 4.9], raw=[6.77, 6.1, 5.14]), "yes", "open", AS_WELL, "raw"),
+    (None, claims.NOT_MEASURED, claims.NOT_MEASURED, claims.NOT_MEASURED, None),
 ])
-def test_every_verdict_is_reachable(tmp_path, given, words, best):
+def test_every_answer_is_reachable(tmp_path, given, holds, simpler, words, best):
     verdict = claims.judge(row(tmp_path), given)
-    assert (verdict.words, verdict.best_control) == (words, best)
-    assert verdict.mark == claims.MARKS[words] and verdict.reason
+    assert (verdict.holds, verdict.simpler, verdict.words) == (holds, simpler, words)
+    assert verdict.best_control == best and verdict.why_holds and verdict.why_simpler
+    assert verdict.marks == (f"{claims.HOLDS[holds]} {holds}",
+                             f"{claims.SIMPLER[simpler]} {simpler}")
+
+
+def test_one_control_of_many_must_win_by_more_than_luck():
+    """A win at 95 % over one control is no win where four controls had the chance."""
+    just = [0.0, 1.0, 2.0]                          # 1 ± 2.48
+    lead = np.array(just) + 1.6                     # low end 0.12: better, for one alone
+    measured = measure([0.0, 0.0, 0.0], random=lead, raw=(-9.0, -9.1, -9.2))
+    alone, among = (claims.advantage(measured, "random", tests) for tests in (1, 2))
+    assert alone.high < 0 < among.high
+    assert alone.mean == among.mean and claims.corrected(2) == 0.975
+    over, wide = ([claims.advantage(measured, name, tests) for name in ("random", "raw")]
+                  for tests in (1, 2))
+    assert claims.is_simpler_as_good(1.0, over, wide) == "open"
+    assert claims.is_simpler_as_good(1.0, over, over) == "behind"
+
+
+def test_behind_is_said_of_the_control_that_is_better(tmp_path):
+    noisy = measure([5.0, 5.1, 4.9], random=[0.0, 20.0, 9.0], raw=[6.0, 6.1, 5.9])
+    verdict = claims.judge(row(tmp_path), noisy)
+    assert verdict.simpler == "behind" and verdict.best_control == "raw"
+    assert "raw is better" in verdict.why_simpler
 
 
 def test_a_claim_that_is_only_quoted_says_so(tmp_path):
     verdict = claims.judge(row(tmp_path, notebook=claims.QUOTED), None)
-    assert (verdict.words, verdict.reason) == ("not measured",
-                                               "the book quotes it and does not test it")
+    assert (verdict.words, verdict.why_holds) == ("not measured",
+                                                  "the book quotes it and does not test it")
 
 
 def test_one_seed_decides_nothing(tmp_path):
     verdict = claims.judge(row(tmp_path), measure([9.0], random=[0.0], raw=[0.0]))
-    assert verdict.words == "undecided"
+    assert (verdict.holds, verdict.simpler, verdict.words) == ("open", "open", "undecided")
 
 
 def test_lower_can_be_better(tmp_path):
@@ -235,7 +267,8 @@ def test_a_report_is_saved_and_read_back(project):
     assert entry["image_se"] == pytest.approx(np.arange(4).std(ddof=1) / 2)
     assert entry["controls"]["raw"]["difference_image_se"] == entry["image_se"]
     assert entry["controls"]["random"]["difference_image_se"] == entry["image_se"]
-    assert claims.judge(claims.load(project / "book" / "claims.yml")[0], entry).mark == "?"
+    asked = claims.load(project / "book" / "claims.yml")[0]
+    assert claims.judge(asked, entry).marks == ("? open", "? open")
     assert [path.name for path in path.parent.iterdir()] == ["11-mge-generate.json"]
 
 
@@ -307,10 +340,11 @@ def test_wrong_reports_are_refused_by_name(project):
 
 def test_the_table_of_verdicts_has_only_this_notebooks_claims(project):
     one = report()
-    assert list(one.verdicts().data["verdict"]) == ["– not measured"]
+    columns = ["does it hold?", "is a simpler way as good?"]
+    assert one.verdicts().data[columns].values.tolist() == [["– not measured"] * 2]
     one.measure("M4a", [5.0, 5.1, 4.9], unit="points",
                 controls={"random": [0, 0, 0], "raw": [0, 0, 0]})
-    assert list(one.verdicts().data["verdict"]) == ["✔ reproduced"]
+    assert one.verdicts().data[columns].values.tolist() == [["✔ yes", "▲ ahead"]]
     assert "<table" in one.verdicts().to_html()
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets
 
-from wlib.data import SPLITS, ImageSet, assign, episodes, glyphs, load, realsets
+from wlib.data import SPLITS, ImageSet, assign, episodes, glyphs, load, realsets, sets
 from wlib.data import imagesets as data
 
 PACKAGED = realsets.PACKAGED  # before a test takes it away
@@ -290,8 +290,10 @@ def test_base_letters():
 
 @pytest.mark.parametrize("style", glyphs.STYLES)
 def test_more_images_begin_with_the_fewer(style, monkeypatch):
+    look = glyphs.Look(style)
+
     def drawn(**given):
-        return glyphs.draw("train", **{**dict(characters="latin", style=style), **given})[0]
+        return glyphs.draw("train", **{**dict(characters="latin", look=look), **given})[0]
 
     many = drawn(samples=9)
     assert torch.equal(many, drawn(samples=9))  # bit-equal twice
@@ -301,8 +303,7 @@ def test_more_images_begin_with_the_fewer(style, monkeypatch):
     monkeypatch.setattr(glyphs, "CHUNK", 4)
     assert torch.equal(many, drawn(samples=9))  # in whatever pieces
     assert not torch.equal(many, drawn(samples=9, seed=1))
-    assert not torch.equal(many, glyphs.draw("test", characters="latin", style=style,
-                                             samples=9)[0])
+    assert not torch.equal(many, glyphs.draw("test", characters="latin", look=look, samples=9)[0])
 
 
 def test_settings_do_what_they_say():
@@ -499,12 +500,12 @@ def test_real_sets_come_out_as_they_were_written(name, tmp_path, monkeypatch):
 
 
 def labels_by_hash(images, labels):
-    return dict(zip(data._hashes(images), labels, strict=True))
+    return dict(zip(sets.hashes_of(images), labels, strict=True))
 
 
 def test_the_repeated_image_stays_in_the_test_split_only(tmp_path, monkeypatch):
     written = write("mnist", tmp_path, monkeypatch)
-    repeated = data._hashes(written["test"][0][:1])[0]
+    repeated = sets.hashes_of(written["test"][0][:1])[0]
     parts = all_splits("mnist", root=tmp_path)
     assert [repeated in part.hashes() for part in parts.values()] == [False, False, True]
     assert len(parts["train"]) + len(parts["validation"]) == 39

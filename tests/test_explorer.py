@@ -295,19 +295,18 @@ def test_a_frame_of_recovery_shows_what_wlib_computes(smoke_run):
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
     frames, given = frames_of(RECOVERY)
     s, held_out = given["seeds"][0], given["held_out"]
-    world = pipeline.universe(given["data"][:1], samples=given["samples"], ways=given["ways"],
-                              choosing=1, episodes=1, seed=given["seed"])
-    pool = teachers.trained(world.fit, count=given["count"], ways=given["ways"],
-                            width=given["width"], epochs=given["epochs"], seed=s)
+    world = pipeline.universe(given["data"][:1], pipeline.Sizes(
+        samples=given["samples"], choosing=1, episodes=1), seed=given["seed"])
+    training = teachers.Training(width=given["width"], epochs=given["epochs"])
+    pool = teachers.trained(world.fit, training, count=given["count"], seed=s)
     fresh = free.generator_for(pool, seed=s, nz=given["nz"], ngf=given["ngf"])
-    walk = {"rate": given["rate"], "per_class": given["per_class"], "seed": s}
-    meta = free.fit_generator(pool[:-held_out], fresh, epochs=given["meta_epochs"],
-                              per_epoch=given["per_epoch"], steps=given["k"],
-                              meta_rate=given["meta_rate"], **walk)
+    five = free.Recovery(steps=5, lr=1e-2, per_class=given["per_class"])
+    meta = free.fit_generator(pool[:-held_out], fresh, free.MetaTraining(five, 2, 2e-3),
+                              epochs=given["meta_epochs"], seed=s)
     new = pool[-held_out:][:1]
-    nats = free.judge(new, free.recover(new, meta.generator, steps=5, **walk))["cross-entropy"]
+    found = free.judge(new, free.recover(new, meta.generator, five, seed=s))["cross-entropy"]
     frame, = (one for one in frames if "Teacher 1 (held out)" in one and "after 5 steps:" in one)
-    assert f"after 5 steps: {nats.item():.2f} nats by the meta-generator" in frame
+    assert f"after 5 steps: {found.item():.2f} nats by the meta-generator" in frame
 
 
 @pytest.mark.book

@@ -14,6 +14,7 @@ from wlib.core import audit, nets
 from wlib.core.pool import Pool
 from wlib.data import ImageSet, episodes
 from wlib.free import few_shot, learner, replay
+from wlib.free.replay import Replay
 
 
 def universe(classes=10, each=8, first=0):
@@ -209,7 +210,7 @@ def test_a_distilled_network_predicts_the_features_of_all(pool, tasks):
         return F.mse_loss(got, few_shot.targets(pool, data.floats())).item()
 
     untrained = few_shot.distill(pool, data, start, steps=0)
-    student = few_shot.distill(pool, data, start, steps=40, rate=1e-2)
+    student = few_shot.distill(pool, data, start, steps=40, lr=1e-2)
     assert far(student) < 0.7 * far(untrained)
     twice = [few_shot.distill(pool, data, start, steps=2).flat() for _ in range(2)]
     assert torch.equal(*twice)
@@ -219,8 +220,8 @@ def test_a_distilled_network_predicts_the_features_of_all(pool, tasks):
 
 def test_other_rivals_by_the_same_call(pool, tasks):
     start = Pool.stack([nets.fresh("conv4", 5, classes=3, size=16, width=4)])
-    ceiling = replay.fit(start, images(60, classes=5, size=16, seed=3), ways=3, shots=2, queries=4,
-                         steps=2).learner
+    ceiling = replay.fit(start, images(60, classes=5, size=16, seed=3),
+                         Replay(ways=3, shots=2, queries=4), steps=2).learner
     for rival in (start, audit.mean(pool), ceiling):
         assert few_shot.evaluate(rival, tasks).shape == (6,)
 
@@ -230,9 +231,9 @@ def test_shuffled_labels_fall_to_the_random_start():
     tasks = tasks_of(new, count=40, shots=1, queries=7)
     start = Pool.stack([nets.fresh("conv4", 1, classes=3, size=16, width=8)])
     mixed = known.labels[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))]
-    settings = {"ways": 3, "shots": 1, "queries": 5, "steps": 40, "rate": 5e-3}
+    how = Replay(ways=3, queries=5, lr=5e-3)
     learned, shuffled = (
-        few_shot.evaluate(replay.fit(start, part, **settings).learner, tasks)
+        few_shot.evaluate(replay.fit(start, part, how, steps=40).learner, tasks)
         for part in (known, ImageSet(known.images, mixed, known.classes)))
     random = few_shot.evaluate(start, tasks)
     error = 1.96 * (shuffled - random).std() / math.sqrt(40)
@@ -246,7 +247,7 @@ def test_shuffled_labels_fall_to_the_random_start():
     ({"learner": 3}, "learner"), ({"learner": []}, "learner"), ({"learner": [1]}, "learner"),
     ({"episodes": []}, "episodes.*make a list"), ({"episodes": [1]}, "episodes"),
     ({"head": "svm"}, "head"), ({"transductive": 1}, "transductive"), ({"steps": -1}, "steps"),
-    ({"rate": 0}, "rate"), ({"device": "gpu7"}, "device"),
+    ({"lr": 0}, "lr"), ({"device": "gpu7"}, "device"),
     ({"learner": lambda x: x}, "learner.*features"),
     ({"learner": Pool.stack([nn.Sequential(nn.Conv2d(1, 3, 16), nn.Flatten())])},
      "learner.*a body for features"),
@@ -266,7 +267,7 @@ def test_more_refusals(pool, tasks):
         few_shot.best([], tasks)
     start, data = pool[0], images(12, size=16)
     for bad in ({"start": pool}, {"images": [1]}, {"images": data[:1]}, {"steps": -1},
-                {"batch": 1}, {"seed": True}, {"rate": float("nan")}, {"pools": [3]}):
+                {"batch": 1}, {"seed": True}, {"lr": float("nan")}, {"pools": [3]}):
         name = "learner" if "start" in bad else next(iter(bad))
         with pytest.raises(ValueError, match=f"^{name}"):
             few_shot.distill(**{"pools": pool, "images": data, "start": start} | bad)

@@ -1,9 +1,10 @@
-"""FREE's recovery: losses against hand-computed values, walks, the meta-learned generator, rivals.
+"""FREE's recovery: losses against hand-computed values, steps, the meta-learned generator, rivals.
 """
 
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from torch.func import functional_call
 
 from wlib import store
 from wlib.core import nets
-from wlib.data import domains
+from wlib.data.sets import restrict
 from wlib.free import MetaGenerator, inversion, rivals
 from wlib.free import generator as free
-from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
+from wlib.free.generator import MetaTraining
+from wlib.free.inversion import Objective, Recovery, Start, adversarial_loss, statistics_loss
 from wlib.free.teachers import Teacher, Teachers
 from wlib.ground import entries
 
@@ -43,7 +45,7 @@ def resnet(seed, classes="bcd"):
 
 POOL = Teachers([conv4(0), resnet(1), conv4(2, "dae"), resnet(3, "eab")], SHAPE, "abcdef")
 START = free.generator_for(POOL, nz=6, ngf=2)
-TINY = {"per_class": 2, **CPU}
+TINY = Recovery(per_class=2)
 
 
 # ---- losses -----------------------------------------------------------------------------------
@@ -167,21 +169,21 @@ def test_labels_are_global_classes_and_come_in_turn():
     names = tuple("0123456789")
     five = nets.fresh("conv4", 0, classes=5, size=16, width=2)
     pool = Teachers([Teacher(five, tuple("73910"))], SHAPE, names)
-    found = free.recover(pool, START, steps=0, **TINY)
+    found = free.recover(pool, START, replace(TINY, steps=0), **CPU)
     assert found.labels.tolist() == [7, 3, 9, 1, 0, 7, 3, 9, 1, 0] and found.classes == names
-    two = domains.restrict(found, "30")
+    two = restrict(found, "30")
     assert two.labels.tolist() == [0, 1, 0, 1]
     assert torch.equal(two.images, found.images[[1, 4, 6, 9]])        # rows b = j modulo 5
 
 
 def test_all_teachers_give_images_in_bytes():
-    found = free.recover(POOL, START, steps=2, rate=1e-2, **TINY)
+    found = free.recover(POOL, START, replace(TINY, steps=2, lr=1e-2), **CPU)
     assert tuple(found.images.shape) == (4 * 3 * 2, *SHAPE) and found.images.dtype == torch.uint8
     assert found.labels.view(4, 2, 3).tolist() == [[row] * 2 for row in POOL.ids.tolist()]
     assert len(set(found.hashes())) == len(found)
 
 
-def test_one_walk_by_hand():
+def test_one_inversion_by_hand():
     """Two steps of Adam on weights and noise, written out for one teacher."""
     teacher, asked = POOL[1], Objective(pad=1)
     phi = {k: v.detach().clone().requires_grad_() for k, v in START.named_parameters()}
@@ -197,49 +199,47 @@ def test_one_walk_by_hand():
         F.cross_entropy(teacher.members[0].net(seen), torch.arange(6) % 3).backward()
         optimizer.step()
     wanted = (functional_call(START, phi, (z,)) * 255).round()
-    found = free.recover(teacher, START, steps=2, rate=1e-2, noise_rate=0.1, objective=asked,
-                         seed=4, **TINY)
+    how = replace(TINY, steps=2, lr=1e-2, noise_lr=0.1, objective=asked)
+    found = free.recover(teacher, START, how, seed=4, **CPU)
     assert (found.images - wanted).abs().max() <= 1
 
 
 def test_stages_are_recoveries_of_so_many_steps():
-    several = free.stages(POOL, START, (0, 1, 3), rate=1e-2, **TINY)
-    for steps, found in several.items():
-        assert found.digest() == free.recover(POOL, START, steps=steps, rate=1e-2, **TINY).digest()
+    how = replace(TINY, lr=1e-2)
+    for steps, found in free.stages(POOL, START, (0, 1, 3), how, **CPU).items():
+        wanted = free.recover(POOL, START, replace(how, steps=steps), **CPU)
+        assert found.digest() == wanted.digest()
 
 
 @functools.cache
 def alone(i):
-    return free.recover(POOL[i], START, steps=1, **TINY).images[None]
+    return free.recover(POOL[i], START, replace(TINY, steps=1), **CPU).images[None]
 
 
 @few
 @given(st.permutations(range(4)), st.integers(1, 4))
 def test_a_teacher_s_images_do_not_depend_on_its_company(order, count):
     whole = torch.cat([alone(i) for i in range(4)])
-    part = free.recover(POOL[order[:count]], START, steps=1, **TINY).images.view(-1, 6, *SHAPE)
-    assert torch.equal(part, whole[order[:count]])
+    part = free.recover(POOL[order[:count]], START, replace(TINY, steps=1), **CPU)
+    assert torch.equal(part.images.view(-1, 6, *SHAPE), whole[order[:count]])
 
 
-def walk(engine, steps=1, **settings):
-    targets = inversion.interleaved(3, 2)
-    places = [3, 0, 2, 0]
+def inverted(**settings):
+    how = replace(TINY, steps=1, **settings).ready(POOL)
     weights = {k: v.detach() for k, v in START.named_parameters()}
-    starts = [free._with_noise(weights, 6, 0, s) for s in range(4)]
-    asked = settings.pop("objective", Objective()).ready(POOL)
-    jitter = [inversion.crops(steps, 6, asked.pad, 1, s) for s in range(4)]
-    return inversion.walks(POOL, places, starts, free._imagine(START), steps=steps,
-                           rates=free._rates(weights, 1e-3, None), targets=targets, jitter=jitter,
-                           objective=asked, keep=(0, steps), engine=engine, **settings)
+    starts = [Start(place, free._with_noise(weights, 6, 0, s),
+                    inversion.crops(1, 6, how.objective.pad, 1, s))
+              for s, place in enumerate([3, 0, 2, 0])]
+    return inversion.invert(POOL, starts, free._imagine(START), how, keep=(0, 1))
 
 
 @pytest.mark.parametrize("asked", [
     Objective(), Objective(statistics=0.1, variation=0.1, flip=True),
     Objective(adversarial=1.0, student=conv4(7).net)])
 @pytest.mark.parametrize("at_once", [25, 1])
-def test_both_engines_walk_the_same_way(asked, at_once):
-    for one, other in zip(walk("loop", objective=asked), walk("vmap", objective=asked,
-                                                              at_once=at_once), strict=True):
+def test_both_engines_go_the_same_way(asked, at_once):
+    for one, other in zip(inverted(engine="loop", objective=asked),
+                          inverted(engine="vmap", objective=asked, at_once=at_once), strict=True):
         torch.testing.assert_close(one.images[0], other.images[0])
         assert one.gradients.keys() == other.gradients.keys() and len(one.gradients) > 5
         for name, gradient in one.gradients.items():
@@ -262,9 +262,9 @@ def test_gradients_of_several_teachers_are_those_of_each():
 
 
 def test_a_step_takes_teachers_of_several_architectures_as_they_are():
-    """Walks to two architectures in one step meet two networks: their gradients differ."""
-    found = walk("loop")
-    flat = torch.stack([w.gradients["spread.weight"].flatten() for w in found])
+    """Steps for two architectures meet two networks: their gradients differ."""
+    found = inverted(engine="loop")
+    flat = torch.stack([f.gradients["spread.weight"].flatten() for f in found])
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(flat, 2))
 
 
@@ -272,20 +272,21 @@ def test_students_and_teachers_stay_as_they_are():
     student = conv4(7).net.requires_grad_()
     before = POOL.digest()
     asked = Objective(adversarial=1.0, student=student)
-    free.recover(POOL, START, objective=asked, steps=2, **TINY)
+    free.recover(POOL, START, replace(TINY, objective=asked, steps=2), **CPU)
     assert all(p.grad is None for p in [*student.parameters(), *START.parameters()])
     assert POOL.digest() == before
 
 
 def test_more_steps_please_the_teachers_more():
     pool = POOL[:2]
-    several = free.stages(pool, START, (0, 30), rate=3e-2, objective=Objective(pad=1), **TINY)
+    how = replace(TINY, lr=3e-2, objective=Objective(pad=1))
+    several = free.stages(pool, START, (0, 30), how, **CPU)
     before, after = (free.judge(pool, several[k])["cross-entropy"].mean() for k in (0, 30))
     assert after < before - 0.2
 
 
 def test_judging_by_hand():
-    found = free.recover(POOL, START, steps=1, **TINY)
+    found = free.recover(POOL, START, replace(TINY, steps=1), **CPU)
     frame = free.judge(POOL, found)
     x = found.images[6:12].float() / 255
     logits, y = POOL.members[1].net(x), torch.arange(6) % 3
@@ -310,32 +311,31 @@ def plain_gradient(pool, seed, epoch=0, count=1):
     return {k: v.grad for k, v in phi.items()}
 
 
-def meta_gradient(**settings):
-    found = free._meta_walks(POOL, *settings.pop("where"), generator=START, per_class=2,
-                             objective=Objective(**settings.pop("asked", {})), engine="loop",
-                             path=(5, 0), **settings)
+def meta_gradient(place, phi, **settings):
+    how = replace(TINY, engine="loop", **settings).ready(POOL)
+    found = inversion.invert(POOL, free._starts([place], phi, 3, how, 5, 0), free._imagine(START),
+                             how)
     return {k: v for k, v in found[0].gradients.items() if k != "noise"}
 
 
 def test_with_one_step_the_meta_gradient_is_the_plain_gradient():
     place = int(torch.randint(4, (1,), generator=free.seeds.generator(5, 0)))
     phi = dict(START.named_parameters())
-    found = meta_gradient(where=([place], phi), steps=1, rate=1e-3, noise_rate=None)
+    found = meta_gradient(place, phi, steps=1)
     wanted = plain_gradient(POOL, 5)
     for k in wanted:
         torch.testing.assert_close(found[k], wanted[k], rtol=1e-4, atol=1e-7)
-    # With both rates zero nothing moves, so later steps have the same gradient.
-    still = {"where": ([place], phi), "rate": 0.0, "noise_rate": 0.0, "asked": {"pad": 0}}
-    one, seven = (meta_gradient(steps=k, **still) for k in (1, 7))
+    # With both learning rates zero nothing moves, so later steps have the same gradient.
+    uncropped = Objective(pad=0)
+    one, seven = (meta_gradient(place, phi, steps=k, lr=0.0, objective=uncropped) for k in (1, 7))
     assert all(torch.equal(one[k], seven[k]) for k in one)
-    moved = meta_gradient(steps=2, where=([place], phi), rate=1e-2, noise_rate=0.0,
-                          asked={"pad": 0})
+    moved = meta_gradient(place, phi, steps=2, lr=1e-2, noise_lr=0.0, objective=uncropped)
     assert not torch.equal(moved["spread.weight"], one["spread.weight"])
 
 
 def test_one_epoch_is_one_step_of_adam_on_the_summed_gradients():
-    fitted = free.fit_generator(POOL, START, epochs=1, per_epoch=3, steps=1, meta_rate=0.01, seed=5,
-                                **TINY)
+    how = MetaTraining(replace(TINY, steps=1), per_epoch=3, lr=0.01)
+    fitted = free.fit_generator(POOL, START, how, epochs=1, seed=5, **CPU)
     phi = {k: v.detach().clone() for k, v in START.named_parameters()}
     optimizer = torch.optim.Adam(phi.values(), lr=0.01, betas=(0.5, 0.999))
     for name, gradient in plain_gradient(POOL, 5, count=3).items():
@@ -347,18 +347,19 @@ def test_one_epoch_is_one_step_of_adam_on_the_summed_gradients():
 
 
 def test_a_resumed_run_is_an_unbroken_one():
-    settings = {"per_epoch": 2, "steps": 2, "rate": 1e-2, "seed": 3, **TINY}
+    how = MetaTraining(replace(TINY, steps=2, lr=1e-2), per_epoch=2)
+    settings = {"settings": how, "seed": 3, **CPU}
     whole = free.fit_generator(POOL, START, epochs=3, **settings)
     half = free.fit_generator(POOL, START, epochs=2, **settings)
-    resumed = free.fit_generator(POOL, START, epochs=3, history=half, **settings)
+    resumed = free.fit_generator(POOL, START, epochs=3, state=half, **settings)
     assert state(resumed) == state(whole) != state(half)
     assert resumed.records == whole.records and resumed.epochs == 3
     # One optimizer lives on: a run that forgot its moments would end elsewhere.
     half.moments.clear()
-    forgetful = free.fit_generator(POOL, START, epochs=3, history=half, **settings)
+    forgetful = free.fit_generator(POOL, START, epochs=3, state=half, **settings)
     assert state(forgetful) != state(whole)
-    with pytest.raises(ValueError, match="history: "):
-        free.fit_generator(POOL, START, epochs=4, history=half, **settings | {"seed": 4})
+    with pytest.raises(ValueError, match="state: "):
+        free.fit_generator(POOL, START, epochs=4, state=half, **settings | {"seed": 4})
 
 
 def state(fitted):
@@ -366,8 +367,8 @@ def state(fitted):
 
 
 def test_a_killed_run_goes_on_where_it_was(monkeypatch):
-    settings = {"per_epoch": 1, "steps": 2, "rate": 1e-2, **TINY}
-    whole = free.fit_generator(POOL, START, epochs=5, **settings)
+    how = MetaTraining(replace(TINY, steps=2, lr=1e-2), per_epoch=1)
+    whole = free.fit_generator(POOL, START, how, epochs=5, **CPU)
     made, fit = [], free.fit_generator
 
     def dying(*arguments, epochs, **rest):
@@ -378,76 +379,78 @@ def test_a_killed_run_goes_on_where_it_was(monkeypatch):
 
     monkeypatch.setattr(free, "fit_generator", dying)
     with pytest.raises(KeyboardInterrupt):
-        free.stored_fit_generator(POOL, START, epochs=5, piece=2, **settings)
-    walked = []
+        free.stored_fit_generator(POOL, START, how, epochs=5, every=2, **CPU)
+    made.clear()
 
-    def counting(*arguments, epochs, history, **rest):
-        walked.append((history.epochs if history else 0, epochs))
-        return fit(*arguments, epochs=epochs, history=history, **rest)
+    def counting(*arguments, epochs, state, **rest):
+        made.append((state.epochs if state else 0, epochs))
+        return fit(*arguments, epochs=epochs, state=state, **rest)
 
     monkeypatch.setattr(free, "fit_generator", counting)
     for _ in range(2):
-        found = free.stored_fit_generator(POOL, START, epochs=5, piece=2, **settings)
+        found = free.stored_fit_generator(POOL, START, how, epochs=5, every=2, **CPU)
         assert state(found) == state(whole) and found.records == whole.records
-    assert walked == [(2, 4), (4, 5)]
+    assert made == [(2, 4), (4, 5)]
 
 
-def test_meta_learning_shortens_the_walk():
+def test_meta_learning_shortens_the_way():
     """On teachers it was trained on, a fitted generator gets further in two steps."""
-    asked = {"rate": 1e-2, "objective": Objective(pad=1), "per_class": 4, **CPU}
-    fitted = free.fit_generator(POOL, START, epochs=25, per_epoch=2, steps=2, meta_rate=1e-2,
-                                **asked)
-    after, before = (free.judge(POOL, free.recover(POOL, g, steps=2, **asked))["cross-entropy"]
+    two = Recovery(steps=2, lr=1e-2, objective=Objective(pad=1), per_class=4)
+    fitted = free.fit_generator(POOL, START, MetaTraining(two, per_epoch=2, lr=1e-2), epochs=25,
+                                **CPU)
+    after, before = (free.judge(POOL, free.recover(POOL, g, two, **CPU))["cross-entropy"]
                      for g in (fitted.generator, START))
     assert after.mean() < before.mean()
     held_out = Teachers([Teacher(conv4(11).net, "cdf", number=11)], SHAPE, "abcdef")
-    assert len(free.recover(held_out, fitted.generator, **TINY)) == 6
+    assert len(free.recover(held_out, fitted.generator, TINY, **CPU)) == 6
 
 
 # ---- rivals -----------------------------------------------------------------------------------
 RIVALS = {
-    "pixels": lambda pool, **s: rivals.pixels(pool, steps=2, **CPU, **s),
-    "fresh": lambda pool, **s: rivals.fresh(pool, START, steps=2, **CPU, **s),
-    "untrained": lambda pool, **s: rivals.untrained(pool, START, **s),
-    "templates": lambda pool, **s: rivals.templates(pool, **s),
-    "blobs": lambda pool, **s: rivals.blobs(pool, **s),
+    "pixels": lambda pool, **s: rivals.pixels(pool, replace(TINY, steps=2), **CPU, **s),
+    "fresh": lambda pool, **s: rivals.fresh(pool, START, replace(TINY, steps=2), **CPU, **s),
+    "untrained": lambda pool, **s: rivals.untrained(pool, START, per_class=2, **s),
+    "templates": lambda pool, **s: rivals.templates(pool, per_class=2, **s),
+    "blobs": lambda pool, **s: rivals.blobs(pool, per_class=2, **s),
 }
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_rivals_give_what_recovery_gives(name):
-    ours = free.recover(POOL, START, **TINY)
-    found = RIVALS[name](POOL, per_class=2)
+    ours = free.recover(POOL, START, TINY, **CPU)
+    found = RIVALS[name](POOL)
     assert found.images.shape == ours.images.shape and found.classes == ours.classes
     assert torch.equal(found.labels, ours.labels)
-    assert found.digest() == RIVALS[name](POOL, per_class=2).digest() \
-        != RIVALS[name](POOL, per_class=2, seed=1).digest()
-    alone = RIVALS[name](POOL[[2, 1]], per_class=2)       # whatever its company
+    assert found.digest() == RIVALS[name](POOL).digest() != RIVALS[name](POOL, seed=1).digest()
+    alone = RIVALS[name](POOL[[2, 1]])       # whatever its company
     assert torch.equal(alone.images[:6], found.images[12:18])
 
 
 def test_pixel_inversion_moves_pixels():
-    before, after = (free.judge(POOL, rivals.pixels(POOL, steps=k, rate=0.2, **TINY,
-                                                    objective=Objective(pad=1)))
+    how = replace(TINY, lr=0.2, objective=Objective(pad=1))
+    before, after = (free.judge(POOL, rivals.pixels(POOL, replace(how, steps=k), **CPU))
                      ["cross-entropy"].mean() for k in (0, 20))
     assert after < before - 0.2
-    rough, smooth = (rivals.pixels(POOL, steps=20, objective=Objective(variation=w), **TINY)
+    how = replace(TINY, steps=20, lr=0.1)
+    rough, smooth = (rivals.pixels(POOL, replace(how, objective=Objective(variation=w)), **CPU)
                      for w in (0.0, 5.0))
     assert inversion.variation(smooth.floats()) < 0.8 * inversion.variation(rough.floats())
 
 
 def test_a_fresh_generator_is_another_for_each_teacher():
-    same_noise = rivals.fresh(POOL, START, steps=0, noise_rate=0.0, **TINY)
-    ours = free.recover(POOL, START, steps=0, **TINY)
+    same_noise = rivals.fresh(POOL, START, replace(TINY, steps=0, noise_lr=0.0), **CPU)
+    ours = free.recover(POOL, START, replace(TINY, steps=0), **CPU)
     assert not set(same_noise.hashes()) & set(ours.hashes())
     new = nets.fresh(START, free.seeds.base(free.seeds.generator(0, 2, 1)))
-    one = free.recover(POOL[1], new, steps=0, **TINY)
+    one = free.recover(POOL[1], new, replace(TINY, steps=0), **CPU)
     assert torch.equal(one.images, same_noise.images[6:12])
 
 
 def test_joint_training_is_meta_learning_of_one_step():
-    joint = rivals.joint(POOL, START, epochs=2, steps=3, per_epoch=1, **TINY)
-    plain = free.fit_generator(POOL, START, epochs=6, steps=1, per_epoch=1, **TINY)
+    joint = rivals.joint(POOL, START, MetaTraining(replace(TINY, steps=3), per_epoch=1), epochs=2,
+                         **CPU)
+    plain = free.fit_generator(POOL, START, MetaTraining(replace(TINY, steps=1), per_epoch=1),
+                               epochs=6, **CPU)
     assert state(joint) == state(plain)
 
 
@@ -463,7 +466,7 @@ def test_templates_and_blobs_belong_to_classes_not_to_teachers():
 
 
 def test_shuffled_labels_stay_within_their_teacher():
-    ours = free.recover(POOL, START, steps=1, per_class=8, **CPU)
+    ours = free.recover(POOL, START, Recovery(steps=1, per_class=8), **CPU)
     found = rivals.shuffled(POOL, ours)
     assert torch.equal(found.images, ours.images) and not torch.equal(found.labels, ours.labels)
     for a, b in zip(found.labels.split(24), ours.labels.split(24), strict=True):
@@ -471,43 +474,41 @@ def test_shuffled_labels_stay_within_their_teacher():
 
 
 def test_stored_images_are_made_once():
-    pool, made = POOL[:1], []
-
-    first = free.stored(free.recover, pool, START, steps=1, **TINY)
-    made.append(first)
-    assert free.stored(free.recover, pool, START, steps=1, **TINY).digest() == first.digest() \
-        == free.recover(pool, START, steps=1, **TINY).digest()
+    given = POOL[:1], START, replace(TINY, steps=1)
+    first, again = (free.stored(free.recover, *given, **CPU) for _ in range(2))
+    assert again.digest() == first.digest() == free.recover(*given, **CPU).digest()
     assert len(list(entries.root().rglob("*.safetensors"))) == 1
 
 
 # ---- bad input --------------------------------------------------------------------------------
+WATCHED = replace(TINY, objective=Objective(statistics=1.0))
 PLAIN = Teachers([Teacher(nets.fresh("lenet", 0, classes=3, size=16), "abc")], SHAPE)
 
 
 @pytest.mark.parametrize("argument, make", [
-    ("teacher 0", lambda: free.recover(PLAIN, START, objective=Objective(statistics=1.0), **TINY)),
-    ("teacher 0", lambda: rivals.pixels(PLAIN, objective=Objective(statistics=1.0), **TINY)),
+    ("teacher 0", lambda: free.recover(PLAIN, START, WATCHED, **CPU)),
+    ("teacher 0", lambda: rivals.pixels(PLAIN, WATCHED, **CPU)),
     ("student", lambda: Objective(adversarial=1.0)),
     ("student", lambda: Objective(adversarial=1.0, student=3)),
     ("kind", lambda: Objective(kind="kl")), ("statistics", lambda: Objective(statistics=-1.0)),
     ("pad", lambda: Objective(pad=-1)), ("flip", lambda: Objective(flip=1)),
-    ("generator", lambda: free.recover(POOL, MetaGenerator(), **TINY)),
-    ("generator", lambda: free.recover(POOL, [START, START], **TINY)),
-    ("generator", lambda: free.recover(POOL, None, **TINY)),
-    ("meta_rate", lambda: free.fit_generator(POOL, START, epochs=1, meta_rate=0.0, **TINY)),
-    ("history", lambda: free.fit_generator(POOL, START, epochs=1, history=START, **TINY)),
-    ("generator", lambda: free.recover(POOL[:2], [START, MetaGenerator(size=16)], **TINY)),
-    ("steps", lambda: free.recover(POOL, START, steps=-1, **TINY)),
-    ("rate", lambda: free.recover(POOL, START, rate=-1.0, **TINY)),
-    ("per_class", lambda: free.recover(POOL, START, per_class=0, **CPU)),
-    ("engine", lambda: free.recover(POOL, START, engine="map", **TINY)),
+    ("generator", lambda: free.recover(POOL, MetaGenerator(), TINY, **CPU)),
+    ("generator", lambda: free.recover(POOL, [START, START], TINY, **CPU)),
+    ("generator", lambda: free.recover(POOL, None, TINY, **CPU)),
+    ("lr", lambda: MetaTraining(lr=0.0)),
+    ("state", lambda: free.fit_generator(POOL, START, epochs=1, state=START, **CPU)),
+    ("generator", lambda: free.recover(POOL[:2], [START, MetaGenerator(size=16)], TINY, **CPU)),
+    ("steps", lambda: free.recover(POOL, START, replace(TINY, steps=-1), **CPU)),
+    ("lr", lambda: free.recover(POOL, START, replace(TINY, lr=-1.0), **CPU)),
+    ("per_class", lambda: free.recover(POOL, START, Recovery(per_class=0), **CPU)),
+    ("engine", lambda: free.recover(POOL, START, replace(TINY, engine="map"), **CPU)),
     ("device", lambda: free.recover(POOL, START, device="abacus")),
-    ("teachers", lambda: free.recover([conv4(0)], START, **TINY)),
-    ("objective", lambda: free.recover(POOL, START, objective=1.0, **TINY)),
-    ("epochs", lambda: free.fit_generator(POOL, START, epochs=-1, **TINY)),
-    ("per_epoch", lambda: free.fit_generator(POOL, START, epochs=1, per_epoch=0, **TINY)),
-    ("steps", lambda: free.fit_generator(POOL, START, epochs=1, steps=0, **TINY)),
-    ("piece", lambda: free.stored_fit_generator(POOL, START, epochs=1, piece=0)),
+    ("teachers", lambda: free.recover([conv4(0)], START, TINY, **CPU)),
+    ("objective", lambda: free.recover(POOL, START, replace(TINY, objective=1.0), **CPU)),
+    ("epochs", lambda: free.fit_generator(POOL, START, epochs=-1, **CPU)),
+    ("per_epoch", lambda: MetaTraining(per_epoch=0)), ("noise_lr", lambda: Recovery(noise_lr=-1.0)),
+    ("steps", lambda: MetaTraining(Recovery(steps=0))),
+    ("every", lambda: free.stored_fit_generator(POOL, START, epochs=1, every=0)),
     ("size", lambda: MetaGenerator(size=30)), ("channels", lambda: MetaGenerator(channels=2)),
     ("images", lambda: inversion.as_bytes(torch.tensor([0.0, 1.5]))),
     ("images", lambda: inversion.as_bytes(torch.tensor([0.0, math.nan]))),

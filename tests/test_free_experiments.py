@@ -10,18 +10,19 @@ from wlib import free
 from wlib.core.pool import Pool
 from wlib.free import bell, experiments, few_shot, pipeline, rivals, teachers, timing
 from wlib.free.experiments import Budget, Recipe
-from wlib.free.pipeline import MetaLearning
+from wlib.free.pipeline import MetaLearning, Sizes
+from wlib.free.teachers import Training
 
 
 @pytest.fixture(scope="module")
 def world():
-    return pipeline.universe(["glyphs"], samples=9, held=1, ways=2, shots=(1, 5), queries=3,
-                             choosing=2, episodes=3)
+    return pipeline.universe(["glyphs"], Sizes(samples=9, held=1, ways=2, shots=(1, 5), queries=3,
+                                               choosing=2, episodes=3))
 
 
 @pytest.fixture(scope="module")
 def pool(world):
-    return teachers.trained(world.fit, count=4, ways=2, width=4, epochs=1, device="cpu")
+    return teachers.trained(world.fit, Training(ways=2, width=4, epochs=1), count=4, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +38,19 @@ TINY = MetaLearning(turns=2, steps=2, at_once=3)
 def test_a_recipe_is_meta_training_and_recovery(pool):
     got = experiments.recovered(pool, RECIPE, 3, device="cpu")
     begin = free.generator_for(pool, seed=3, nz=6, ngf=2)
-    ready = free.fit_generator(pool, begin, epochs=2, per_epoch=2, steps=2, meta_rate=2e-3,
-                               rate=1e-2, per_class=8, seed=3, device="cpu").generator
-    want = free.recover(pool, ready, steps=2, rate=1e-2, per_class=8, seed=3, device="cpu")
+    two = free.Recovery(steps=2, lr=1e-2, per_class=8)
+    ready = free.fit_generator(pool, begin, free.MetaTraining(two, per_epoch=2, lr=2e-3), epochs=2,
+                               seed=3, device="cpu").generator
+    want = free.recover(pool, ready, two, seed=3, device="cpu")
     assert torch.equal(got.images, want.images) and torch.equal(got.labels, want.labels)
 
 
 def test_steps_and_images_of_a_recovery_leave_its_meta_training_alone(pool):
     ready = RECIPE.practiced(pool, 0, device="cpu")
     for change in ({"steps": 0}, {"per_class": 3}):
-        got = experiments.recovered(pool, RECIPE, 0, device="cpu", **change)
-        want = free.recover(pool, ready, seed=0, device="cpu", **RECIPE.walk | change)
+        other = replace(RECIPE.recovery, **change)
+        got = experiments.recovered(pool, RECIPE, 0, recovery=other, device="cpu")
+        want = free.recover(pool, ready, other, seed=0, device="cpu")
         assert torch.equal(got.images, want.images)
 
 
@@ -60,20 +63,21 @@ def test_a_single_epoch_has_no_moments_to_forget(pool):
 
 
 def test_pixels_after_each_number_of_steps_are_those_of_shorter_runs(pool):
-    own = {"rate": 0.1, "per_class": 2, "seed": 1, "device": "cpu"}
-    made = rivals.pixel_stages(pool, (0, 3), **own)
-    for steps, images in made.items():
-        assert torch.equal(images.images, rivals.pixels(pool, steps=steps, **own).images)
+    how, own = free.Recovery(lr=0.1, per_class=2), {"seed": 1, "device": "cpu"}
+    for steps, images in rivals.pixel_stages(pool, (0, 3), how, **own).items():
+        wanted = rivals.pixels(pool, replace(how, steps=steps), **own)
+        assert torch.equal(images.images, wanted.images)
 
 
 # ---- learners -----------------------------------------------------------------------------------
 def test_walks_are_those_that_meta_learn_makes(pool, start, monkeypatch):
     images, seen, imitate = rivals.templates(pool, per_class=8), [], bell.imitate
 
-    def watched(learner, tasks, *, seed, at_once, **settings):
-        drawn = torch.randperm(len(tasks), generator=bell.seeds.generator(seed, 0))[:at_once]
+    def watched(learner, tasks, settings, *, seed, **rest):
+        rng = bell.seeds.generator(seed, 0)
+        drawn = torch.randperm(len(tasks), generator=rng)[:settings.at_once]
         seen.append([tasks[i].images for i in drawn.tolist()])
-        return imitate(learner, tasks, seed=seed, at_once=at_once, **settings)
+        return imitate(learner, tasks, settings, seed=seed, **rest)
 
     monkeypatch.setattr(bell, "imitate", watched)
     free.meta_learn(start, pool, images, TINY, seed=5, device="cpu")
@@ -99,8 +103,8 @@ def test_the_heap_has_every_use_once_and_each_can_be_judged(world, pool, start):
     assert len(uses) == 8 and uses["random start"] is start
     found = experiments.judged(uses, world.test, device="cpu")
     assert {values.shape for values in found.values()} == {(2, 3)}
-    both = [experiments.learned(start, pool, images, replace(TINY, rate=rate), device="cpu")
-            for rate in (1e-3, 1e-2)]
+    both = [experiments.learned(start, pool, images, replace(TINY, lr=lr), device="cpu")
+            for lr in (1e-3, 1e-2)]
     assert uses["FREE's learner"].digest() in {student.digest() for student in both}
     networks = teachers.stacked(pool)[0][1]
     best = few_shot.best(networks, world.validation[1] + world.validation[5], device="cpu")
@@ -157,11 +161,11 @@ def test_steps_to_an_accuracy_by_hand():
 
 
 def test_rivals_race_to_the_accuracy_of_free(pool):
-    race = timing.Race(longest=4, quick_rates=(0.02, 0.04), pixel_rates=(0.1,), operations=2.0)
+    race = timing.Race(longest=4, quick_lrs=(0.02, 0.04), pixel_lrs=(0.1,), operations=2.0)
     ready = RECIPE.practiced(pool, 0, device="cpu")
     found = timing.equal_accuracy(pool[:2], pool[2:], ready, RECIPE, race, device="cpu")
     assert found["arm"].tolist() == [timing.PUBLISHED, timing.QUICK, timing.PIXEL]
-    assert found["rate"].tolist()[0] == 1e-3 and found["rate"][1] in race.quick_rates
+    assert found["lr"].tolist()[0] == 1e-3 and found["lr"][1] in race.quick_lrs
     limits = [4, 4, 8]
     for limit, steps, reached in zip(limits, found["steps"], found["reached"], strict=True):
         assert 1 <= steps <= limit and (reached or steps == limit)
@@ -178,9 +182,10 @@ def test_a_regime_divides_by_steps_and_practice():
 
 def test_a_generators_step_costs_more_operations_than_one_on_pixels(pool):
     teacher, start = pool[0], RECIPE.start(pool, 0)
-    ours = timing.flops(free.recover, teacher, start, per_class=2)
-    assert ours > timing.flops(rivals.pixels, teacher, per_class=2) > 0
-    assert timing.flops(free.recover, teacher, start, per_class=4) == 2 * ours
+    two, four = free.Recovery(per_class=2), free.Recovery(per_class=4)
+    ours = timing.flops(free.recover, teacher, start, settings=two)
+    assert ours > timing.flops(rivals.pixels, teacher, settings=two) > 0
+    assert timing.flops(free.recover, teacher, start, settings=four) == 2 * ours
 
 
 def test_seconds_are_of_all_three_works(pool):

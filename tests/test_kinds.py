@@ -43,7 +43,7 @@ TOGETHER = {
     "22-": [lambda v: v["held_out"] + 5 <= v["samples"][0], lambda v: v["few"] >= 1],
     "23-": [lambda v: v["held_out"] + 5 <= v["samples"][0]],
     "31-": [lambda v: v["timed"] <= v["held_out"] < v["count"],
-            lambda v: v["taught"] <= v["count"], lambda v: v["regime_teachers"] >= 2],
+            lambda v: v["taught"] <= v["count"], lambda v: v["regime_counts"][0] >= 2],
     "32-": [lambda v: set(v["others"]) <= set(v["seeds"])],
     "33-": [lambda v: all(v["total"] % (v["ways"] * n) == 0 and
                           v["total"] // (v["ways"] * n) > v["queries"] for n in v["sizes"]),

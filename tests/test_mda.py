@@ -89,11 +89,12 @@ def test_equal_votes_leave_an_empty_mask():
     ("mlp", {}), ("lenet", {}), ("conv4", {}), ("vgg", {"channels": 3, "widths": (8, 12)}),
     ("vgg", {"channels": 1, "widths": (24, 16, 8)})])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_masks_equal_the_official_codes_bit_for_bit(name, settings, seed):
+def test_masks_equal_the_official_codes_bit_for_bit(name, settings, seed, monkeypatch):
     net = lived(nets.build(name, classes=5, size=28, **settings), seed)
     x, y = some(5, 4, (settings.get("channels", 1), 28, 28), seed)
     values, wanted = official_masks(net, x, y, 5)
-    c = mda.contributions(net, x, y, at_once=7)
+    monkeypatch.setattr(wiring, "AT_ONCE", 7)               # of 20 images
+    c = mda.contributions(net, x, y)
     masks = mda.masks(c)
     for v, mask, layer in zip(values, wanted, c, strict=True):
         torch.testing.assert_close(c[layer], v, rtol=1e-4, atol=1e-3)
@@ -229,7 +230,9 @@ def test_order_and_number_of_a_classs_images_change_nothing(net, seed):
     x, y = some(4)
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     masks = mda.masks(mda.contributions(net, x, y), mode="graph")
-    shuffled = mda.masks(mda.contributions(net, x[order], y[order], at_once=5), mode="graph")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "AT_ONCE", 5)
+        shuffled = mda.masks(mda.contributions(net, x[order], y[order]), mode="graph")
     c, doubled = (mda.contributions(net, x.repeat(n, 1, 1, 1), y.repeat(n)) for n in (1, 2))
     same = sum(int((masks[n] != shuffled[n]).sum()) for n in masks)
     assert same == 0

@@ -18,17 +18,9 @@ WIDE = 88       # characters: more would scroll sideways in a window of 1,280 pi
 NOT_YET: dict[str, set[str]] = {
     "11-mge-generate": {"row", "share", "wide"},
     "12-mge-evolve": {"long", "row", "share", "wide"},
-    "13-mge-uses": {"row", "share", "wide"},
-    "22-mda-assemble": {"label", "long", "row", "share", "wide"},
-    "31-free-recover": {"long"},
-    "32-free-meta-learn": {"long"},
-    "33-free-mixed-pools": {"long"},
 }
 NOT_YET_PRINTED: set[str] = {
-    "12-mge-evolve",
-    "13-mge-uses",
-    "31-free-recover",
-    "32-free-meta-learn"}
+    "12-mge-evolve"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -28,6 +28,7 @@ from wlib.book import (
     claimparts,
     cli,
     drawings,
+    effects,
     markdown,
     material,
     origins,
@@ -325,9 +326,9 @@ def test_recorded_run_is_judged_and_the_built_one_shown_beside(toy):
     book = material.Book.read(toy, "laptop")
     row = book.rows[0]
     assert book.judged(row)["profile"] == "study"
-    assert book.verdict(row).words == "not reproduced"
+    assert book.verdict(row).holds == "no"
     text = claimparts.claim(row, book)
-    assert "profile study" in text and "at profile laptop, by itself [✔ reproduced]" in text
+    assert "profile study" in text and "at profile laptop, by itself [✔ yes]" in text
     assert "has changed since this run" in text
 
 
@@ -396,7 +397,7 @@ def test_smoke_one_seed_and_the_recorded_run_itself_are_not_flagged(tmp_path):
 def test_claim_without_a_run_is_not_measured(toy):
     (toy / "_build/laptop/results/01-toy.json").unlink()
     book = material.Book.read(toy, "laptop")
-    assert book.verdict(book.rows[0]).words == "not measured"
+    assert book.verdict(book.rows[0]).holds == claims.NOT_MEASURED
     assert "no run yet" in claimparts.claim(book.rows[0], book)
 
 
@@ -438,13 +439,46 @@ def test_links_on_the_map_lead_to_what_exists(toy):
 
 
 def test_the_picture_of_the_verdicts_says_its_counts(toy):
-    counts = claimparts.counts(material.Book.read(toy, "laptop"))
-    assert counts["MGE"]["reproduced"] == 1 and sum(counts["MGE"].values()) == 1
-    assert list(counts["MGE"]) == list(draw.squares.VERDICTS) == list(claims.MARKS)
-    assert {words: mark for words, (mark, _) in draw.squares.VERDICTS.items()} == claims.MARKS
-    assert draw.verdicts_alt(counts) == "The verdicts on 1 claims. MGE: 1 reproduced."
-    assert draw.verdicts(counts) == draw.verdicts(counts)
+    answers = claimparts.answers(material.Book.read(toy, "laptop"))
+    assert answers == {"MGE": [("yes", "ahead")]}
+    assert {*draw.squares.COLORS} == {*claims.HOLDS, *claims.SIMPLER}
+    assert draw.verdicts_alt(answers) == ("Two answers to each of 1 claims. "
+                                          "MGE, holds: 1 yes; a simpler way: 1 ahead.")
+    assert draw.verdicts(answers) == draw.verdicts(answers)
     assert draw.verdicts({}).count(b"<svg") == 1
+
+
+def test_both_ways_of_counting_stand_side_by_side(toy):
+    text = claimparts.both_countings(material.Book.read(toy, "laptop"), "")
+    line = next(line for line in text.splitlines() if "holds-yes" in line)
+    assert re.sub(r"[^|\d]", "", line) == "|||1|||||" and "simpler-ahead" in line
+    assert re.sub(r"[^|\d]", "", text.splitlines()[-2]) == "|||1|0|0|0|0|"
+
+
+def ends(svg):
+    """Where a picture of an effect has its band, threshold, interval and dot."""
+    left, width = (float(re.search(rf'class="margin"[^>]* {key}="([\d.]+)"', svg)[1])
+                   for key in ("x", "width"))
+    found = re.search(r'class="interval" d="M([\d.]+) [\d.]+H([\d.]+)"', svg)
+    return (left, left + width, float(re.search(r'class="threshold" d="M([\d.]+)', svg)[1]),
+            *(map(float, found.groups()) if found else ()),
+            float(re.search(r'cx="([\d.]+)"', svg)[1]))
+
+
+def test_the_picture_of_an_effect_keeps_its_proportions(toy):
+    row = material.Book.read(toy, "laptop").rows[0]          # above 1 point, margin 1 point
+    svg = effects.picture(row, claims.Interval(2.0, 3.0, 4.0))
+    left, right, threshold, low, high, mean = ends(svg)
+    point = (right - left) / 2
+    assert threshold - left == pytest.approx(point, abs=0.2)
+    assert [low - threshold, mean - threshold, high - threshold] == pytest.approx(
+        [point, 2 * point, 3 * point], abs=0.3)
+    assert 0 <= left and high <= effects.WIDTH
+    assert 'aria-label="3.0 ± 1.0 points; rule: advantage over noise &gt; 1 points"' in svg
+    alone = effects.picture(row, claims.interval([3.0]))
+    assert len(ends(alone)) == 4 and "one seed" in alone
+    wide = effects.picture(row, claims.Interval(-1e6, 0.0, 1e6))
+    assert all(0 <= x <= effects.WIDTH for x in ends(wide))
 
 
 @pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
@@ -736,17 +770,20 @@ def test_headings_are_in_order(content):
 
 
 @pytest.mark.book
-def test_claims_page_has_every_row_with_a_verdict(content):
+def test_claims_page_has_every_row_with_both_answers(content):
     soup = content["book/claims"]
     rows = claims.load(ROOT / "book" / "claims.yml")
     lines = {tr.td.get_text(strip=True): tr for tr in soup.select("table.claims tbody tr")}
     assert list(lines) == [row.id for row in rows]
     for row in rows:
-        verdict = lines[row.id].select_one(".verdict").get_text(strip=True)
-        assert verdict in {f"{mark} {words}" for words, mark in claims.MARKS.items()}
+        answers = [one.get_text(strip=True) for one in lines[row.id].select(".verdict")]
+        assert all(answer in {f"{mark} {words}" for words, mark in known.items()} for answer, known
+                   in zip(answers, (claims.HOLDS, claims.SIMPLER), strict=True))
+        assert len(lines[row.id].select("svg.effect")) == (row.notebook != claims.QUOTED)
         assert lines[row.id].td.a["href"] == f"#claim-{row.id.lower()}"
         section = soup.find(id=f"claim-{row.id.lower()}")
-        assert verdict in section.get_text()
+        assert section.name == "details" or section.find_parent("details")
+        assert all(answer in section.get_text() for answer in answers)
         assert all(control in section.get_text() for control in row.controls)
 
 
@@ -780,7 +817,7 @@ def test_landing_page_leads_from_the_map_and_shows_the_verdicts(content):
     assert links[0] == "mge.html" and links[-1] == "claims.html" and len(links) == 5
     rows = claims.load(ROOT / "book" / "claims.yml")
     image = soup.select_one("#fig-verdicts img")
-    assert image["alt"].startswith(f"The verdicts on {len(rows)} claims. MGE: ")
+    assert image["alt"].startswith(f"Two answers to each of {len(rows)} claims. MGE, holds: ")
 
 
 @pytest.mark.book

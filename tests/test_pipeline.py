@@ -1,22 +1,27 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from wlib import free
 from wlib.core.pool import Pool
-from wlib.data import domains
+from wlib.data.sets import place_in_class
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals, teachers
-from wlib.free.pipeline import MetaLearning
+from wlib.free.pipeline import MetaLearning, Sizes
+from wlib.free.replay import Replay
+from wlib.free.teachers import Training
+
+SIZES = Sizes(samples=4, held=2, ways=2, shots=(1, 2), queries=3, choosing=2, episodes=5)
 
 
 @pytest.fixture(scope="module")
 def world():
-    return pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
-                             choosing=2, episodes=5)
+    return pipeline.universe(["glyphs"], SIZES)
 
 
 @pytest.fixture(scope="module")
 def pool(world):
-    return teachers.trained(world.fit, count=3, ways=3, width=4, epochs=1, device="cpu")
+    return teachers.trained(world.fit, Training(ways=3, width=4, epochs=1), count=3, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +62,7 @@ def test_as_many_of_each_class_as_asked(world):
 
 
 def test_as_many_episodes_as_asked_and_always_the_same(world):
-    again = pipeline.universe(["glyphs"], samples=4, held=2, ways=2, shots=(1, 2), queries=3,
-                              choosing=2, episodes=5)
+    again = pipeline.universe(["glyphs"], SIZES)
     assert {k: len(v) for k, v in world.test.items()} == {1: 5, 2: 5}
     assert {k: len(v) for k, v in world.validation.items()} == {1: 2, 2: 2}
     for a, b in zip(world.test[2], again.test[2], strict=True):
@@ -66,13 +70,12 @@ def test_as_many_episodes_as_asked_and_always_the_same(world):
 
 
 def test_domains_come_one_after_another_in_one_shape():
-    world = pipeline.universe(["glyphs", "digits"], samples=2, held=1, ways=3, shots=(1,),
-                              queries=2, choosing=1, episodes=2, channels=3, size=16)
+    few = Sizes(samples=2, held=1, ways=3, shots=(1,), queries=2, choosing=1, episodes=2)
+    world = pipeline.universe(["glyphs", "digits"], few, channels=3, size=16)
     assert list(world.fit) == ["glyphs", "digits"]
     assert {tuple(part.images.shape[1:]) for part in world.fit.values()} == {(3, 16, 16)}
     assert len(world.test[1]) == 2          # two test digits are too few for three ways
-    one = pipeline.universe(["digits"], samples=2, held=1, ways=2, shots=(1,), queries=2,
-                            choosing=1, episodes=2, channels=3, size=16)
+    one = pipeline.universe(["digits"], replace(few, ways=2), channels=3, size=16)
     assert len(one.test[1]) == 2
 
 
@@ -82,7 +85,9 @@ def test_domains_come_one_after_another_in_one_shape():
     (dict(names=["digits"], ways=3), "ways"), (dict(episodes=0), "count")])
 def test_a_universe_that_cannot_be_is_refused(settings, word):
     with pytest.raises(ValueError, match=word):
-        pipeline.universe(**({"samples": 2, "held": 1} | settings))
+        given = {"samples": 2, "held": 1} | settings
+        names = given.pop("names", ["glyphs"])
+        pipeline.universe(names, Sizes(**given))
 
 
 def test_the_first_domain_that_is_there(tmp_path):
@@ -96,22 +101,22 @@ def test_the_first_domain_that_is_there(tmp_path):
 def test_turns_of_walking_and_replay_by_hand(start, pool, images):
     got = learned(start, pool, images, seed=3)
     tasks = pipeline.imitation(pool, images)
-    settings = {"head": "prototype", "ways": 3, "shots": 1, "queries": 3, "batch": 1, "rate": 1e-3,
-                "seed": 3, "device": "cpu"}
-    walk = {"steps": 1, "at_once": 2, "inner_rate": 0.05, "device": "cpu"}
+    settings = {"settings": Replay(ways=3, queries=3, batch=1, lr=1e-3), "seed": 3,
+                "device": "cpu"}
+    walk = {"settings": bell.Imitation(at_once=2), "steps": 1, "device": "cpu"}
     once = bell.imitate(start, tasks, seed=6, **walk)
     run = replay.fit(once, images, steps=2, **settings)
     run.learner = bell.imitate(run.learner, tasks, seed=7, **walk)
-    run = replay.fit(once, images, steps=4, run=run, **settings)
+    run = replay.fit(once, images, steps=4, state=run, **settings)
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 
 
 def test_the_official_walk_by_hand(start, pool, images):
-    got = learned(start, pool, images, turns=1, official=True, walk_rate=9.0)
-    own = {**bell.OFFICIAL, "at_once": 2, "steps": 1, "device": "cpu"}
-    walked = bell.imitate(start, pipeline.imitation(pool, images), **own)
-    run = replay.fit(walked, images, ways=3, queries=3, steps=2, batch=1, device="cpu")
+    got = learned(start, pool, images, turns=1, official=True, walk_lr=9.0)
+    walked = bell.imitate(start, pipeline.imitation(pool, images),
+                          replace(bell.OFFICIAL, at_once=2), steps=1, device="cpu")
+    run = replay.fit(walked, images, Replay(ways=3, queries=3, batch=1), steps=2, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 
@@ -119,7 +124,7 @@ def test_the_official_walk_by_hand(start, pool, images):
 def test_replay_only_sees_as_many_images_and_never_walks(start, pool, images):
     # A walk passes 2 teachers × 18 images, an episode 3 ways × (1 + 3): three more steps per turn.
     got = learned(start, pool, images, order="replay only")
-    run = replay.fit(start, images, ways=3, queries=3, steps=10, batch=1, device="cpu")
+    run = replay.fit(start, images, Replay(ways=3, queries=3, batch=1), steps=10, device="cpu")
     for k, t in got.parameters.items():
         assert torch.equal(t, run.learner.parameters[k])
 
@@ -161,7 +166,7 @@ def test_a_killed_meta_training_ends_with_the_same_weights(start, pool, images, 
 
 @pytest.mark.parametrize("settings, word", [
     (dict(order="random"), "order"), (dict(turns=0), "turns"), (dict(walks=0), "walks"),
-    (dict(steps=0), "steps"), (dict(at_once=4), "at_once"), (dict(walk_rate=-1.0), "inner_rate"),
+    (dict(steps=0), "steps"), (dict(at_once=4), "at_once"), (dict(walk_lr=-1.0), "inner_lr"),
     (dict(head="svm"), "head")])
 def test_a_learner_that_cannot_be_is_refused(settings, word, start, pool, images):
     with pytest.raises(ValueError, match=word):
@@ -196,4 +201,4 @@ def test_the_start_suits_the_teachers(pool):
     start = pipeline.start_of(pool, seed=2, width=4)
     assert start.logits(torch.zeros(1, *pool.shape)).shape[-1] == pool.ways
     assert free.generator_for(pool).shape == pool.shape
-    assert domains.place_in_class(rivals.templates(pool, per_class=2)).max() >= 2
+    assert place_in_class(rivals.templates(pool, per_class=2)).max() >= 2

@@ -1,6 +1,7 @@
 """Replay: the memory by class, four heads against a plain implementation, runs that break off."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from wlib.core import nets
 from wlib.core.pool import Pool
 from wlib.data import Episode, ImageSet, episodes
 from wlib.free import learner, replay
+from wlib.free.replay import Replay
 
-SMALL = {"ways": 3, "shots": 2, "queries": 3, "steps": 4, "batch": 2, "rate": 1e-2,
-         "inner_steps": 2, "inner_rate": 0.1}
+SMALL = {"ways": 3, "shots": 2, "queries": 3, "batch": 2, "lr": 1e-2, "inner_steps": 2,
+         "inner_lr": 0.1}
+HOW = Replay(**SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +110,10 @@ def plain_loss(net, head, support, labels, query, answers, steps, rate, ways):
     moving = names if head != "anil" else [k for k in names if k.startswith("head")]
     for _ in range(steps):
         loss = F.cross_entropy(run(weights, support), labels)
-        slopes = torch.autograd.grad(loss, [weights[k] for k in moving],
-                                     create_graph=head != "fomaml")
-        weights = weights | {k: weights[k] - rate * g for k, g in zip(moving, slopes, strict=True)}
+        gradients = torch.autograd.grad(loss, [weights[k] for k in moving],
+                                        create_graph=head != "fomaml")
+        moved = zip(moving, gradients, strict=True)
+        weights = weights | {k: weights[k] - rate * g for k, g in moved}
     return F.cross_entropy(run(weights, query), answers)
 
 
@@ -121,14 +125,14 @@ def test_gradients_are_those_of_a_plain_implementation(head, engine, start, know
     start = Pool.stack([start.network(0).double()])
     net = start.network(0).train()
     losses = [plain_loss(net, head, *parts, 2, 0.1, 3) for parts in zip(*stacked, strict=True)]
-    slopes = torch.autograd.grad(sum(losses) / 2, list(net.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(sum(losses) / 2, list(net.parameters()), allow_unused=True)
 
     parts = learner.body(start, (1, 16, 16), fused=(head, engine) != ("maml", "vmap"))
     theta = {k: t.clone().requires_grad_() for k, t in learner.weights(start).items()}
     backward = replay._stacked if engine == "vmap" else replay._in_turn
-    loss, _ = backward(parts, theta, replay.Inner(head, 3, 2, 0.1), *stacked)
+    loss, _ = backward(parts, theta, Replay(head, 3, inner_steps=2, inner_lr=0.1), *stacked)
     assert loss == pytest.approx((sum(losses) / 2).item(), rel=1e-9)
-    for (k, t), g in zip(theta.items(), slopes, strict=True):
+    for (k, t), g in zip(theta.items(), gradients, strict=True):
         if head == "prototype" and k.startswith("head"):
             assert t.grad is None and g is None
         else:
@@ -139,8 +143,9 @@ def test_gradients_are_those_of_a_plain_implementation(head, engine, start, know
 @pytest.mark.parametrize("head", replay.HEADS)
 def test_both_engines_train_the_same_learner(head, transductive, start, known):
     start = Pool.stack([start.network(0).double()])
-    runs = [replay.fit(start, known, head=head, engine=engine, transductive=transductive,
-                       **SMALL | {"steps": 2}) for engine in ("loop", "vmap")]
+    how = replace(HOW, head=head, transductive=transductive)
+    runs = [replay.fit(start, known, replace(how, engine=engine), steps=2)
+            for engine in ("loop", "vmap")]
     assert runs[0].losses == pytest.approx(runs[1].losses, rel=1e-6)
     assert runs[0].accuracies == pytest.approx(runs[1].accuracies)
     torch.testing.assert_close(runs[0].learner.flat(), runs[1].learner.flat(), rtol=0, atol=1e-6)
@@ -151,7 +156,7 @@ def test_heads_without_inner_steps_are_the_network_itself(start, known):
     x, y, query, _ = (t[0] for t in replay.tensors([episode], "cpu", torch.float32))
     parts, w = learner.body(start, (1, 16, 16)), learner.weights(start)
     for head in ("maml", "fomaml", "anil"):
-        got = replay.query_logits(parts, w, replay.Inner(head, 3, 0), x, y, query)
+        got = replay.query_logits(parts, w, Replay(head, 3, inner_steps=0), x, y, query)
         torch.testing.assert_close(got, parts.logits(w, query))
 
 
@@ -163,38 +168,39 @@ def test_the_engine_of_a_cpu_is_the_one_that_was_measured():
 # ---- meta-training ------------------------------------------------------------------------------
 @pytest.mark.parametrize("head", replay.HEADS)
 def test_a_run_that_is_taken_up_again_is_an_unbroken_one(head, start, known):
-    whole = replay.fit(start, known, head=head, **SMALL)
-    first = replay.fit(start, known, head=head, **SMALL | {"steps": 1})
+    how = replace(HOW, head=head)
+    whole = replay.fit(start, known, how, steps=4)
+    first = replay.fit(start, known, how, steps=1)
     assert len(first.losses) == 1 and not same(first, whole)
-    assert same(replay.fit(start, known, head=head, run=first, **SMALL), whole)
-    assert same(replay.fit(start, known, head=head, run=whole, **SMALL), whole)
+    assert same(replay.fit(start, known, how, steps=4, state=first), whole)
+    assert same(replay.fit(start, known, how, steps=4, state=whole), whole)
     assert not torch.equal(whole.learner.flat(), start.flat())
     assert all(torch.equal(t, start.buffers[k]) for k, t in whole.learner.buffers.items())
 
 
 def test_a_killed_run_starts_again_where_it_was(start, known, monkeypatch, tmp_path):
-    whole = replay.fit(start, known, **SMALL)
+    whole = replay.fit(start, known, HOW, steps=4)
     pieces = []
 
-    def counted(*args, steps, run=None, **settings):
+    def counted(*args, steps, **settings):
         pieces.append(steps)
         if pieces == [1, 2, 3]:
             raise KeyboardInterrupt
-        return fit(*args, steps=steps, run=run, **settings)
+        return fit(*args, steps=steps, **settings)
 
     fit = replay.fit
     monkeypatch.setattr(replay, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
-        replay.stored_fit(start, known, every=1, **SMALL)
-    assert same(replay.stored_fit(start, known, every=1, **SMALL), whole)
+        replay.stored_fit(start, known, HOW, steps=4, every=1)
+    assert same(replay.stored_fit(start, known, HOW, steps=4, every=1), whole)
     assert pieces == [1, 2, 3, 3, 4]                    # what was finished is not made again
-    longer = replay.stored_fit(start, known, every=1, **SMALL | {"steps": 5})
+    longer = replay.stored_fit(start, known, HOW, steps=5, every=1)
     assert pieces[5:] == [5] and longer.losses[:4] == whole.losses
     assert len(os.listdir(tmp_path / "store")) == 1
 
 
 def test_pieces_of_any_length_give_one_run(start, known):
-    runs = [replay.stored_fit(start, known, every=every, head="fomaml", **SMALL)
+    runs = [replay.stored_fit(start, known, replace(HOW, head="fomaml"), steps=4, every=every)
             for every in (1, 3, 4, 99)]
     assert all(same(run, runs[0]) for run in runs)
 
@@ -209,15 +215,15 @@ def test_the_episodes_are_those_of_the_seed(start, known, monkeypatch):
 
     tensors = replay.tensors
     monkeypatch.setattr(replay, "tensors", watch)
-    first = replay.fit(start, known, **SMALL | {"steps": 3}, seed=4)
-    replay.fit(start, known, run=first, **SMALL, seed=4)
+    first = replay.fit(start, known, HOW, steps=3, seed=4)
+    replay.fit(start, known, HOW, steps=4, state=first, seed=4)
     expected = [e.query.digest() for e in episodes(known, ways=3, shots=2, queries=3, count=8,
                                                    seed=4)]
     assert sum(seen, []) == expected
 
 
 def test_what_is_learned_shows_in_the_losses(start, known):
-    run = replay.fit(start, known, **SMALL | {"steps": 15})
+    run = replay.fit(start, known, HOW, steps=15)
     assert len(run.losses) == len(run.accuracies) == 15
     assert sum(run.losses[-5:]) < sum(run.losses[:5])
     assert all(0 <= a <= 1 for a in run.accuracies)
@@ -226,7 +232,7 @@ def test_what_is_learned_shows_in_the_losses(start, known):
 def test_networks_of_foreign_build_learn_too(known):
     own = Pool.stack([lived(Own())])
     for head in replay.HEADS:
-        run = replay.fit(own, known, head=head, **SMALL | {"steps": 1})
+        run = replay.fit(own, known, replace(HOW, head=head), steps=1)
         assert not torch.equal(run.learner.flat(), own.flat())
 
 
@@ -234,28 +240,30 @@ def test_networks_of_foreign_build_learn_too(known):
 @pytest.mark.parametrize(("arguments", "named"), [
     ({"learner": nn.Linear(2, 2)}, "learner"), ({"images": [1, 2]}, "images.*an ImageSet"),
     ({"head": "ridge"}, "head"), ({"engine": "fast"}, "engine"), ({"steps": 0}, "steps"),
-    ({"batch": 1.0}, "batch"), ({"rate": -1}, "rate"), ({"inner_rate": 0}, "inner_rate"),
+    ({"batch": 1.0}, "batch"), ({"lr": -1}, "lr"), ({"inner_lr": 0}, "inner_lr"),
     ({"inner_steps": -1}, "inner_steps"), ({"seed": -1}, "seed"), ({"device": "tpu9"}, "device"),
     ({"transductive": None}, "transductive.*no running statistics"),
     ({"ways": 6}, "images: got '5 of 5 classes .*at least ways = 6"),
     ({"queries": 11}, r"images: got '0 of 5 classes with at least shots \+ queries = 13"),
     ({"head": "maml", "ways": 4}, "learner: got '3 outputs', want 4"),
-    ({"run": 3}, "run")])
+    ({"state": 3}, "state")])
 def test_fit_refuses_by_name(arguments, named, start, known):
     with pytest.raises(ValueError, match=f"^{named}"):
-        replay.fit(**{"learner": start, "images": known} | SMALL | arguments)
+        given = {"learner": start, "images": known, "steps": 4} | SMALL | arguments
+        own = {name: given.pop(name) for name in Replay.__dataclass_fields__ if name in given}
+        replay.fit(settings=Replay(**own), **given)
 
 
 def test_more_refusals(start, known):
-    run = replay.fit(start, known, **SMALL | {"steps": 2})
-    for other in ({"seed": 1}, {"head": "anil"}, {"learner": learner.with_weights(
-            start, {k: t + 1 for k, t in learner.weights(start).items()})}):
-        with pytest.raises(ValueError, match="^run: .*with other arguments"):
-            replay.fit(**{"learner": start, "images": known, "run": run} | SMALL | other)
+    state = replay.fit(start, known, HOW, steps=2)
+    for other in ({"seed": 1}, {"settings": replace(HOW, head="anil")}, {
+            "learner": learner.with_weights(
+                start, {k: t + 1 for k, t in learner.weights(start).items()})}):
+        with pytest.raises(ValueError, match="^state: .*with other arguments"):
+            replay.fit(**{"learner": start, "images": known, "settings": HOW, "steps": 4,
+                          "state": state} | other)
     with pytest.raises(ValueError, match="^steps: got 1, want at least the run's 2"):
-        replay.fit(start, known, run=run, **SMALL | {"steps": 1})
-    with pytest.raises(ValueError, match="^run"):
-        replay.stored_fit(start, known, run=run)
+        replay.fit(start, known, HOW, state=state, steps=1)
     with pytest.raises(ValueError, match="^every"):
         replay.stored_fit(start, known, every=0)
     good = recovered(tuple("abcde"), 1)

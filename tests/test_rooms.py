@@ -59,7 +59,17 @@ alignment = d2nwg.Alignment(epochs=1, shots=2)
 encoder, _ = d2nwg.fit_encoder(encoder, sets, z, alignment, device="cpu")
 run = d2nwg.fit(z, sets, d2nwg.Training(steps=1), encoder=encoder, device="cpu")
 codec.decode(run.sample(sets, method="ddim", device="cpu")[:, 0])"""
-NEEDS = {"mge": (MGE, 1500), "mda": ("", 2400), "d2nwg": (D2NWG, 2200), "free": ("", 6200)}
+MDA = """import torch
+from wlib.core import nets
+from wlib.mda import lego
+net = nets.build('lenet', classes=2)
+part = mda.part(net, torch.rand(2, 1, 28, 28), torch.arange(2), [1]).network
+lego.assemble([part, part], execution='dense')"""
+FREE = """from wlib.core import nets
+teacher = free.Teacher(nets.build('conv4', classes=2), 'ab')
+teachers = free.Teachers([teacher], (1, 28, 28))
+free.recover(teachers, free.generator_for(teachers))"""
+NEEDS = {"mge": (MGE, 1500), "mda": (MDA, 3700), "d2nwg": (D2NWG, 2200), "free": (FREE, 2500)}
 
 
 @pytest.mark.parametrize("method", METHODS)

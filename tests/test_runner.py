@@ -257,8 +257,9 @@ def test_a_changed_rule_runs_a_notebook_that_shows_verdicts(built):
     path = write_notebook(built, "01-one", "report.verdicts()")
     assert planning.judging(path, built) == ""
     row = {"id": "M1", "paper": "mge", "claim": "c", "figure": "f", "source": "unverified",
-           "notebook": "01-one", "measure": "m", "unit": "points", "better": "higher",
-           "controls": ["a"], "margin": 1, "rule": {"quantity": "value", "above": 1}}
+           "whose": "paper", "notebook": "01-one", "measure": "m", "unit": "points",
+           "better": "higher", "controls": ["a"], "margin": 1,
+           "rule": {"quantity": "value", "above": 1}}
     seen = set()
     for change in ({}, {"margin": 2}, {"rule": {"quantity": "value", "above": 2}}):
         files.write_atomic(built / "book" / "claims.yml", json.dumps([row | change]))

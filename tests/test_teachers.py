@@ -12,7 +12,8 @@ from torch import nn
 from wlib import store
 from wlib.core import nets
 from wlib.data import SPLITS, ImageSet, cifarfs, domains, glyphs
-from wlib.free.teachers import Teacher, Teachers, accuracy, stacked, tasks, trained
+from wlib.data.sets import first, mixed, restrict
+from wlib.free.teachers import Teacher, Teachers, Training, accuracy, stacked, tasks, trained
 
 BASE = images(96, 12, size=16)
 LATIN = {"characters": "latin", "samples": 4}
@@ -23,9 +24,9 @@ def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WLIB_STORE", str(tmp_path_factory.getbasetemp() / "store"))
 
 
-def small(count=4, sets=BASE, **settings):
-    return trained(sets, count=count, **{"ways": 3, "width": 4, "epochs": 1, "device": "cpu"}
-                   | settings)
+def small(count=4, sets=BASE, seed=0, **settings):
+    how = Training(**{"ways": 3, "width": 4, "epochs": 1} | settings)
+    return trained(sets, how, count=count, seed=seed, device="cpu")
 
 
 # ---- domains ----------------------------------------------------------------------------------
@@ -99,20 +100,20 @@ def test_domains_come_in_one_shape_and_keep_their_classes_apart():
     sets = {d: domains.images(d, channels=3, size=32, samples=2,
                               **({} if d == "digits" else {"characters": "digits"}))
             for d in ("glyphs", "color glyphs", "digits")}
-    whole = domains.mixed(sets)
+    whole = mixed(sets)
     assert tuple(whole.images.shape) == (36, 3, 32, 32) and len(whole.classes) == 18
     assert whole.classes[0] == "glyphs: 0" and whole.classes[-1] == "digits: 9"
-    digits = domains.restrict(whole, ["digits: 9", "digits: 0"])
+    digits = restrict(whole, ["digits: 9", "digits: 0"])
     assert torch.equal(digits.images[digits.labels == 0],
-                       domains.restrict(sets["digits"], ["9"]).images)
+                       restrict(sets["digits"], ["9"]).images)
     assert not torch.equal(whole.images[:, 0], whole.images[:, 2])          # color stays color
     with pytest.raises(ValueError, match="sets: .*one shape"):
-        domains.mixed({"a": images(6, 3, size=8), "b": images(6, 3, size=16)})
+        mixed({"a": images(6, 3, size=8), "b": images(6, 3, size=16)})
 
 
 def test_restricted_sets_are_labeled_anew():
     ten = images(20, 10)
-    two = domains.restrict(ten, ["c3", "c0"])
+    two = restrict(ten, ["c3", "c0"])
     assert two.classes == ("c3", "c0") and two.labels.tolist() == [1, 0, 1, 0]
     assert torch.equal(two.images, ten.images[[0, 3, 10, 13]])
 
@@ -122,7 +123,7 @@ def test_restricted_sets_are_labeled_anew():
 def test_the_first_images_of_each_class_are_taken(samples, seed):
     order = torch.randperm(24, generator=torch.Generator().manual_seed(seed))
     whole = images()[order]
-    some = domains.first(whole, samples)
+    some = first(whole, samples)
     assert some.labels.bincount().tolist() == [min(samples, 8)] * 3
     for k in range(3):
         assert torch.equal(some.images[some.labels == k], whole.images[whole.labels == k][:samples])
@@ -257,7 +258,7 @@ def test_chosen_teachers_keep_number_and_names():
     ("ways", lambda: small(ways=13)), ("count", lambda: small(0)),
     ("width", lambda: small(width=3)),
     ("architectures", lambda: small(architectures=("conv5",))),
-    ("sets", lambda: small(sets=[BASE])), ("classes", lambda: domains.restrict(BASE, ["x"]))])
+    ("sets", lambda: small(sets=[BASE])), ("classes", lambda: restrict(BASE, ["x"]))])
 def test_pools_refuse(argument, make):
     with pytest.raises(ValueError, match=f"^{argument}: "):
         make()

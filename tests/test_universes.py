@@ -120,7 +120,7 @@ def test_the_style_is_what_the_spec_says():
         {"faces": ["DejaVu Sans"], "turn": 0.0, "scale": 1.0, "inverted": False, "texture": 0.0,
          "waves": 2.0, "direction": 0.0, "dark": (0.0,), "light": (1.0,)}, 4)[1]
     ink = glyphs.draw("train", characters="0123456789", faces=["DejaVu Sans"], samples=4,
-                      noise=0.0)[0].float() / 255
+                      look=glyphs.Look(noise=0.0))[0].float() / 255
     assert labels.tolist() == [*range(10)] * 4
     assert (upright - ink).abs().mean() < 0.05 and (upright - ink).abs().max() < 0.3   # noise only
     dark = plain(inverted=True)

@@ -37,7 +37,8 @@ def test_percent_and_the_surest_images(net):
     z = wiring.logits(net, fit.floats())
     assert uses.percent(net, fit).tolist() == [100.0 * (row.argmax() == y) for row, y in
                                                zip(z, fit.labels, strict=True)]
-    x, y = uses.surest(net, fit)
+    chosen = fit[sources.surest(net, fit)]
+    x, y = chosen.floats(), chosen.labels
     assert y.tolist() == [k for k in range(3) for _ in range(5)]
     sure = z.softmax(1)
     chosen = {tuple(image.flatten().tolist()) for image in x[y == 1]}
@@ -70,7 +71,8 @@ def test_rivals_cost_no_more_than_the_part_or_are_as_wide(net):
     found = uses.compression(net, sets, [0.5, 1.0], 1, seed=0)
     table = found["table"].set_index("arm")
     assert list(table.index) == ["full network", "part", *uses.CRITERIA]
-    part = mda.disassemble(net, uses.masks_of(net, sets.fit), range(3))
+    masks = sources.masks_of(net, sets.fit[sources.surest(net, sets.fit)])
+    part = mda.disassemble(net, masks, range(3))
     assert table["macs"]["part"] == cutting.cost(part, (3, 8, 8)).macs
     assert (table["macs"][list(uses.CRITERIA)] <= table["macs"]["part"]).all()
     whole = found["curve"][found["curve"]["share"] == 1.0]

@@ -40,8 +40,9 @@ By {eq}`eq-toy` and {cite:t}`toy`, see {numref}`fig-toy`.
 """
 CLAIMS = "# Claims\n\n<!-- wlib: claims-table -->\n\n<!-- wlib: claims-rows -->\n"
 ROW = {"id": "T1", "paper": "mge", "claim": "It works | always.", "figure": "+2 %",
-       "source": "unverified", "notebook": "01-toy", "measure": "test accuracy", "unit": "points",
-       "better": "higher", "controls": ["noise"], "margin": 1.0,
+       "source": "unverified", "whose": "paper", "notebook": "01-toy",
+       "measure": "test accuracy", "unit": "points", "better": "higher", "controls": ["noise"],
+       "margin": 1.0,
        "rule": {"quantity": "advantage", "over": "noise", "above": 1.0}, "remark": "A toy."}
 IMAGE = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
          "rkJggg==")

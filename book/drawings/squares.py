@@ -1,56 +1,69 @@
-"""The verdicts: one square with a mark per claim."""
+"""The answers: a marked square per claim for "does it hold?", its foot for the simpler way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from wlib import claims
 from wlib.plot.theme import CONTROL, GOOD, METHOD, REDRAWN
 
 from .strokes import WIDTH, canvas, rendered
 
-VERDICTS = {"reproduced": ("✔", GOOD), "reproduced, but a control does as well": ("≈", REDRAWN),
-            "not reproduced": ("✘", "#d55e00"), "undecided": ("?", METHOD),
-            "not measured": ("–", CONTROL)}
+BAD = "#d55e00"
+COLORS = {"yes": GOOD, "makes no difference": REDRAWN, "no": BAD, "open": METHOD,
+          "ahead": GOOD, "level": REDRAWN, "behind": BAD, claims.NOT_MEASURED: CONTROL}
+Answers = Mapping[str, Sequence[tuple[str, str]]]   # paper -> (holds, simpler) of each claim
 
 
-def verdicts(counts: Mapping[str, Mapping[str, int]]) -> bytes:
-    """How many claims of each paper came to which verdict, as SVG: a marked square per claim."""
-    return rendered(lambda: verdict_squares(counts))
+def verdicts(answers: Answers) -> bytes:
+    """Both answers to each claim of each paper, as SVG: a marked square with a marked foot."""
+    return rendered(lambda: verdict_squares(answers))
 
 
-def verdicts_alt(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """The same counts as a sentence per paper."""
-    papers = [f"{paper}: " + ", ".join(f"{n} {words}" for words, n in found.items() if n)
-              for paper, found in counts.items()]
-    total = sum(sum(found.values()) for found in counts.values())
-    return f"The verdicts on {total} claims. " + "; ".join(papers) + "."
+def verdicts_alt(answers: Answers) -> str:
+    """The same counts as sentences: a paper's claims by the first answer, then by the second."""
+    papers = []
+    for paper, pairs in answers.items():
+        both = []
+        for question, place, known in (("holds", 0, claims.HOLDS),
+                                       ("a simpler way", 1, claims.SIMPLER)):
+            given = [pair[place] for pair in pairs]
+            both.append(f"{question}: " + ", ".join(
+                f"{given.count(words)} {words}" for words in known if words in given))
+        papers.append(f"{paper}, {'; '.join(both)}")
+    total = sum(map(len, answers.values()))
+    return f"Two answers to each of {total} claims. " + ". ".join(papers) + "."
 
 
-def verdict_squares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
-    """A row of squares per paper, in the order of the verdicts; below, what the marks mean."""
-    most = max([sum(found.values()) for found in counts.values()], default=1)
-    side, high = min(0.4, (WIDTH - 1.1) / max(most, 1)), 0.46 * len(counts)
-    figure, axis = canvas(high + 0.75)
-    for row, (paper, found) in enumerate(counts.items()):
-        y = high + 0.75 - 0.46 * (row + 1)
-        axis.text(0.08, y + side / 2, paper, weight="bold", va="center", fontsize=11)
-        marks = [words for words, n in found.items() for _ in range(n)]
-        for column, words in enumerate(marks):
-            verdict_square(axis, 1.0 + side * column, y, side * 0.88, words)
-    totals = {words: sum(found[words] for found in counts.values()) for words in VERDICTS}
-    places = ((0.08, 0.4), (2.1, 0.4), (0.08, 0.08), (2.1, 0.08), (4.1, 0.08))
-    for (words, total), (x, y) in zip(totals.items(), places, strict=True):
-        verdict_square(axis, x, y, 0.22, words)
-        axis.text(x + 0.3, y + 0.11, f"{words}: {total}", va="center")
+def verdict_squares(answers: Answers) -> Figure:
+    """A row of squares per paper, in the order of the answers; below, what the marks mean."""
+    most = max(map(len, answers.values()), default=1)
+    side, high = min(0.4, (WIDTH - 1.1) / max(most, 1)), 0.66 * len(answers)
+    figure, axis = canvas(high + 1.2)
+    for row, (paper, pairs) in enumerate(answers.items()):
+        y = high + 1.2 - 0.66 * (row + 1)
+        axis.text(0.08, y + 0.25, paper, weight="bold", va="center", fontsize=11)
+        for column, (holds, simpler) in enumerate(pairs):
+            x = 1.0 + side * column
+            box(axis, x, y + 0.2, side * 0.88, side * 0.88, claims.HOLDS[holds], COLORS[holds])
+            box(axis, x, y, side * 0.88, 0.2, claims.SIMPLER[simpler], COLORS[simpler])
+    for y, title, known, place, left in (
+            (0.62, "does it hold?", claims.HOLDS, 0, (0.08, 1.2, 3.3, 4.3, 5.5)),
+            (0.08, "is a simpler way as good?", claims.SIMPLER, 1, (0.08, 1.2, 2.3, 3.6, 4.8))):
+        axis.text(0.08, y + 0.36, title, va="center", weight="bold")
+        for x, words in zip(left, known, strict=True):
+            total = sum(pair[place] == words for pairs in answers.values() for pair in pairs)
+            box(axis, x, y, 0.22, 0.22 if place == 0 else 0.16, known[words], COLORS[words])
+            axis.text(x + 0.3, y + 0.1, f"{words}: {total}", va="center")
     return figure
 
 
-def verdict_square(axis: Any, x: float, y: float, side: float, words: str) -> None:
-    """A tinted square with the verdict's mark; mark and color say the same."""
-    mark, color = VERDICTS[words]
-    axis.add_patch(Rectangle((x, y), side, side, facecolor=(color, 0.22), edgecolor=color))
-    axis.text(x + side / 2, y + side / 2, mark, ha="center", va="center")
+def box(axis: Any, x: float, y: float, width: float, height: float, mark: str, color: str) -> None:
+    """A tinted box with an answer's mark; mark and color say the same."""
+    axis.add_patch(Rectangle((x, y), width, height, facecolor=(color, 0.22), edgecolor=color))
+    axis.text(x + width / 2, y + height / 2, mark, ha="center", va="center",
+              fontsize=10 if height > 0.2 else 7.5)

@@ -1,11 +1,11 @@
-/* The claims page: show only the claims of one paper, or of one verdict. Everything it needs stands in
-   the page, so it works from a folder too; without it all claims are shown. */
+/* The claims page: show only the claims of one paper, or with one answer; a link to a claim opens its
+   fold. Everything it needs stands in the page, so it works from a folder too. */
 (function () {
   "use strict";
   const tables = Array.from(document.querySelectorAll("table.claims"));
   if (!tables.length) return;
 
-  /* A claim: its paper, its verdict, its line in the overview, its section below. */
+  /* A claim: its paper, its answers, its line in the overview, its fold below. */
   const claims = [];
   const papers = new Map();
   tables.forEach(function (table) {
@@ -17,7 +17,8 @@
       const link = row.querySelector("a[href^='#claim-']");
       claims.push({
         paper: paper,
-        verdict: row.querySelector(".verdict").textContent,
+        holds: row.querySelector("[class*='holds-']").textContent,
+        simpler: row.querySelector("[class*='simpler-']").textContent,
         parts: [row, document.getElementById(link.getAttribute("href").slice(1))],
       });
     });
@@ -29,8 +30,8 @@
   form.className = "claims-filter";
   form.setAttribute("aria-label", "Filter the claims");
   const paper = choice("Paper", Array.from(papers, ([name, one]) => [name, one.title]));
-  const verdicts = Array.from(new Set(claims.map((claim) => claim.verdict)));
-  const verdict = choice("Verdict", verdicts.map((words) => [words, words]));
+  const holds = choice("Does it hold?", answers("holds"), "holds");
+  const simpler = choice("A simpler way?", answers("simpler"), "simpler");
   const count = document.createElement("p");
   count.setAttribute("role", "status");
   const all = document.createElement("button");
@@ -45,12 +46,16 @@
   show();
   reveal();
 
-  function choice(name, options) {
+  function answers(question) {
+    return Array.from(new Set(claims.map((claim) => claim[question])), (words) => [words, words]);
+  }
+
+  function choice(title, options, name) {
     const label = document.createElement("label");
     const select = document.createElement("select");
-    select.name = name.toLowerCase();
+    select.name = name || title.toLowerCase();
     select.append(new Option("all", ""), ...options.map(([value, text]) => new Option(text, value)));
-    label.append(name + " ", select);
+    label.append(title + " ", select);
     form.append(label);
     return select;
   }
@@ -60,7 +65,8 @@
     let shown = 0;
     claims.forEach(function (claim) {
       const fits = (!paper.value || claim.paper === paper.value) &&
-        (!verdict.value || claim.verdict === verdict.value);
+        (!holds.value || claim.holds === holds.value) &&
+        (!simpler.value || claim.simpler === simpler.value);
       hide(claim.parts, !fits);
       if (fits) {
         shown += 1;
@@ -69,16 +75,21 @@
     });
     papers.forEach((one, name) => hide(one.parts, !left.has(name)));
     count.textContent = shown + " of " + claims.length + " claims";
-    all.disabled = !paper.value && !verdict.value;
+    all.disabled = !paper.value && !holds.value && !simpler.value;
   }
 
   function hide(parts, hidden) {
     parts.forEach((part) => { if (part) part.hidden = hidden; });
   }
 
-  /* A link to a claim that is filtered out shows all again. */
+  /* A link to a claim opens its fold, and shows all again where it is filtered out. */
   function reveal() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const fold = target && target.closest("details");
+    if (fold && !fold.open) {
+      fold.open = true;
+      target.scrollIntoView();
+    }
     if (target && target.closest("[hidden]")) {
       form.reset();
       setTimeout(() => target.scrollIntoView(), 50);

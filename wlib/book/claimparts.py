@@ -7,35 +7,65 @@ from collections.abc import Mapping
 from typing import Any
 
 from wlib import claims
-from wlib.book.markdown import mark, page, table, words
+from wlib.book import effects
+from wlib.book.markdown import mark, marks, page, table, words
 from wlib.book.material import Book, read_json
 from wlib.book.origins import run_words, stale_note
 from wlib.check import require_one_of
 
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
+QUESTIONS = {"holds": ("does it hold?", claims.HOLDS),
+             "simpler": ("is a simpler way as good?", claims.SIMPLER)}
 
 
-def counts(book: Book) -> dict[str, dict[str, int]]:
-    """How many claims of each paper came to which verdict, both in the book's order."""
-    found = {paper: [book.verdict(row).words for row in book.rows if row.paper == paper]
-             for paper in PAPERS}
-    return {PAPERS[paper]: {words: verdicts.count(words) for words in claims.MARKS}
-            for paper, verdicts in found.items() if verdicts}
+def answers(book: Book) -> dict[str, list[tuple[str, str]]]:
+    """Both answers to each claim, by paper, in the order of the answers."""
+    found = {}
+    for paper, title in PAPERS.items():
+        pairs = [(verdict.holds, verdict.simpler) for verdict in
+                 (book.verdict(row) for row in book.rows if row.paper == paper)]
+        if pairs:
+            found[title] = sorted(pairs, key=lambda pair: ([*claims.HOLDS].index(pair[0]),
+                                                           [*claims.SIMPLER].index(pair[1])))
+    return found
 
 
 def verdict_summary(book: Book, _: str) -> str:
-    """The same counts as a table."""
-    found = counts(book)
-    head = ["verdict", *(f"[{paper}](#claims-{paper.lower()})" for paper in found)]
-    lines = [[mark(words), *(paper[words] for paper in found.values())] for words in claims.MARKS]
-    return table(head, lines if found else [])
+    """How many claims of each paper have which answer: a table per question."""
+    found = answers(book)
+    parts = []
+    for place, (question, (title, known)) in enumerate(QUESTIONS.items()):
+        head = [title, *(f"[{paper}](#claims-{paper.lower()})" for paper in found), "all"]
+        lines = []
+        for answer in known:
+            counts = [[pair[place] for pair in pairs].count(answer) for pairs in found.values()]
+            lines.append([mark(question, answer), *counts, sum(counts)])
+        parts.append(table(head, lines if found else [], "answers"))
+    return "\n\n".join(parts)
+
+
+def both_countings(book: Book, _: str) -> str:
+    """The single verdicts of before, held against the pairs of answers that took their place."""
+    verdicts = [book.verdict(row) for row in book.rows]
+    pairs = sorted({(verdict.holds, verdict.simpler) for verdict in verdicts},
+                   key=lambda pair: ([*claims.HOLDS].index(pair[0]),
+                                     [*claims.SIMPLER].index(pair[1])))
+    head = ["does it hold?", "a simpler way?", *claims.VERDICTS]
+    lines = [[mark("holds", holds), mark("simpler", simpler),
+              *(sum((one.holds, one.simpler, one.words) == (holds, simpler, old)
+                    for one in verdicts) or "" for old in claims.VERDICTS)]
+             for holds, simpler in pairs]
+    total = ["**all**", "", *([one.words for one in verdicts].count(old)
+                              for old in claims.VERDICTS)]
+    return table(head, [*lines, total] if verdicts else [], "answers")
 
 
 def claims_table(book: Book, only: str) -> str:
-    """All claims, or those of one paper, one line each with its verdict, a table a paper."""
+    """All claims, or those of one paper, one line each with both answers, a table per paper."""
     require_one_of("paper", only or "mge", PAPERS)
-    head = ["id", "verdict", "the paper says [its figure, and how sure we are of it]{.figure}",
-            "measured", "best control"]
+    head = ["id", "holds?", "a simpler way?",
+            "the paper says [its figure, how sure we are of it, whose comparison]{.figure}",
+            "effect [and the advantage over the closest control]{.figure}"]
     parts = []
     for paper, title in PAPERS.items():
         lines = [claim_line(row, book) for row in book.rows
@@ -49,14 +79,20 @@ def claims_table(book: Book, only: str) -> str:
 def claim_line(row: claims.Row, book: Book) -> list[str]:
     """A claim's line in the overview."""
     verdict = book.verdict(row)
-    return [f"[{row.id}](#claim-{row.id})", mark(verdict.words),
-            f"{row.claim} [{row.figure} ({row.source})]{{.figure}}",
-            words(verdict.value_interval, row.unit) if verdict.value_interval else "",
-            verdict.best_control or ""]
+    effect = ""
+    if verdict.rule_interval is not None:
+        effect = (f"{effects.picture(row, verdict.rule_interval)} "
+                  f"[{words(verdict.rule_interval, row.unit)}]{{.figure}} "
+                  f"[{words(verdict.advantage_interval, row.unit)} over "
+                  f"{verdict.best_control}]{{.figure}}")
+    return [f"[{row.id}](#claim-{row.id})", mark("holds", verdict.holds),
+            mark("simpler", verdict.simpler),
+            f"{row.claim} [{row.figure} ({row.source}; {COMPARISON[row.whose]})]{{.figure}}",
+            effect]
 
 
 def claims_rows(book: Book, _: str) -> str:
-    """Every claim with all that its verdict rests on, paper by paper."""
+    """Every claim with all that its answers rest on, paper by paper, each in a fold."""
     parts = []
     for paper, title in PAPERS.items():
         mine = [row for row in book.rows if row.paper == paper]
@@ -66,14 +102,18 @@ def claims_rows(book: Book, _: str) -> str:
 
 
 def claim(row: claims.Row, book: Book) -> str:
-    """One claim: paper, figure, measure, rule, verdict, the rivals one by one, where it was run."""
+    """One claim: paper, figure, measure, rule, answers, the rivals one by one, where it was run."""
     verdict, results = book.verdict(row), book.judged(row)
     facts = {
         "The paper says": row.claim,
         "Its figure": f"{row.figure} ({row.source})",
-        "Verdict": f"{mark(verdict.words)} {verdict.reason}.",
+        "Whose comparison": WHOSE[row.whose],
+        "Does it hold?": f"{mark('holds', verdict.holds)} {verdict.why_holds}.",
+        "Is a simpler way as good?":
+            f"{mark('simpler', verdict.simpler)} {verdict.why_simpler}.",
+        "In one word": verdict.words,
         "Our measure": f"{row.measure} ({row.unit}, {row.better} is better)",
-        "Rule": f"{row.rule.words(row.unit)}; margin against controls {row.margin:g} {row.unit}",
+        "Rule": f"{row.rule.words(row.unit)}; margin {row.margin:g} {row.unit}",
         "Controls": ", ".join(row.controls),
         "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
@@ -83,7 +123,13 @@ def claim(row: claims.Row, book: Book) -> str:
     lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
                       for name, text in facts.items() if text)
     rivals = comparison(row.unit, results["measures"][row.id]) if results else ""
-    return f"(claim-{row.id})=\n### Claim {row.id}\n\n{lines}\n{rivals}".rstrip()
+    return (f":::{{dropdown}} Claim {row.id} {marks(verdict)}\n:name: claim-{row.id}\n"
+            f":class-container: claim\n\n{lines}\n{rivals}".rstrip() + "\n:::")
+
+
+COMPARISON = {"paper": "the paper’s comparison", "user": "a user’s comparison"}
+WHOSE = {"paper": "the paper’s own: its rivals, its setting",
+         "user": "a user’s: what else one could do; the paper does not claim it"}
 
 
 def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
@@ -110,7 +156,7 @@ def beside(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:
         return ""
     verdict = claims.judge(row, mine["measures"][row.id])
     return (f"{words(verdict.value_interval, row.unit)} at profile {mine['profile']}, by itself "
-            f"{mark(verdict.words)}")
+            f"{marks(verdict)}")
 
 
 def comparison(unit: str, measure: Mapping[str, Any]) -> str:

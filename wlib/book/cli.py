@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -179,8 +180,9 @@ def record(names: Names = None, profile: Profile = "laptop",
 def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for recorded runs that "
                                                "are older than the code.")] = False,
           links: Annotated[bool, typer.Option("--links", help="Ask the network for every link of "
-                                              "the built pages to another host.")] = False
-          ) -> None:
+                                              "the built pages to another host.")] = False,
+          as_json: Annotated[bool, typer.Option("--json", help="Print each claim's answers for a "
+                                                "program.")] = False) -> None:
     """Hold claims, results and verdicts against each other; status 1 if anything is wrong."""
     found = consistency.check(claims.project_root())
     if links:
@@ -189,11 +191,24 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
         found.notes += [f"{one}: look at it in a browser" for one in unsure]
     for kind, lines in (("note", found.notes), ("stale", found.stale), ("WRONG", found.wrong)):
         for line in lines:
-            typer.echo(f"{kind}: {line}")
-    counts = ", ".join(f"{found.verdicts[words]} {words}" for words in claims.MARKS)
-    typer.echo(f"recorded verdicts: {counts}\n{len(found.wrong)} wrong, {len(found.stale)} stale")
+            typer.echo(f"{kind}: {line}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps({"rows": found.rows, "wrong": len(found.wrong),
+                               "stale": len(found.stale)}, indent=1))
+    else:
+        tell_answers(found)
     if found.wrong or strict and found.stale:
         raise typer.Exit(1)
+
+
+def tell_answers(found: consistency.Findings) -> None:
+    """How many recorded claims have which answers, and how many things are wrong."""
+    for key, question, answers in (("holds", "does it hold?", claims.HOLDS),
+                                   ("simpler", "is a simpler way as good?", claims.SIMPLER)):
+        given = [row[key] for row in found.rows]
+        counts = ", ".join(f"{given.count(words)} {words}" for words in answers)
+        typer.echo(f"{question} {counts}")
+    typer.echo(f"{len(found.wrong)} wrong, {len(found.stale)} stale")
 
 
 def outer_links() -> tuple[list[str], list[str]]:

@@ -7,10 +7,6 @@ from typing import Any
 
 from wlib import claims
 
-CLASSES = {"reproduced": "reproduced", "reproduced, but a control does as well": "control",
-           "not reproduced": "not-reproduced", "undecided": "undecided",
-           "not measured": "not-measured"}
-
 
 def cell(text: Any) -> str:
     """A text that is safe in one cell of a table."""
@@ -27,9 +23,18 @@ def table(head: Iterable[str], lines: Iterable[Iterable[Any]], css: str = "") ->
     return f"```{{table}}\n:class: {css}\n\n{text}\n```" if css else text
 
 
-def mark(words: str) -> str:
-    """A verdict as the whole book shows it: mark, words and color together."""
-    return f"[{claims.MARKS[words]} {words}]{{.verdict .verdict-{CLASSES[words]}}}"
+def mark(question: str, words: str) -> str:
+    """An answer as the whole book shows it: shape, words and color together.
+
+    The question is "holds" or "simpler".
+    """
+    shape = {"holds": claims.HOLDS, "simpler": claims.SIMPLER}[question][words]
+    return f"[{shape} {words}]{{.verdict .{question}-{words.replace(' ', '-')}}}"
+
+
+def marks(verdict: claims.Verdict) -> str:
+    """Both answers, side by side."""
+    return f"{mark('holds', verdict.holds)} {mark('simpler', verdict.simpler)}"
 
 
 def words(interval: claims.Interval | None, unit: str) -> str:

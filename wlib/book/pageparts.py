@@ -13,9 +13,10 @@ from collections.abc import Callable
 from wlib.book import drawings
 from wlib.book.claimparts import (
     PAPERS,
+    answers,
+    both_countings,
     claims_rows,
     claims_table,
-    counts,
     measured,
     verdict_summary,
 )
@@ -40,7 +41,7 @@ def fill(text: str, book: Book) -> str:
 def pictures(book: Book) -> dict[str, bytes]:
     """Every drawing of an idea and the picture of the verdicts, as SVG by name."""
     found, own = drawings.svgs(book.root), drawings.load(book.root)
-    return found if own is None else found | {"verdicts": own.verdicts(counts(book))}
+    return found if own is None else found | {"verdicts": own.verdicts(answers(book))}
 
 
 def map_links(book: Book, _: str) -> str:
@@ -97,12 +98,13 @@ def alt(book: Book, name: str) -> str:
     """The alt text of a drawing, computed for the picture of the verdicts."""
     own = drawings.load(book.root)
     if own is not None and name == "verdicts":
-        return own.verdicts_alt(counts(book))
+        return own.verdicts_alt(answers(book))
     return drawings.alt(book.root, name)
 
 
 PARTS: dict[str, Callable[[Book, str], str]] = {
-    "alt": alt, "benchmarks": benchmarks, "claims-rows": claims_rows, "claims-table": claims_table,
+    "alt": alt, "benchmarks": benchmarks, "both-countings": both_countings,
+    "claims-rows": claims_rows, "claims-table": claims_table,
     "map-links": map_links, "measured": measured, "times": times,
     "verdict-summary": verdict_summary,
 }

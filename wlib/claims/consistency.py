@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wlib.claims.judging import Verdict, check_measure, judge
+from wlib.claims.judging import HOLDS, SIMPLER, Verdict, check_measure, judge
 from wlib.claims.results import RECORDED, is_stale, load_results
 from wlib.claims.rows import QUOTED, Row, load
 
 NEEDED = {"commit": str, "dirty": bool, "date": str, "seconds": (int, float), "device": str,
           "machine": str, "versions": dict}
-TYPED = re.compile(r"\b[A-Z]\d+[a-z]?\b.*([✔✘≈]\s*(not )?reproduced|\.verdict-)"
-                   r"|([✔✘≈]\s*(not )?reproduced|\.verdict-).*\b[A-Z]\d+[a-z]?\b")
+ANSWER = "|".join([r"[✔✘≈]\s*(not )?reproduced", r"\.(holds|simpler)-",
+                   *(rf"{mark}\s*{words}" for words, mark in (HOLDS | SIMPLER).items() if mark in
+                     "✔✘≈▲▼")])
+TYPED = re.compile(rf"\b[A-Z]\d+[a-z]?\b.*({ANSWER})|({ANSWER}).*\b[A-Z]\d+[a-z]?\b")
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Findings:
     wrong: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    verdicts: Counter = field(default_factory=Counter)
+    rows: list[dict[str, Any]] = field(default_factory=list)  # each claim's answers
 
     def tried(self, function: Any, *arguments: Any) -> Any:
         """The function's value; None, and one more thing wrong, if it refuses."""
@@ -50,7 +51,7 @@ def check(root: Path) -> Findings:
     for path in sorted((root / "_build").glob("*/results/*.json")):
         if path.parts[-3] != "interactive":
             _check_results(path, path.parts[-3], rows, root, found)
-    judged: dict[str, Verdict] = {}
+    judged: dict[str, tuple[Verdict, dict[str, Any]]] = {}
     for profile in reversed(RECORDED):  # the best last, so that its verdict stays
         for path in sorted((root / "results" / profile).glob("*.json")):
             results = _check_results(path, profile, rows, root, found)
@@ -62,9 +63,16 @@ def check(root: Path) -> Findings:
             found.tried(load_tables, path)
     found.wrong += typed_verdicts(root)
     found.notes += _missing(rows, judged, root)
-    found.verdicts = Counter(judged[row.id].words if row.id in judged else "not measured"
-                             for row in rows)
+    found.rows = [_answers(row, *judged.get(row.id, (judge(row, None), {}))) for row in rows]
     return found
+
+
+def _answers(row: Row, verdict: Verdict, results: dict[str, Any]) -> dict[str, Any]:
+    """A claim's answers as a program reads them."""
+    return {"id": row.id, "paper": row.paper, "data": results.get("parameters", {}).get("data"),
+            "holds": verdict.holds, "simpler": verdict.simpler, "whose": row.whose,
+            "seeds": len(results.get("seeds", [])), "quoted": row.notebook == QUOTED,
+            "verdict": verdict.words}
 
 
 def _check_results(path: Path, profile: str, rows: list[Row], root: Path,
@@ -100,7 +108,7 @@ def measure_problems(results: dict[str, Any], rows: list[Row]) -> list[str]:
 
 
 def _check_recorded(path: Path, results: dict[str, Any], rows: list[Row], root: Path,
-                    found: Findings) -> dict[str, Verdict]:
+                    found: Findings) -> dict[str, tuple[Verdict, dict[str, Any]]]:
     """A recorded run: it says where it came from; its verdicts, computed."""
     made = results["provenance"]
     for key, kind in NEEDED.items():
@@ -114,7 +122,7 @@ def _check_recorded(path: Path, results: dict[str, Any], rows: list[Row], root: 
     judged = {row.id: found.tried(judge, row, results["measures"][row.id])
               for row in rows if row.notebook == results["notebook"]
               and row.id in results["measures"]}
-    return {name: verdict for name, verdict in judged.items() if verdict is not None}
+    return {name: (verdict, results) for name, verdict in judged.items() if verdict is not None}
 
 
 def load_tables(path: Path) -> dict[str, Any]:
@@ -150,7 +158,7 @@ def _prose(root: Path) -> Iterator[tuple[str, str]]:
                 yield str(path), "".join(cell["source"])
 
 
-def _missing(rows: list[Row], judged: dict[str, Verdict], root: Path) -> list[str]:
+def _missing(rows: list[Row], judged: Collection[str], root: Path) -> list[str]:
     """Claims without a recorded measure, by notebook."""
     notes, missing = [], [row for row in rows if row.id not in judged]
     for name in sorted({row.notebook for row in missing}):

@@ -31,7 +31,7 @@ class Interval(NamedTuple):
         return f"{mean:.{digits}f} ± {half:.{digits}f} {unit}".strip()
 
 
-def interval(values: Any, image_se: float = 0.0) -> Interval:
+def interval(values: Any, image_se: float = 0.0, confidence: float = CONFIDENCE) -> Interval:
     """95 % interval of the mean over seeds, values (S,), with the images' variance added.
 
     The seeds are few, so their margin is Student's, t(0.975, S-1) · s/√S; the test images are one
@@ -41,10 +41,11 @@ def interval(values: Any, image_se: float = 0.0) -> Interval:
     values = as_array(values, "values")
     require(values.ndim == 1 and len(values) > 0, "values", values, "shape (S,) with S ≥ 1")
     require(is_number(image_se) and image_se >= 0, "image_se", image_se, "a number ≥ 0")
-    return Interval(*(float(one) for one in intervals(values, image_se)))
+    return Interval(*(float(one) for one in intervals(values, image_se, confidence)))
 
 
-def intervals(values: np.ndarray, image_se: Any = 0.0) -> Interval:
+def intervals(values: np.ndarray, image_se: Any = 0.0,
+              confidence: float = CONFIDENCE) -> Interval:
     """`interval` for many means at once, unchecked: values (...,S) and image_se (...) or a number.
 
     The bounds are arrays of shape (...).
@@ -52,16 +53,17 @@ def intervals(values: np.ndarray, image_se: Any = 0.0) -> Interval:
     mean, count = values.mean(axis=-1), values.shape[-1]
     if count == 1:
         return Interval(mean - math.inf, mean, mean + math.inf)
-    half = np.hypot(_student(count - 1) * values.std(axis=-1, ddof=1) / math.sqrt(count),
-                    _student(math.inf) * image_se)
+    spread = values.std(axis=-1, ddof=1) / math.sqrt(count)
+    half = np.hypot(_student(count - 1, confidence) * spread,
+                    _student(math.inf, confidence) * image_se)
     return Interval(mean - half, mean, mean + half)
 
 
 @functools.cache
-def _student(freedom: float) -> float:
+def _student(freedom: float, confidence: float) -> float:
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def as_array(values: Any, where: str) -> np.ndarray:

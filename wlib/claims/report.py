@@ -96,12 +96,15 @@ class Report:
         lines = []
         for row in self.rows():
             verdict = judge(row, self.measures.get(row.id))
-            lines.append({"claim": f"{row.id}: {row.claim}", "rule": row.rule.words(row.unit),
+            holds, simpler = verdict.marks
+            lines.append({"claim": f"{row.id}: {row.claim}",
                           "measured": _words(verdict.value_interval, row.unit),
-                          "best control": verdict.best_control or "–",
+                          "rule": row.rule.words(row.unit), "does it hold?": holds,
+                          "closest control": verdict.best_control or "–",
                           "advantage over it": _words(verdict.advantage_interval, row.unit),
-                          "verdict": f"{verdict.mark} {verdict.words}"})
-        columns = ["claim", "rule", "measured", "best control", "advantage over it", "verdict"]
+                          "is a simpler way as good?": simpler})
+        columns = ["claim", "measured", "rule", "does it hold?", "closest control",
+                   "advantage over it", "is a simpler way as good?"]
         table = pd.DataFrame(lines, columns=columns).style.hide(axis="index")
         return table.set_uuid(self.notebook)  # the same page twice, byte for byte
 

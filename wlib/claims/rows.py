@@ -13,11 +13,12 @@ from wlib.check import require, require_one_of
 from wlib.claims.means import Interval, is_number
 
 SOURCES = ("read in the paper", "in the official code", "from a third party", "unverified")
+WHOSE = ("paper", "user")  # whose comparison: its own rivals, or what else one could do
 PAPERS = ("mge", "mda", "free", "d2nwg")
 QUOTED = "none"  # in the place of a notebook: the book quotes the claim and does not test it
 COMPARISONS = {"above": ">", "at_least": "≥", "below": "<", "at_most": "≤"}
-NEEDED = ("id", "paper", "claim", "figure", "source", "notebook", "measure", "unit", "better",
-          "controls", "margin", "rule")
+NEEDED = ("id", "paper", "claim", "figure", "source", "whose", "notebook", "measure", "unit",
+          "better", "controls", "margin", "rule")
 OPTIONAL = ("references", "remark")
 
 
@@ -91,6 +92,7 @@ class Row:
     claim: str
     figure: str
     source: str
+    whose: str
     notebook: str
     measure: str
     unit: str
@@ -132,14 +134,15 @@ def _row(entry: Any, where: str) -> Row:
         require(key in entry, f"{where}: {key}", "nothing", "a value for this key")
     for key in entry:
         require_one_of(f"{where}: key", key, NEEDED + OPTIONAL)
-    texts = {key: entry[key] for key in ("id", "paper", "claim", "figure", "source", "notebook",
-                                         "measure", "unit", "better")}
+    texts = {key: entry[key] for key in ("id", "paper", "claim", "figure", "source", "whose",
+                                         "notebook", "measure", "unit", "better")}
     for key, text in texts.items():
         require(isinstance(text, str) and text.strip() != "", f"{where}: {key}", text, "a text")
     require(re.fullmatch(r"[A-Z]\d+[a-z]?", entry["id"]) is not None, f"{where}: id", entry["id"],
             "a letter, a number and perhaps a letter, such as M4a")
     require_one_of(f"{where}: paper", entry["paper"], PAPERS)
     require_one_of(f"{where}: source", entry["source"], SOURCES)
+    require_one_of(f"{where}: whose", entry["whose"], WHOSE)
     require_one_of(f"{where}: better", entry["better"], ("higher", "lower"))
     require(is_number(entry["margin"]) and entry["margin"] > 0, f"{where}: margin",
             entry["margin"], "a number above 0")

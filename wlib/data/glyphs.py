@@ -29,6 +29,7 @@ import hashlib
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wlib.check import require, require_one_of
+from wlib.data.alphabets import ALPHABETS
 
 BY = ("sample", "character", "face")
 STYLES = {"grey": (1, 28), "color": (3, 32)}  # channels, size
@@ -73,67 +75,54 @@ FACES = {
 _MODERN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                     "!#$%&()*+,-./:;=?@[]")
 
-# What all twelve DejaVu faces hold, without look-alikes: no two in any list look alike in any face
-# (A stands for Latin A, Greek alpha and Cyrillic A; è for é too). Frozen so that new fonts move no
-# class; made by taking characters in this order and dropping those that look like an earlier one.
-ALPHABETS = {
-    "digits": "0123456789",
-    "latin": "ABCDEFGHIJKLMNPQRSTUVWXYZabdefgjkmnopqrtuy",
-    "greek": (
-        "ΈΉΊΌΎΏΐΓΔΞΣΦΨΪΫάέήίΰαβγδεζηικλμνξπςτυφχωϊϋόύώϗϘϙϚϝϞϟϠϡϷϸϺϻϼϽἂἆἊἌἎἐἒἔἙἚἜἢἦἨἪἬἮἱἲἴἶἹἺἼ"
-        "ἾὂὄὉὊὌὒὔὖὙὛὟὢὦὪὬὮὲὺᾀᾂᾆᾈᾊᾌᾎᾑᾔᾘᾚᾜᾞᾠᾢᾦᾨᾪᾬᾮᾱᾳᾸᾺᾼῆῌῒῗῚῢῤῧῬῳῶῼ"
-    ),
-    "cyrillic": "ЀЂЃЄЉЊЋЌЍЎЏБДЖЛЧШЩЪЫЬЭЮЯдзйлфцщъыѐёђѓћќѢѣҐғҔҖҘҙҚҢҤҪҫҬҭұҲҳҺӁӂӃӈӋӑӔӕӘӚӛӞӟӠӦӬӭӳӴӵӶӸӹ",
-    "armenian": "ԲԳԴԵԶԷԸԹԺԻԽԾԿՀՁՃՄՅՆՇՈՉՊՋՎՐՒՔՖաբեէըթիխծկհձճմնշչպջվփֆ",
-    "georgian": "აბგდევზთიკლმნოპჟრსტუფქღყჩცძჭჯჰჱჲჴჵჶჸჹჺ",
-    "accented": (
-        "ÌÑØÙßâåéêìîðñùûüýĄąĆćĉĎďĘęĜĝĢĤĥĩĮįĴĵĶķĹĺĻļľłńŅņŊōŒœŔŖŗřŚśŝŞşŢţŤťŮůŲųŴŵŹźżƁƇƈƊƋƎƑƓƔƕƝ"
-        "ƠơƢƣƤƦƧƪƭƮƯưƱƲƴƶƸƺƼƽƾƿǕǖǟǠǢǣǩǬǭǮǯǶǽǾǿȑȓȘșțȜȡȤȥȪȫȴȵȶȸȹȺȻȾȿɀɁɐɒɕɖɘɚɝɞɠɤɨɫɬɮɱɲɷɸɹɺɻɽɾɿʁ"
-        "ʂʅʆʇʈʌʍʎʐʑʓʕʖʗʘʚʛʞʠʡʣʤʦʧʨʩʪʫʬʭᴉᴔᴖᴗᴝᴞᴟᵷᵻᶅḁḂḄḅḈḉḌḍḏḓḘḜḝḞḟḥḬḭḴḸḹḺḼḽḾḿṂṃṈṉṋṍṔṙṜṝṟṡṨṩṫṰṳṼ"
-        "ṽṾẁẈẊẋẍẎẑẒẓẔẕẗẘẙạẬậặẹệộỚớỡỢợỨứữỰựỳỴⱤⱭⱮⱵⱷⱾⱿꜧꞐ"
-    ),
-    "symbols": (
-        "!\"#$%&'()*+,-./:;<=>?@[\\]{|}~¡¢£¤¥¦§©«¬®±¶»¼½¾¿×÷՛՜՝՞՟฿჻‒‖‗‘“”‟†‡‣…‰‱′″‴‵‶‷‹›‼‽⁇⁈⁉⁋₦"
-        "€₯₴₸₹№™⅐⅑⅓⅔⅗⅘⅙⅚⅞⅟↉←↑→↓↔↕↖↗↘↙↚↛↜↝↞↟↠↡↢↣↤↥↦↧↨↩↪↫↬↭↮↯↰↱↲↳↴↵↶↷↸↹↺↻↼↽↾↿⇀⇁⇂⇃⇄⇅⇆⇇⇈⇉⇊⇋⇌⇍⇎⇏⇐⇑"
-        "⇒⇓⇔⇕⇖⇗⇘⇙⇚⇛⇜⇝⇞⇟⇠⇡⇢⇣⇤⇥⇦⇧⇨⇩⇪⇫⇭⇮⇯⇰⇱⇲⇳⇴⇵⇶⇷⇸⇺⇻⇽⇾⇿∀∂∄∇∈∉∋∌∏∑∓√∛∜∝∞∟∠∧∨∪∫∬∭∸∹∺∻∽≂≃≈≐≑≒≓≔≕≠≡≤"
-        "≥⊂⊃⊄⊅⊆⊇⊍⊏⊐⊑⊒⊓⊔⊕⊗⊘⊙⊛⊜⊞⊠⊡⊢⊣⊥⋄⌂⌐⌑⌘⌙⌥⌨⏏␣□▢▣▤▥▦▧▨▩▫▭▯▰▱▲△▵▶▷▹►▻▼▽▿◀◁◃◄◅◆◈◉◊○◍◎◐◑◒◓◔◕◖◗◘◙◚"
-        "◛◜◝◞◟◠◡◢◣◤◥◦◧◨◩◪◫◬◭◮◰◱◲◳◴◵◶◷◸◹◺◿☀☸☹☺☼☿♀♁♂♃♄♅♆♇♠♡♢♣♤♥♦♧♩♪♫♬♭♮♯⟅⟆⟠⟵⟶⧫⩪⩫⬅⬆⬇⬈⬉⬊⬋⬌⬍⬒⬓⬔⬕⬖⬗"
-        "⬘⬙⬚⸘⸟⸢⸣⸤⸥⸮"
-    ),
-}
-
-
 # Some base letters have twenty accented forms: with this salt, of 30,000 tried, the hashes come
 # near 60/20/20 % in every alphabet and in all the letters.  Nothing else was looked at.
 _SALT = 20077
 
 
+@dataclass(frozen=True)
+class Look:
+    """How characters look.
+
+    style: "grey", one channel of 28×28 pixels, or "color", three of 32×32 with a textured paper.
+    warp: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2 and shift ±2 pixels of 28; 0 is none.
+    stroke: 1 is up to a pixel thicker or half a pixel thinner; 0 is none.
+    noise: its standard deviation, where white is 1.
+    """
+
+    style: str = "grey"
+    warp: float = 1.0
+    stroke: float = 1.0
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        require_one_of("style", self.style, STYLES)
+        for name, limit in (("warp", 2), ("stroke", 2), ("noise", 1)):
+            value = getattr(self, name)
+            require(isinstance(value, (int, float)) and 0 <= value <= limit, name, value,
+                    f"a number from 0 to {limit}")
+
+
 def draw(split: str, *, characters: str | Sequence[str] | None = None,
          faces: Sequence[str] | None = None, by: str = "sample", samples: int = 20,
-         style: str = "grey", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
-         seed: int = 0) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+         look: Look | None = None, seed: int = 0) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Images uint8 (B,C,H,W), labels int64 (B,) and class names of one split of the universe.
 
     `characters`: the name of a list (see `characters_of`) or the characters themselves, look-alikes
     and all; default "letters", with by="face" those of them that faces of all three splits hold.
     A named list loses, with by="face", what two splits would show in one shape (as I, a bare bar).
     `faces`: names from `FACES`; default all that hold all the characters.  `samples`: images per
-    class.  `warp`, `stroke`: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2, shift ±2 pixels of 28
-    and a stroke up to a pixel thicker; 0 is none.  `noise`: standard deviation, white is 1.
-    Raises `ValueError` for what does not exist, faces that lack a character, an empty split, and
-    splits that could not be told apart.
+    class.  Raises `ValueError` for what does not exist, faces that lack a character, an empty
+    split, and splits that could not be told apart.
     """
     require_one_of("by", by, BY)
-    require_one_of("style", style, STYLES)
     require(_whole(samples) and samples >= 1, "samples", samples, "a whole number ≥ 1")
     require(_whole(seed) and seed >= 0, "seed", seed, "a whole number ≥ 0")
-    for argument, value, limit in (("warp", warp, 2), ("stroke", stroke, 2), ("noise", noise, 1)):
-        require(isinstance(value, (int, float)) and 0 <= value <= limit, argument, value,
-                f"a number from 0 to {limit}")
-    require(by != "sample" or warp > 0 or noise > 0, "warp, noise", "both 0",
+    look = look or Look()
+    require(by != "sample" or look.warp > 0 or look.noise > 0, "warp, noise", "both 0",
             'one above 0 when by="sample": else train and test would hold the same images')
     classes, allowed = plan(split, characters, faces, by)
-    channels, size = STYLES[style]
+    channels, size = STYLES[look.style]
     images = torch.empty(samples, len(classes), channels, size, size, dtype=torch.uint8)
     group = max(1, CHUNK // samples)  # characters at a time
     for start in range(0, len(classes), group):
@@ -141,7 +130,7 @@ def draw(split: str, *, characters: str | Sequence[str] | None = None,
                    for c in classes[start:start + group]]
         for first in range(0, samples, CHUNK):
             images[first:first + CHUNK, start:start + group] = _render(
-                streams, allowed, min(CHUNK, samples - first), style, warp, stroke, noise)
+                streams, allowed, min(CHUNK, samples - first), look)
     labels = torch.arange(len(classes)).repeat(samples)
     return images.flatten(0, 1), labels, tuple(classes)
 
@@ -238,7 +227,7 @@ def base_of(character: str) -> str:
 
 
 @functools.cache
-def _font(face: str):
+def _font(face: str) -> Any:
     import matplotlib
     from matplotlib.ft2font import FT2Font
 
@@ -274,7 +263,7 @@ def glyph(face: str, character: str) -> np.ndarray:
 
 def distances(cells: Tensor, others: Tensor) -> Tensor:
     """Cosine distances (N,M) between glyphs (N,CELL,CELL) and (M,CELL,CELL), seen at 28×28."""
-    def seen(glyphs):
+    def seen(glyphs: Tensor) -> Tensor:
         return F.normalize(F.avg_pool2d(glyphs.float()[:, None], 2).flatten(1), dim=1)
 
     return 1 - seen(cells) @ seen(others).T
@@ -313,22 +302,22 @@ def _cells(face: str, characters: Sequence[str]) -> Tensor:
 # --------------------------------------------------------------------------- images
 
 
-def _render(streams: Sequence[tuple], faces: Sequence[str], samples: int, style: str,
-            warp: float, stroke: float, noise: float) -> Tensor:
+def _render(streams: Sequence[tuple[str, np.random.Generator, np.random.Generator]],
+            faces: Sequence[str], samples: int, look: Look) -> Tensor:
     """The next images uint8 (samples, K, C, H, W) of K characters, each with its two streams."""
-    channels, size = STYLES[style]
+    channels, size = STYLES[look.style]
     dice = np.stack([dice.random((samples, 18)) for _, dice, _ in streams])  # (K, samples, 18)
     cells = np.stack([glyph(faces[int(u * len(faces))], c)
                       for (c, _, _), row in zip(streams, dice[..., 0], strict=True) for u in row])
-    dice = torch.from_numpy(dice).flatten(0, 1)  # (B, 18)
-    ink = _stroked(cells, dice[:, 1], stroke)[:, None]  # (B, 1, CELL, CELL)
-    ink = _warped(ink, dice[:, 2:7], warp, size)  # (B, 1, H, W)
-    image = (_colored(ink, dice[:, 8:18]) if style == "color"
-             else ink * (0.6 + 0.4 * dice[:, 7]).float().view(-1, 1, 1, 1))
-    if noise:
+    draws = torch.from_numpy(dice).flatten(0, 1)  # (B, 18)
+    ink = _stroked(cells, draws[:, 1], look.stroke)[:, None]  # (B, 1, CELL, CELL)
+    ink = _warped(ink, draws[:, 2:7], look.warp, size)  # (B, 1, H, W)
+    image = (_colored(ink, draws[:, 8:18]) if look.style == "color"
+             else ink * (0.6 + 0.4 * draws[:, 7]).float().view(-1, 1, 1, 1))
+    if look.noise:
         shape = (samples, channels, size, size)
         grain = np.stack([grains.standard_normal(shape, np.float32) for _, _, grains in streams])
-        image = image + noise * torch.from_numpy(grain).flatten(0, 1)
+        image = image + look.noise * torch.from_numpy(grain).flatten(0, 1)
     image = (image * 255).round_().clamp_(0, 255).byte()
     return image.unflatten(0, (len(streams), samples)).transpose(0, 1)
 
@@ -350,8 +339,8 @@ def _stroked(cells: np.ndarray, dice: Tensor, stroke: float) -> Tensor:
     other[thick] = _of_neighbors(np.maximum, cells[thick])
     other[~thick] = _of_neighbors(np.minimum, cells[~thick])
     ink = torch.from_numpy(cells).float()
-    share = amount.abs().float().view(-1, 1, 1)
-    return ink.lerp_(torch.from_numpy(other).float(), share).clamp_(0, 255).div_(255)
+    fraction = amount.abs().float().view(-1, 1, 1)
+    return ink.lerp_(torch.from_numpy(other).float(), fraction).clamp_(0, 255).div_(255)
 
 
 def _of_neighbors(extreme: np.ufunc, cells: np.ndarray) -> np.ndarray:

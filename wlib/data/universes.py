@@ -32,8 +32,8 @@ from torch import Tensor
 from wlib import seeds, store
 from wlib.check import require, require_one_of
 from wlib.data import glyphs
-from wlib.data.domains import first, place_in_class, shaped
-from wlib.data.imagesets import SPLITS, ImageSet, load
+from wlib.data.imagesets import load
+from wlib.data.sets import SPLITS, ImageSet, first, place_in_class, shaped
 
 PARTS = ("train", "support", "validation", "test")
 UNSEEN = ("faces", "combinations")
@@ -225,8 +225,8 @@ def styled(spec: dict, samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
     `spec` as `styles` makes it. Image i depends on `seed` and i alone.
     """
-    drawn, labels, _ = glyphs.draw("train", characters=DIGITS, faces=spec["faces"], noise=0.0,
-                                   samples=samples, seed=seed)
+    drawn, labels, _ = glyphs.draw("train", characters=DIGITS, faces=spec["faces"],
+                                   samples=samples, look=glyphs.Look(noise=0.0), seed=seed)
     ink = _turned(drawn.float() / 255, spec["turn"], spec["scale"])               # (B, 1, H, W)
     phases = np.random.default_rng([seed, 0]).random(len(ink))
     paper = spec["texture"] * _waves(ink.shape[-1], spec["waves"], spec["direction"], phases)

@@ -6,24 +6,38 @@ on them by BELL's walk (`bell`) and by replay (`replay`): `meta_learn` does both
 notebooks of part III measure.
 """
 
-from wlib.free.few_shot import evaluate
-from wlib.free.generator import (
-    Fitted,
-    MetaGenerator,
-    fit_generator,
-    generator_for,
-    judge,
-    recover,
-    stages,
-    stored,
-    stored_fit_generator,
-    with_weights,
-)
-from wlib.free.inversion import Objective, adversarial_loss, statistics_loss
-from wlib.free.pipeline import MetaLearning, Universe, meta_learn, start_of, universe
-from wlib.free.teachers import Teacher, Teachers
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Fitted", "MetaGenerator", "MetaLearning", "Objective", "Teacher", "Teachers",
-           "Universe", "adversarial_loss", "evaluate", "fit_generator", "generator_for", "judge",
-           "meta_learn", "recover", "stages", "start_of", "statistics_loss", "stored",
-           "stored_fit_generator", "universe", "with_weights"]
+from wlib.ground.front import first_use
+
+if TYPE_CHECKING:
+    from wlib.free.few_shot import evaluate
+    from wlib.free.generator import (
+        MetaGenerator,
+        MetaTraining,
+        TrainState,
+        fit_generator,
+        generator_for,
+        judge,
+        recover,
+        stages,
+        stored,
+        stored_fit_generator,
+        with_weights,
+    )
+    from wlib.free.inversion import Objective, Recovery, adversarial_loss, statistics_loss
+    from wlib.free.pipeline import MetaLearning, Sizes, Universe, meta_learn, start_of, universe
+    from wlib.free.teachers import Teacher, Teachers, Training
+else:
+    def __getattr__(name: str) -> Any:
+        return first_use(__name__, name)
+
+__all__ = ["MetaGenerator", "MetaLearning", "MetaTraining", "Objective", "Recovery", "Sizes",
+           "Teacher", "Teachers", "TrainState", "Training", "Universe", "adversarial_loss",
+           "evaluate", "fit_generator", "generator_for", "judge", "meta_learn", "recover", "stages",
+           "start_of", "statistics_loss", "stored", "stored_fit_generator", "universe",
+           "with_weights"]
+
+
+def __dir__() -> list[str]:
+    return __all__

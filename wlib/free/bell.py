@@ -3,20 +3,22 @@
 A learner imitates the networks of a pool on images recovered from each. Networks that differ pull
 it in different directions. BELL lets a copy of the learner walk through some of the networks, one
 after another, and moves the learner toward the end of the walk. To second order the walk does more
-than each step does (`aligned` says what): it also climbs the inner products of the gradients.
+than each step does (`gradient_alignment` says what): it also climbs the inner products of the
+gradients.
 
     tasks = [(images, teacher) for images, teacher in zip(recovered, teachers)]
-    learner = bell.imitate(learner, tasks, steps=80)
+    learner = bell.imitate(learner, tasks, Imitation(order="sequential"), steps=80)
     bell.cosines(learner, tasks)
 
 A *task* is a pair: images (an `ImageSet` or floats (B,C,H,W)), and the teacher's logits (B,K) for
-them or the teacher itself. Letters: T tasks, B images, K outputs, α the rate of the walk.
+them or the teacher itself. Letters: T tasks, B images, K outputs, α the learning rate of the walk.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
@@ -27,20 +29,18 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from wlib import seeds
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core.pool import Pool
 from wlib.free.learner import Weights, body, require_one, weights, with_weights
 
 KINDS = ("kl", "official")
 ORDERS = ("sequential", "joint", "fixed")
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-OFFICIAL = {"at_once": 4, "inner": "adam", "inner_rate": 1e-3, "outer": "adam",
-            "outer_rate": 1e-3, "scale": 67.0, "kd": "official"}
 
 
 # ---- imitation ----------------------------------------------------------------------------------
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, kind: str = "kl") -> Tensor:
-    """How far a student is from its teacher, both (B,K): a scalar in nats.
+    """How far a student is from its teacher, both (B,K): a scalar (nats).
 
     "kl": the divergence Σ_c p_t (log p_t − log p_s), mean over the images.
     "official": what the released code computes, (1/BK) Σ p_t (log p_t − p_s). It hands
@@ -97,55 +97,74 @@ def _prepared(name: str, task: Any, learner: Pool) -> Task:
 
 
 # ---- the walk -----------------------------------------------------------------------------------
-def imitate(learner: Pool, tasks: Sequence[Any], *, steps: int = 80, at_once: int = 4,
-          order: str = "sequential", inner: str = "sgd", inner_rate: float = 0.05,
-          outer: str = "sgd", outer_rate: float = 1.0, scale: float = 1.0, kd: str = "kl",
-          seed: int = 0, device: str = "auto") -> Pool:
-    """The learner after `steps` meta steps, each through `at_once` different tasks.
+@dataclass(frozen=True)
+class Imitation:
+    """How a learner walks through teachers; the defaults are the paper's.
 
-    In a meta step a copy of the weights θ makes one update a task (optimizer `inner`, started
-    anew) on `kd_loss`, and θ moves by `outer` along scale · (θ − copy), as in Reptile: with
-    "sgd" and rate 1 it goes where the copy went.
-
-    order="sequential": each task's gradient is taken where the copy is by then, tasks in the
-    order in which they were drawn. "fixed": the same, but always in the order of `tasks`.
-    "joint", the control: all gradients are taken at θ; tasks, number and size of updates are the
-    same, and only what comes of walking is gone.
-
-    BatchNorm uses the statistics of the batch; running statistics stay as they were. The one head
-    serves all tasks, though its outputs mean other classes in each. The official code's form is
-    `imitate(learner, tasks, **OFFICIAL)`; its factor 67 changes nothing under Adam.
+    at_once: different tasks in a meta step.
+    order: "sequential": each task's gradient is taken where the copy is by then, tasks in the order
+        in which they were drawn. "fixed": the same, but always in the order of the tasks. "joint",
+        the control: all gradients are taken at the beginning; tasks, number and size of updates are
+        the same, and only what comes of walking is gone.
+    inner, inner_lr: optimizer and learning rate of the copy, started anew in each meta step.
+    outer, outer_lr: those of the learner; with "sgd" and 1 it goes where the copy went.
+    scale: factor of the outer gradient; under Adam it changes nothing.
+    kd: what a step descends, see `kd_loss`.
     """
-    _check(steps, at_once, len(tasks := list(tasks)), seed)
-    for name, value, options in (("order", order, ORDERS), ("inner", inner, OPTIMIZERS),
-                                 ("outer", outer, OPTIMIZERS), ("kd", kd, KINDS)):
-        require_one_of(name, value, options)
-    for name, value in (("inner_rate", inner_rate), ("outer_rate", outer_rate), ("scale", scale)):
-        require(isinstance(value, (int, float)) and 0 < value < math.inf, name, value,
-                "a positive number")
+
+    at_once: int = 4
+    order: str = "sequential"
+    inner: str = "sgd"
+    inner_lr: float = 0.05
+    outer: str = "sgd"
+    outer_lr: float = 1.0
+    scale: float = 1.0
+    kd: str = "kl"
+
+    def __post_init__(self) -> None:
+        require(whole(self.at_once), "at_once", self.at_once, "a whole number ≥ 1")
+        for name, options in (("order", ORDERS), ("inner", OPTIMIZERS), ("outer", OPTIMIZERS),
+                              ("kd", KINDS)):
+            require_one_of(name, getattr(self, name), options)
+        for name in ("inner_lr", "outer_lr", "scale"):
+            value = getattr(self, name)
+            require(isinstance(value, (int, float)) and 0 < value < math.inf, name, value,
+                    "a positive number")
+
+
+OFFICIAL = Imitation(inner="adam", inner_lr=1e-3, outer="adam", outer_lr=1e-3, scale=67.0,
+                     kd="official")         # as in the released code
+
+
+def imitate(learner: Pool, tasks: Sequence[Any], settings: Imitation | None = None, *,
+            steps: int = 80, seed: int = 0, device: str = "auto") -> Pool:
+    """The learner after `steps` meta steps, each a walk through different tasks.
+
+    In a meta step a copy of the weights θ makes one update per task on `kd_loss`, and θ moves along
+    scale · (θ − copy), as in Reptile. BatchNorm uses the statistics of the batch; running
+    statistics stay as they were. The one head serves all tasks, though its outputs mean other
+    classes in each. Raises `ValueError` for tasks that do not suit the learner.
+    """
+    how, tasks = settings or Imitation(), list(tasks)
+    for name, value in (("steps", steps), ("seed", seed)):
+        require(whole(value, 0), name, value, "a whole number ≥ 0")
+    require(how.at_once <= len(tasks), "at_once", how.at_once,
+            f"at most the number of tasks, {len(tasks)}")
     tasks = prepare(learner, tasks, device)
-    slope = _slope(learner, tasks, kd)
+    gradient = _gradient(learner, tasks, how.kd)
     theta = _leaves(weights(learner.to(device)))
-    reptile = OPTIMIZERS[outer](theta.values(), lr=outer_rate)
+    reptile = OPTIMIZERS[how.outer](theta.values(), lr=how.outer_lr)
     for step in range(steps):
-        drawn = torch.randperm(len(tasks), generator=seeds.generator(seed, step))[:at_once]
-        drawn = sorted(drawn.tolist()) if order == "fixed" else drawn.tolist()
+        drawn = torch.randperm(len(tasks), generator=seeds.generator(seed, step))[:how.at_once]
         walker = _leaves(theta)
-        walk = OPTIMIZERS[inner](walker.values(), lr=inner_rate)
-        for i in drawn:
-            _update(walk, walker, slope(theta if order == "joint" else walker, tasks[i]))
-        _update(reptile, theta, {k: scale * (t.detach() - walker[k]) for k, t in theta.items()})
+        walk = OPTIMIZERS[how.inner](walker.values(), lr=how.inner_lr)
+        for i in sorted(drawn.tolist()) if how.order == "fixed" else drawn.tolist():
+            _update(walk, walker, gradient(theta if how.order == "joint" else walker, tasks[i]))
+        _update(reptile, theta, {k: how.scale * (t.detach() - walker[k]) for k, t in theta.items()})
     return with_weights(learner.to(device), theta)
 
 
-def _check(steps, at_once, tasks, seed):
-    for name, value, least in (("steps", steps, 0), ("at_once", at_once, 1), ("seed", seed, 0)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name,
-                value, f"a whole number ≥ {least}")
-    require(at_once <= tasks, "at_once", at_once, f"at most the number of tasks, {tasks}")
-
-
-def _slope(learner: Pool, tasks: list[Task], kd: str) -> Callable[[Weights, Task], Weights]:
+def _gradient(learner: Pool, tasks: list[Task], kd: str) -> Callable[[Weights, Task], Weights]:
     """The gradient of a task's loss at some weights."""
     parts = body(learner, tasks[0].images.shape[1:])
     return grad(lambda w, task: kd_loss(parts.logits(w, task.images), task.logits, kd))
@@ -155,9 +174,9 @@ def _leaves(weights: Weights) -> Weights:
     return {k: t.detach().clone() for k, t in weights.items()}
 
 
-def _update(optimizer: torch.optim.Optimizer, weights: Weights, slope: Weights) -> None:
+def _update(optimizer: torch.optim.Optimizer, weights: Weights, gradient: Weights) -> None:
     for k, t in weights.items():
-        t.grad = slope[k].detach()
+        t.grad = gradient[k].detach()
     optimizer.step()
 
 
@@ -170,10 +189,10 @@ def cosines(learner: Pool, tasks: Sequence[Any], *, kd: str = "kl", part: str = 
     require_one_of("part", part, ("body", "all"))
     require_one_of("kd", kd, KINDS)
     tasks = prepare(learner, tasks, device)
-    slope, at = _slope(learner, tasks, kd), weights(learner.to(device))
+    gradient, at = _gradient(learner, tasks, kd), weights(learner.to(device))
     head = body(learner, tasks[0].images.shape[1:]).head
     rows = torch.stack([torch.cat([
-        g.flatten() for k, g in slope(at, task).items()
+        g.flatten() for k, g in gradient(at, task).items()
         if part == "all" or k.rpartition(".")[0] != head]) for task in tasks])        # (T, P)
     rows = F.normalize(rows.double(), dim=1)
     return (rows @ rows.T).clamp(-1, 1)
@@ -183,15 +202,15 @@ def cosines(learner: Pool, tasks: Sequence[Any], *, kd: str = "kl", part: str = 
 Loss = Callable[[Tensor], Tensor]
 
 
-def walk(losses: Sequence[Loss], start: Tensor, rate: float) -> Tensor:
+def walk(losses: Sequence[Loss], start: Tensor, lr: float) -> Tensor:
     """Where one step of plain gradient descent on each loss in turn leads, from `start` (P,)."""
     w = start
     for loss in losses:
-        w = w - rate * grad(loss)(w)
+        w = w - lr * grad(loss)(w)
     return w
 
 
-def aligned(losses: Sequence[Loss], start: Tensor, rate: float) -> Tensor:
+def gradient_alignment(losses: Sequence[Loss], start: Tensor, lr: float) -> Tensor:
     """What a walk descends to second order: the gradient of Σ_j L_j − (α/2) Σ_{i<j} ⟨g_i,g_j⟩.
 
     g_j is the gradient of L_j. The second step's gradient is taken after the first step,
@@ -199,30 +218,32 @@ def aligned(losses: Sequence[Loss], start: Tensor, rate: float) -> Tensor:
     H_j g_i + H_i g_j, is the gradient of ⟨g_i, g_j⟩ (so also for Reptile, Nichol et al. 2018).
     """
     def objective(w: Tensor) -> Tensor:
-        slopes = [grad(loss)(w) for loss in losses]
-        agreement = sum(((a * b).sum() for a, b in combinations(slopes, 2)), torch.zeros(()))
-        return sum(loss(w) for loss in losses) - rate / 2 * agreement
+        gradients = [grad(loss)(w) for loss in losses]
+        agreement = sum(((a * b).sum() for a, b in combinations(gradients, 2)), torch.zeros(()))
+        return torch.stack([loss(w) for loss in losses]).sum() - lr / 2 * agreement
 
     return grad(objective)(start)
 
 
-def residuals(losses: Sequence[Loss], start: Tensor, rates: Sequence[float]) -> pd.DataFrame:
-    """How far a walk is from what first and second order say of it, at each rate.
+def residuals(losses: Sequence[Loss], start: Tensor, lrs: Sequence[float]) -> pd.DataFrame:
+    """How far a walk is from what first and second order say of it, at each learning rate.
 
     The walk's displacement (θ_0 − θ_T)/α, averaged over all T! orders of the losses, is compared
-    with Σ_j g_j (column "joint") and with `aligned` (column "aligned"): norms of the differences.
-    The first goes with α, the second with α². Losses take (P,) and give a scalar; use doubles.
+    with Σ_j g_j (column "joint") and with `gradient_alignment` (column "aligned"): norms of the
+    differences. The first goes with α, the second with α². Losses take (P,) and give a scalar; use
+    doubles.
     """
-    losses, rates = list(losses), list(rates)
+    losses, lrs = list(losses), list(lrs)
     require(2 <= len(losses) <= 6, "losses", f"{len(losses)} losses", "2 to 6, for all orders")
     require(isinstance(start, Tensor) and start.is_floating_point(), "start", start, "weights (P,)")
-    require(len(rates) > 0 and all(isinstance(r, float) and r > 0 for r in rates), "rates", rates,
+    require(len(lrs) > 0 and all(isinstance(lr, float) and lr > 0 for lr in lrs), "lrs", lrs,
             "positive numbers")
-    joint = sum(grad(loss)(start) for loss in losses)
+    joint = torch.stack([grad(loss)(start) for loss in losses]).sum(0)
     rows = []
-    for rate in rates:
-        moved = [(start - walk(order, start, rate)) / rate for order in permutations(losses)]
-        moved = torch.stack(moved).mean(0)
-        rows.append({"rate": rate, "joint": float((moved - joint).norm()),
-                     "aligned": float((moved - aligned(losses, start, rate)).norm())})
+    for lr in lrs:
+        moved = torch.stack([(start - walk(order, start, lr)) / lr
+                             for order in permutations(losses)]).mean(0)
+        aligned = gradient_alignment(losses, start, lr)
+        rows.append({"lr": lr, "joint": float((moved - joint).norm()),
+                     "aligned": float((moved - aligned).norm())})
     return pd.DataFrame(rows)

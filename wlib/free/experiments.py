@@ -23,11 +23,11 @@ from wlib import seeds, store
 from wlib.check import require
 from wlib.core import audit
 from wlib.core.pool import Pool
-from wlib.data import Episode, ImageSet
-from wlib.data.domains import mixed, restrict
+from wlib.data.sets import Episode, ImageSet, mixed, restrict
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals
 from wlib.free.generator import (
     MetaGenerator,
+    MetaTraining,
     fit_generator,
     generator_for,
     recover,
@@ -35,7 +35,7 @@ from wlib.free.generator import (
     stored_fit_generator,
     with_weights,
 )
-from wlib.free.inversion import Objective
+from wlib.free.inversion import Objective, Recovery
 from wlib.free.pipeline import MetaLearning, Tasks, Universe
 from wlib.free.teachers import Teachers, stacked
 
@@ -48,74 +48,70 @@ class Recipe:
     """How images are recovered from a pool of teachers.
 
     nz, ngf: size of the generator, see `MetaGenerator`.
-    epochs: of its meta-training, each of
-    per_epoch: walks.
-    meta_rate: learning rate of the meta-training.
+    epochs: of its meta-training, each with
+    per_epoch: teachers, at
+    meta_lr: as learning rate.
     steps: of a recovery, in meta-training and after it, at
-    rate: as learning rate.
+    lr: as learning rate.
     per_class: recovered images of each class of a teacher.
+    objective: what a recovery descends.
     """
 
     nz: int = 64
     ngf: int = 16
     epochs: int = 20
     per_epoch: int = 2
-    meta_rate: float = 2e-3
+    meta_lr: float = 2e-3
     steps: int = 5
-    rate: float = 1e-2
+    lr: float = 1e-2
     per_class: int = 12
+    objective: Objective = Objective()
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """The settings of `fit_generator`, but for the objective, seed and device."""
-        return {"epochs": self.epochs, "per_epoch": self.per_epoch, "steps": self.steps,
-                "meta_rate": self.meta_rate, "rate": self.rate, "per_class": self.per_class}
+    def recovery(self) -> Recovery:
+        """The settings of `recover`."""
+        return Recovery(self.steps, self.lr, per_class=self.per_class, objective=self.objective)
 
     @property
-    def walk(self) -> dict[str, Any]:
-        """The settings of `recover`, but for the objective, seed and device."""
-        return {"steps": self.steps, "rate": self.rate, "per_class": self.per_class}
+    def training(self) -> MetaTraining:
+        """The settings of `fit_generator`."""
+        return MetaTraining(self.recovery, self.per_epoch, self.meta_lr)
 
     def start(self, teachers: Teachers, seed: int) -> MetaGenerator:
         """The fresh generator that a meta-training begins with."""
         return generator_for(teachers, seed=seed, nz=self.nz, ngf=self.ngf)
 
-    def practiced(self, teachers: Teachers, seed: int, *, device: str = "auto", **objective
-                  ) -> MetaGenerator:
+    def practiced(self, teachers: Teachers, seed: int, *, device: str = "auto") -> MetaGenerator:
         """A generator that was meta-trained on these teachers."""
-        return stored_fit_generator(teachers, self.start(teachers, seed), seed=seed,
-                                    device=device, **self.meta, **objective).generator
+        return stored_fit_generator(teachers, self.start(teachers, seed), self.training,
+                                    epochs=self.epochs, seed=seed, device=device).generator
 
 
-def recovered(teachers: Teachers, recipe: Recipe, seed: int, *, steps: int | None = None,
-              per_class: int | None = None, objective: Objective | None = None,
+def recovered(teachers: Teachers, recipe: Recipe, seed: int, *, recovery: Recovery | None = None,
               device: str = "auto") -> ImageSet:
-    """Images of all teachers of a pool, by a generator meta-trained on it with one objective.
+    """Images of all teachers of a pool, by a generator meta-trained on it.
 
-    `steps` and `per_class` are of the recovery alone; the meta-training keeps the recipe's.
+    `recovery` are other settings of the recovery alone; the meta-training keeps the recipe's.
     """
-    extra = {} if objective is None else {"objective": objective}
-    walk = recipe.walk | ({} if steps is None else {"steps": steps}) | \
-        ({} if per_class is None else {"per_class": per_class})
-    ready = recipe.practiced(teachers, seed, device=device, **extra)
-    return stored(recover, teachers, ready, seed=seed, device=device, **walk, **extra)
+    ready = recipe.practiced(teachers, seed, device=device)
+    return stored(recover, teachers, ready, recovery or recipe.recovery, seed=seed, device=device)
 
 
 def recovered_anew(teachers: Teachers, recipe: Recipe, seed: int, *, device: str = "auto"
                    ) -> ImageSet:
     """Images by a meta-generator whose Adam forgets its moments after every epoch, as released."""
     begin = recipe.start(teachers, seed)
-    ready = with_weights(begin, store.cached(_anew, teachers, begin, recipe.meta, seed, device))
-    return stored(recover, teachers, ready, seed=seed, device=device, **recipe.walk)
+    ready = with_weights(begin, store.cached(_anew, teachers, begin, recipe, seed, device))
+    return stored(recover, teachers, ready, recipe.recovery, seed=seed, device=device)
 
 
-def _anew(teachers, begin, meta, seed, device):
-    fitted = None
-    for epoch in range(1, meta["epochs"] + 1):
-        fitted = fitted and replace(fitted, moments={})
-        fitted = fit_generator(teachers, begin, history=fitted, seed=seed, device=device,
-                               **meta | {"epochs": epoch})
-    return dict(fitted.generator.named_parameters())
+def _anew(teachers: Teachers, begin: MetaGenerator, recipe: Recipe, seed: int, device: str
+          ) -> dict[str, Tensor]:
+    state = None
+    for epoch in range(1, recipe.epochs + 1):
+        state = fit_generator(teachers, begin, recipe.training, epochs=epoch, seed=seed,
+                              device=device, state=state and replace(state, moments={}))
+    return dict(state.generator.named_parameters()) if state else {}
 
 
 def image_sets(world: Universe, teachers: Teachers, images: ImageSet, recipe: Recipe, seed: int
@@ -144,22 +140,24 @@ def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recip
     """
     own, net = {"seed": seed, "device": device}, student.network(0)
     kept = len(images) // len(teachers) * -(-len(teachers) // 4)
-    yield "images before the last step", recovered(teachers, recipe, steps=recipe.steps - 1, **own)
+    before = replace(recipe.recovery, steps=recipe.steps - 1)
+    yield "images before the last step", recovered(teachers, recipe, recovery=before, **own)
     yield "one teacher of four kept", images[:kept]
     yield "Adam begun anew", recovered_anew(teachers, recipe, **own)
     for kind, name in (("official", "as coded"), ("divergence", "as a divergence")):
         unlike = Objective(adversarial=1.0, kind=kind, student=net)
-        yield f"adversarial term, {name}", recovered(teachers, recipe, objective=unlike, **own)
-    yield "statistics of BatchNorm", recovered(teachers, recipe,
-                                               objective=Objective(statistics=0.1), **own)
+        yield f"adversarial term, {name}", recovered(teachers, replace(recipe, objective=unlike),
+                                                     **own)
+    watched = replace(recipe, objective=Objective(statistics=0.1))
+    yield "statistics of BatchNorm", recovered(teachers, watched, **own)
 
 
 # ---- learners -----------------------------------------------------------------------------------
-def prototype(start: Pool, images: ImageSet, *, steps: int, rate: float = 1e-3, queries: int = 7,
-              seed: int = 0, device: str = "auto", **settings) -> Pool:
+def prototype(start: Pool, images: ImageSet, *, steps: int, lr: float = 1e-3, queries: int = 7,
+              every: int = 50, seed: int = 0, device: str = "auto") -> Pool:
     """A prototype network that learned from these images by replay alone."""
-    return replay.stored_fit(start, images, head="prototype", queries=queries, steps=steps,
-                             batch=2, rate=rate, seed=seed, device=device, **settings).learner
+    return replay.stored_fit(start, images, replay.Replay(queries=queries, batch=2, lr=lr),
+                             steps=steps, every=every, seed=seed, device=device).learner
 
 
 def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLearning, *,
@@ -169,10 +167,10 @@ def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLea
                           device=device)
 
 
-def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, rate: float,
+def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, lr: float,
               seed: int = 0, device: str = "auto") -> Pool:
     """`few_shot.distill`, kept in the store: one network that predicts the features of all."""
-    own = {"batch": 64, "rate": rate, "seed": seed}
+    own = {"batch": 64, "lr": lr, "seed": seed}
     empty = few_shot.distill(networks, images, start, steps=0, device="cpu", **own)
     made = store.cached(_distilled, networks, images, start, own | {"steps": steps}, device)
     return Pool(empty.template, *made).to("cpu")
@@ -194,11 +192,11 @@ class Budget:
     """What every trained learner of a comparison may spend.
 
     settings: of FREE's learner; every other learner sees as many images pass.
-    rates: the grid of its rate of replay, and of every other's; validation episodes choose.
+    lrs: the grid of its learning rate of replay, and of every other's; validation episodes choose.
     """
 
     settings: MetaLearning
-    rates: tuple[float, ...]
+    lrs: tuple[float, ...]
 
     def images_seen(self, teachers: Teachers, per_class: int) -> int:
         """Images that pass in walks and replay of FREE's learner."""
@@ -209,9 +207,9 @@ class Budget:
 
     def learned(self, start: Pool, teachers: Teachers, images: ImageSet, tasks: Tasks, *,
                 seed: int = 0, device: str = "auto") -> Pool:
-        """FREE's learner, its rate chosen on `tasks`."""
-        return chosen([learned(start, teachers, images, replace(self.settings, rate=rate),
-                               seed=seed, device=device) for rate in self.rates], tasks, device)
+        """FREE's learner, its learning rate chosen on `tasks`."""
+        return chosen([learned(start, teachers, images, replace(self.settings, lr=lr), seed=seed,
+                               device=device) for lr in self.lrs], tasks, device)
 
 
 def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, budget: Budget, *,
@@ -230,11 +228,11 @@ def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, bud
     yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
     yield "features of all networks", networks
     yield "distilled pool", chosen([
-        distilled(networks, images, start, steps=round(passes / 64), rate=rate, **own)
-        for rate in budget.rates], tasks, device)
+        distilled(networks, images, start, steps=round(passes / 64), lr=lr, **own)
+        for lr in budget.lrs], tasks, device)
     yield "learned from real data", chosen([
-        prototype(start, real, steps=round(passes / episode), rate=rate, **own)
-        for rate in budget.rates], tasks, device)
+        prototype(start, real, steps=round(passes / episode), lr=lr, **own)
+        for lr in budget.lrs], tasks, device)
 
 
 def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearning

@@ -4,8 +4,8 @@
     evaluate(learner, tasks)                        # (E,), the same tasks for every rival
 
 Rows of accuracies, one per seed of the pool, stack to the (S,E) that `claims.Report.measure` takes:
-its intervals and paired differences are over seeds and episodes. What is chosen (rates, steps, the
-best network) is chosen on episodes of validation classes.
+its intervals and paired differences are over seeds and episodes. What is chosen (learning rates,
+steps, the best network) is chosen on episodes of validation classes.
 
 The rivals that a data-free learner has to beat, with the same call:
 
@@ -37,7 +37,7 @@ from wlib import seeds
 from wlib.check import require, require_one_of
 from wlib.core import nets
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
-from wlib.data import Episode, ImageSet
+from wlib.data.sets import Episode, ImageSet
 from wlib.free import learner as learners
 from wlib.free.learner import adapt, prototypes
 
@@ -49,7 +49,7 @@ Learner = Pool | Sequence[Pool] | Features
 # ---- evaluation ---------------------------------------------------------------------------------
 @torch.no_grad()
 def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "centroid",
-             transductive: bool | None = True, steps: int = 10, rate: float = 0.01,
+             transductive: bool | None = True, steps: int = 10, lr: float = 0.01,
              device: str | torch.device = "auto") -> Tensor:
     """Accuracy on each episode's query images, (E,) in [0, 1], double.
 
@@ -58,7 +58,7 @@ def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "cent
     function gives features (B,F) of floats (B,C,H,W).
 
     head="centroid": the class whose mean support feature is nearest. "fine-tune", for one network:
-    `steps` steps of gradient descent at `rate` on all weights and the support images (10 at 0.01
+    `steps` steps of gradient descent at `lr` on all weights and the support images (10 at 0.01
     in the official code); the network's own outputs 0 … W−1 name the classes.
 
     `transductive=True` is the official protocol: BatchNorm divides by the statistics of all query
@@ -70,14 +70,14 @@ def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "cent
             "True, False or None")
     require(isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0, "steps", steps,
             "a whole number ≥ 0")
-    require(isinstance(rate, (int, float)) and 0 < rate < math.inf, "rate", rate,
+    require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
     tasks = list(episodes)
     require(len(tasks) > 0 and all(isinstance(e, Episode) for e in tasks), "episodes", tasks[:1],
             "at least one Episode (a generator is empty after its first use: make a list)")
     device = nets.resolve_device(device)
     if head == "fine-tune":
-        return _fine_tuned(learner, tasks, transductive, steps, rate, device)
+        return _fine_tuned(learner, tasks, transductive, steps, lr, device)
     return torch.stack([_centroid(*pair, task) for pair, task in
                         zip(_embedded(learner, tasks, transductive, device), tasks, strict=True)])
 
@@ -91,7 +91,7 @@ def _accuracy(logits: Tensor, task: Episode) -> Tensor:
     return (logits.argmax(1).cpu() == task.query.labels).double().mean()
 
 
-def _fine_tuned(learner, tasks, transductive, steps, rate, device) -> Tensor:
+def _fine_tuned(learner, tasks, transductive, steps, lr, device) -> Tensor:
     learners.require_one(learner)
     learner, right = learner.to(device), []
     weights = learners.weights(learner)
@@ -105,7 +105,7 @@ def _fine_tuned(learner, tasks, transductive, steps, rate, device) -> Tensor:
         def loss(w, parts=parts, x=x, y=y):
             return F.cross_entropy(parts.logits(w, x), y)
 
-        adapted = adapt(loss, weights, steps, rate)
+        adapted = adapt(loss, weights, steps, lr)
         right.append(_accuracy(parts.classify(adapted, parts.of_query(adapted, x, query)), task))
     return torch.stack(right)
 
@@ -171,7 +171,7 @@ def best(pools: Pool | Sequence[Pool], episodes: Iterable[Episode], **settings) 
     """The network, of all in these pools, with the highest mean accuracy; of equals the first.
 
     The episodes must be of validation classes: on test classes this would be an oracle. It also
-    picks among learners of several rates or lengths of training, each a pool of one.
+    picks among learners of several learning rates or lengths of training, each a pool of one.
     """
     tasks, single = list(episodes), [p[i] for p in _list("pools", pools) for i in range(len(p))]
     means = [float(evaluate(one, tasks, **settings).mean()) for one in single]
@@ -186,7 +186,7 @@ def _list(name: str, pools) -> list[Pool]:
 
 
 def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, steps: int = 400,
-            batch: int = 64, rate: float = 1e-3, seed: int = 0, device: str = "auto") -> Pool:
+            batch: int = 64, lr: float = 1e-3, seed: int = 0, device: str = "auto") -> Pool:
     """One network that predicts the features of all: a pool of one.
 
     `start` (a pool of one) gets a linear map to all networks' features in the place of its head;
@@ -199,7 +199,7 @@ def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, step
     for name, value, least in (("steps", steps, 0), ("batch", batch, 2), ("seed", seed, 0)):
         require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name,
                 value, f"a whole number ≥ {least}")
-    require(isinstance(rate, (int, float)) and 0 < rate < math.inf, "rate", rate,
+    require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
     device = nets.resolve_device(device)
     x = images.floats(device).to(start.dtype)
@@ -207,7 +207,7 @@ def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, step
     student = _student(start, x.shape[1:], wanted.shape[1], seed).to(device)
     parts = learners.body(student, x.shape[1:])
     theta = {k: t.clone().requires_grad_() for k, t in learners.weights(student).items()}
-    adam = torch.optim.Adam(theta.values(), lr=rate)
+    adam = torch.optim.Adam(theta.values(), lr=lr)
     size = min(batch, len(x))
     for step in range(steps):
         drawn = torch.randperm(len(x), generator=seeds.generator(seed, step))[:size]

@@ -2,13 +2,13 @@
 
 After Wei et al., "FREE: Faster and Better Data-Free Meta-Learning" (arXiv 2405.00984), and its
 official code, where we could not read the text. N teachers (`teachers`) know C classes each;
-their images are gone. `recover` walks from the generator's weights φ and from noise z, a few steps
-of Adam on both, to images that the teacher takes for its classes (`inversion` has the losses).
-`fit_generator` moves φ to where such walks are short.
+their images are gone. `recover` goes from the generator's weights φ and from noise z, in a few
+steps of Adam on both, to images that the teacher takes for its classes (`inversion` has the
+losses). `fit_generator` moves φ to where so few steps are enough.
 
-    start = generator_for(teachers, seed=0)
-    fitted = stored_fit_generator(teachers[:15], start, epochs=100)
-    images = recover(teachers, fitted.generator, steps=5)          # an ImageSet, N·B images
+    start, five = generator_for(teachers, seed=0), Recovery(steps=5)
+    ready = stored_fit_generator(teachers[:15], start, MetaTraining(five), epochs=100).generator
+    images = recover(teachers, ready, five)                        # an ImageSet, N·B images
 
 What differs from the official code, and why: images are taken after the last step, not before it;
 all teachers' images are kept, not the last one's; Adam's moments of φ live on between epochs.
@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -29,16 +30,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wlib import seeds, store
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import nets
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import inversion
-from wlib.free.inversion import Objective, Variables, adversarial_loss, statistics_loss
+from wlib.free.inversion import Recovery, Start, Variables
+from wlib.free.state import Moments, adam_at, moments_of
 from wlib.free.teachers import Teachers
-
-__all__ = ["MetaGenerator", "Objective", "Fitted", "generator_for", "recover", "stages", "judge",
-           "fit_generator", "stored_fit_generator", "stored", "statistics_loss",
-           "adversarial_loss"]
 
 
 class MetaGenerator(nn.Module):
@@ -51,8 +49,7 @@ class MetaGenerator(nn.Module):
     def __init__(self, channels: int = 1, size: int = 28, nz: int = 64, ngf: int = 16):
         super().__init__()
         for name, value in (("size", size), ("nz", nz), ("ngf", ngf)):
-            require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name,
-                    value, "a whole number ≥ 1")
+            require(whole(value), name, value, "a whole number ≥ 1")
         require(channels in (1, 3), "channels", channels, "1 or 3")
         require(size % 4 == 0, "size", size, "a multiple of 4")
         self.shape, self.nz = (channels, size, size), nz
@@ -83,42 +80,32 @@ def generator_for(teachers: Teachers, seed: int = 0, *, nz: int = 64, ngf: int =
 
 
 # ---- recovery ---------------------------------------------------------------------------------
-def recover(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator], *,
-            steps: int = 5, rate: float = 1e-3, noise_rate: float | None = None,
-            per_class: int = 12, objective: Objective | None = None, seed: int = 0,
-            engine: str = "auto", device: str = "auto") -> ImageSet:
-    """`per_class` images of each class of each teacher, after `steps` steps from the generator.
+def recover(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator],
+            settings: Recovery | None = None, *, seed: int = 0, device: str = "auto") -> ImageSet:
+    """Images of each class of each teacher, after a few steps from the generator.
 
     Images (N·C·per_class, …) come teacher by teacher, the classes of each in turn; labels are
-    places in `teachers.names`. `rate` moves weights, `noise_rate` (by default the same) the noise;
-    a list gives each teacher a generator to start from. A teacher's images depend on its number and
-    on `seed`, not on the teachers beside it.
+    places in `teachers.names`. A list gives each teacher a generator to start from. A teacher's
+    images depend on its number and on `seed`, not on the teachers beside it.
     """
-    return stages(teachers, generator, (steps,), rate=rate, noise_rate=noise_rate,
-                  per_class=per_class, objective=objective, seed=seed, engine=engine,
-                  device=device)[steps]
+    how = settings or Recovery()
+    return stages(teachers, generator, (how.steps,), how, seed=seed, device=device)[how.steps]
 
 
 def stages(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator],
-           at: Sequence[int] = (0, 1, 2, 5, 10, 20), *, rate: float = 1e-3,
-           noise_rate: float | None = None, per_class: int = 12,
-           objective: Objective | None = None, seed: int = 0, engine: str = "auto",
-           device: str = "auto") -> dict[int, ImageSet]:
-    """`recover` after each number of steps in `at`, in one walk."""
-    at = [at] if isinstance(at, int) else list(at)
-    require(len(at) > 0 and all(_whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
+           at: Sequence[int] = (0, 1, 2, 5, 10, 20), settings: Recovery | None = None, *,
+           seed: int = 0, device: str = "auto") -> dict[int, ImageSet]:
+    """`recover` after each number of steps in `at` (not the settings'), in one inversion."""
+    require(len(at) > 0 and all(whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
     teachers = placed(teachers, device)
-    objective = checked(teachers, objective, per_class, rate, noise_rate)
+    how = replace(settings or Recovery(), steps=max(at)).ready(teachers)
     several = _one_each(teachers, generator)
-    targets = inversion.interleaved(teachers.ways, per_class)
-    count, steps, numbers = len(targets), max(at), [t.number for t in teachers.members]
-    starts = [_with_noise(_weights(g, teachers), count, seed, 0, n)
-              for g, n in zip(several, numbers, strict=True)]
-    jitter = [inversion.crops(steps, count, objective.pad, seed, 1, n) for n in numbers]
-    walks = inversion.walks(teachers, range(len(teachers)), starts, _imagine(several[0]),
-                            rates=_rates(starts[0], rate, noise_rate), steps=steps, keep=at,
-                            targets=targets, jitter=jitter, objective=objective, engine=engine)
-    return {k: inversion.collected(teachers, [w.images[k] for w in walks], targets) for k in at}
+    count, pad = teachers.ways * how.per_class, how.objective.pad
+    starts = [Start(place, _with_noise(_weights(g, teachers), count, seed, 0, t.number),
+                    inversion.crops(how.steps, count, pad, seed, 1, t.number))
+              for place, (g, t) in enumerate(zip(several, teachers.members, strict=True))]
+    found = inversion.invert(teachers, starts, _imagine(several[0]), how, keep=at)
+    return inversion.collected(teachers, found, at)
 
 
 def placed(teachers: Teachers, device: str) -> Teachers:
@@ -127,19 +114,8 @@ def placed(teachers: Teachers, device: str) -> Teachers:
     return teachers.to(device)
 
 
-def checked(teachers: Teachers, objective: Objective | None, per_class: int, rate: float,
-            noise_rate: float | None = None) -> Objective:
-    """The objective (by default cross-entropy alone), ready, after a look at all arguments."""
-    require(objective is None or isinstance(objective, Objective), "objective", objective,
-            "an Objective")
-    require(_whole(per_class, 1), "per_class", per_class, "a whole number ≥ 1")
-    for name, value in (("rate", rate), ("noise_rate", rate if noise_rate is None else noise_rate)):
-        require(isinstance(value, (int, float)) and 0 <= value < float("inf"), name, value,
-                "a learning rate ≥ 0")
-    return (objective or Objective()).ready(teachers)
-
-
-def _one_each(teachers, generator) -> list[MetaGenerator]:
+def _one_each(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator]
+              ) -> list[MetaGenerator]:
     several = [generator] * len(teachers) if isinstance(generator, MetaGenerator) else generator
     require(isinstance(several, (list, tuple)) and len(several) == len(teachers)
             and all(isinstance(g, MetaGenerator) for g in several), "generator", generator,
@@ -148,7 +124,7 @@ def _one_each(teachers, generator) -> list[MetaGenerator]:
         require(g.shape == teachers.shape, "generator", f"images of shape {g.shape}",
                 f"the teachers' shape {teachers.shape}")
         require(repr(g) == repr(several[0]), "generator", g, "generators of one size")
-    return several
+    return list(several)
 
 
 def _weights(generator: MetaGenerator, teachers: Teachers) -> Variables:
@@ -161,20 +137,12 @@ def _with_noise(weights: Variables, count: int, *path: int) -> Variables:
     return weights | {"noise": noise.to(first)}
 
 
-def _rates(weights: Variables, rate: float, noise_rate: float | None) -> dict[str, float]:
-    return dict.fromkeys(weights, rate) | {"noise": rate if noise_rate is None else noise_rate}
-
-
 def _imagine(generator: MetaGenerator) -> Callable[[Variables], Tensor]:
     """Images of weights and noise; of the generator itself only the structure is used."""
-    def images(variables):
+    def images(variables: Variables) -> Tensor:
         weights = {k: v for k, v in variables.items() if k != "noise"}
         return functional_call(generator, weights, (variables["noise"],))
     return images
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @torch.no_grad()
@@ -201,90 +169,104 @@ def judge(teachers: Teachers, images: ImageSet, *, pad: int = 0, seed: int = 0) 
 
 
 # ---- meta-learning the generator --------------------------------------------------------------
+@dataclass(frozen=True)
+class MetaTraining:
+    """How a generator is meta-trained.
+
+    recovery: what is done with each teacher; with one step, this is plain joint training,
+        meta-learning's control.
+    per_epoch: teachers of an epoch, drawn with replacement.
+    lr: learning rate of the generator's weights.
+    """
+
+    recovery: Recovery = Recovery()
+    per_epoch: int = 4
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(whole(self.recovery.steps), "steps", self.recovery.steps, "a whole number ≥ 1")
+        require(whole(self.per_epoch), "per_epoch", self.per_epoch, "a whole number ≥ 1")
+        require(isinstance(self.lr, (int, float)) and 0 < self.lr < math.inf, "lr", self.lr,
+                "a positive learning rate")
+
+
 @dataclass
-class Fitted:
+class TrainState:
     """A generator in training, and all that going on needs."""
 
     generator: MetaGenerator
-    moments: dict[str, dict[str, Tensor]]       # Adam's, of each weight
-    settings: dict[str, Any]                    # what the run was started with
-    records: list[dict[str, Any]] = field(default_factory=list)     # one a walk
+    begun: dict[str, Any]                                           # what it was started with
+    moments: Moments = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)     # one per inversion
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row a walk: epoch, teacher, norm of its meta-gradient."""
+        """One row per inversion: epoch, teacher, norm of its meta-gradient."""
         return pd.DataFrame(self.records)
 
     @property
     def epochs(self) -> int:
+        """Epochs that are done."""
         return self.records[-1]["epoch"] + 1 if self.records else 0
 
+    def state(self) -> dict[str, Any]:
+        """What a store can keep."""
+        return {"weights": dict(self.generator.named_parameters()), "begun": self.begun,
+                "moments": self.moments, "records": self.records}
 
-def fit_generator(teachers: Teachers, generator: MetaGenerator, *, epochs: int,
-                  per_epoch: int = 4, steps: int = 5, rate: float = 1e-3,
-                  noise_rate: float | None = None, meta_rate: float = 1e-3, per_class: int = 12,
-                  objective: Objective | None = None, seed: int = 0, engine: str = "auto",
-                  device: str = "auto", history: Fitted | None = None) -> Fitted:
+    @classmethod
+    def restored(cls, state: dict[str, Any], generator: MetaGenerator) -> TrainState:
+        """The training again, from what `state` gave and the generator that it began with."""
+        return cls(with_weights(generator, state["weights"]), state["begun"], state["moments"],
+                   state["records"])
+
+
+def fit_generator(teachers: Teachers, generator: MetaGenerator,
+                  settings: MetaTraining | None = None, *, epochs: int, seed: int = 0,
+                  device: str = "auto", state: TrainState | None = None) -> TrainState:
     """Meta-learn the generator's weights φ (first-order MAML) from where `generator` is.
 
-    Each epoch draws `per_epoch` teachers with replacement and walks `steps` steps from φ and fresh
-    noise to each. The gradients that the walks meet in their last step, taken at the weights they
-    have reached, are summed and applied to φ by one Adam. With `steps=1` that is the gradient at φ:
-    plain joint training, meta-learning's control. Hand a history back (same arguments; `epochs`
-    may grow) to go on: the result is that of an unbroken run, bit for bit.
+    Each epoch inverts a few teachers, from φ and fresh noise. The gradients of their last steps,
+    taken at the weights these have reached, are summed and applied to φ by one Adam. Hand the
+    result back as `state` (same arguments; `epochs` may grow) to go on: it ends as an unbroken run,
+    bit for bit.
     """
-    teachers = placed(teachers, device)
-    objective = checked(teachers, objective, per_class, rate, noise_rate)
-    for name, value, least in (("epochs", epochs, 0), ("per_epoch", per_epoch, 1),
-                               ("steps", steps, 1)):
-        require(_whole(value, least), name, value, f"a whole number ≥ {least}")
+    require(whole(epochs, 0), "epochs", epochs, "a whole number ≥ 0")
+    teachers, how = placed(teachers, device), settings or MetaTraining()
     _one_each(teachers, [generator] * len(teachers))
-    require(isinstance(meta_rate, (int, float)) and 0 < meta_rate < float("inf"), "meta_rate",
-            meta_rate, "a positive learning rate")
-    settings = {"per_epoch": per_epoch, "steps": steps, "rate": rate, "noise_rate": noise_rate,
-                "meta_rate": meta_rate, "per_class": per_class, "objective": objective.digest(),
-                "seed": seed, "teachers": teachers.digest(),
-                "generator": json.dumps(store.describe(generator))}
-    require(history is None or isinstance(history, Fitted) and history.settings == settings,
-            "history", "none of a run with these arguments", "what such a run returned")
-    phi, optimizer = _resume(history.generator if history else generator,
-                             history.moments if history else {}, teachers, meta_rate)
-    records = list(history.records) if history else []
-    for epoch in range(history.epochs if history else 0, epochs):
-        places = torch.randint(len(teachers), (per_epoch,),
+    recovery, imagine = how.recovery.ready(teachers), _imagine(generator)
+    state = _checked(state, teachers, generator, how, seed)
+    phi = {k: v.clone().requires_grad_() for k, v in _weights(state.generator, teachers).items()}
+    adam, records = adam_at(phi, how.lr, state.moments, inversion.BETAS), list(state.records)
+    for epoch in range(state.epochs, epochs):
+        places = torch.randint(len(teachers), (how.per_epoch,),
                                generator=seeds.generator(seed, epoch)).tolist()
-        walks = _meta_walks(teachers, places, phi, generator, steps, rate, noise_rate, per_class,
-                            objective, engine, (seed, epoch))
+        starts = _starts(places, phi, teachers.ways, recovery, seed, epoch)
+        found = inversion.invert(teachers, starts, imagine, recovery)
         for name, weight in phi.items():
-            weight.grad = torch.stack([w.gradients[name] for w in walks]).sum(0)
-        optimizer.step()
+            weight.grad = torch.stack([f.gradients[name] for f in found]).sum(0)
+        adam.step()
         records += [{"epoch": epoch, "teacher": teachers.members[i].number,
-                     "gradient": _norm_of(w.gradients)} for i, w in zip(places, walks, strict=True)]
-    moments = {k: dict(optimizer.state[w]) for k, w in phi.items() if w in optimizer.state}
-    return Fitted(with_weights(generator, phi), moments, settings, records)
+                     "gradient": _norm_of(f.gradients)} for i, f in zip(places, found, strict=True)]
+    return TrainState(with_weights(generator, phi), state.begun, moments_of(adam, phi), records)
 
 
-def _meta_walks(teachers, places, phi, generator, steps, rate, noise_rate, per_class, objective,
-                engine, path) -> list[inversion.Walk]:
-    targets = inversion.interleaved(teachers.ways, per_class)
-    start = {k: v.detach() for k, v in phi.items()}
-    slots = range(len(places))
-    return inversion.walks(
-        teachers, places, [_with_noise(start, len(targets), *path, 0, s) for s in slots],
-        _imagine(generator), rates=_rates(start, rate, noise_rate), steps=steps, targets=targets,
-        jitter=[inversion.crops(steps, len(targets), objective.pad, *path, 1, s) for s in slots],
-        objective=objective, engine=engine)
+def _checked(state: TrainState | None, teachers: Teachers, generator: MetaGenerator,
+             settings: MetaTraining, seed: int) -> TrainState:
+    begun = {name: json.dumps(store.describe(value, name)) for name, value in (
+        ("teachers", teachers), ("generator", generator), ("settings", settings), ("seed", seed))}
+    require(state is None or isinstance(state, TrainState) and state.begun == begun, "state",
+            "none of a run with these arguments", "what such a run returned")
+    return state or TrainState(generator, begun)
 
 
-def _resume(generator, moments, teachers, meta_rate):
-    """The weights as leaves, and their Adam with the moments it had."""
-    phi = {k: v.clone().requires_grad_() for k, v in _weights(generator, teachers).items()}
-    optimizer = torch.optim.Adam(phi.values(), lr=meta_rate, betas=inversion.BETAS)
-    for name, state in moments.items():
-        # Adam counts its steps on the CPU, wherever the weights are.
-        optimizer.state[phi[name]] = {k: v.clone() if k == "step" else v.clone().to(phi[name])
-                                      for k, v in state.items()}
-    return phi, optimizer
+def _starts(places: Sequence[int], phi: Variables, ways: int, settings: Recovery, *path: int
+            ) -> list[Start]:
+    """Where an epoch's inversions begin: at φ, with noise and crops of their own."""
+    weights, count = {k: v.detach() for k, v in phi.items()}, ways * settings.per_class
+    return [Start(place, _with_noise(weights, count, *path, 0, slot), inversion.crops(
+        settings.steps, count, settings.objective.pad, *path, 1, slot))
+            for slot, place in enumerate(places)]
 
 
 def with_weights(generator: MetaGenerator, weights: Variables) -> MetaGenerator:
@@ -300,37 +282,29 @@ def _norm_of(gradients: Variables) -> float:
 
 
 # ---- in the store -----------------------------------------------------------------------------
-def stored_fit_generator(teachers: Teachers, generator: MetaGenerator, *, epochs: int,
-                         piece: int = 20, device: str = "auto", **settings) -> Fitted:
-    """`fit_generator`, with every `piece` epochs kept in the store: a run that was killed goes on
+def stored_fit_generator(teachers: Teachers, generator: MetaGenerator,
+                         settings: MetaTraining | None = None, *, epochs: int, every: int = 20,
+                         seed: int = 0, device: str = "auto") -> TrainState:
+    """`fit_generator`, kept in the store after each `every` epochs: a run that was killed goes on
     where it was, and more epochs cost only themselves."""
-    require(_whole(piece, 1), "piece", piece, "a whole number ≥ 1")
-    require(_whole(epochs, 0), "epochs", epochs, "a whole number ≥ 0")
-    require("history" not in settings, "history", "one", "none: the store keeps it")
-    kind, state = str(nets.resolve_device(device)), None
-    for until in [*range(piece, epochs, piece), epochs]:
-        state = store.cached(_stored_piece, teachers, generator, until, kind, settings, state)
-    return _unpack(state, generator)
+    kept = store.resume(_advance, teachers, generator, settings or MetaTraining(), seed,
+                        str(nets.resolve_device(device)), steps=epochs, every=every)
+    return TrainState.restored(kept, generator)
 
 
-def _stored_piece(teachers, generator, until, device, settings, state):
-    history = None if state is None else _unpack(state, generator)
-    fitted = fit_generator(teachers, generator, epochs=until, device=device, history=history,
-                           **settings)
-    return {"weights": dict(fitted.generator.named_parameters()), "moments": fitted.moments,
-            "settings": fitted.settings, "records": fitted.records}
+def _advance(teachers: Teachers, generator: MetaGenerator, settings: MetaTraining, seed: int,
+             device: str, *, state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
+    run = None if state is None else TrainState.restored(state, generator)
+    return fit_generator(teachers, generator, settings, epochs=steps, seed=seed, device=device,
+                         state=run).state()
 
 
-def _unpack(state, generator) -> Fitted:
-    return Fitted(with_weights(generator, state["weights"]), state["moments"], state["settings"],
-                  state["records"])
-
-
-def stored(function: Callable[..., ImageSet], *arguments, **settings) -> ImageSet:
+def stored(function: Callable[..., ImageSet], *arguments: Any, **settings: Any) -> ImageSet:
     """The images that `recover` or one of its rivals gives, kept in the store."""
     return ImageSet(*store.cached(_parts, function, list(arguments), settings))
 
 
-def _parts(function, arguments, settings):
+def _parts(function: Callable[..., ImageSet], arguments: list[Any], settings: dict[str, Any]
+           ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     images = function(*arguments, **settings)
     return images.images, images.labels, images.classes

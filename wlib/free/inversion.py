@@ -1,8 +1,8 @@
-"""What makes images belong to a network, and the walk that makes them so.
+"""What makes images belong to a network, and the steps that make them so.
 
-Letters: T teachers, B images each, C classes of each. An `Objective` says what is asked of the
-images of one teacher; `walks` follows its gradient for several teachers, one after another or all
-at once. What is moved, pixels or a generator's weights and noise, is the caller's: `wlib.free` and
+Letters: T teachers, B images each, C classes of each. An `Objective` says what is wanted of the
+images of one teacher; `invert` follows its gradient for several teachers, one after another or all
+at once. What moves, pixels or a generator's weights and noise, is the caller's: `generator` and
 `rivals` differ in that alone.
 """
 
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.batchnorm import keeps_statistics
-from wlib.core.pool import ENGINES
-from wlib.data import ImageSet
+from wlib.core.pool import ENGINES, Pool
+from wlib.data.sets import ImageSet
 from wlib.free.teachers import Teachers, stacked
 from wlib.seeds import generator
 
@@ -55,7 +55,7 @@ def _watched(net: nn.Module) -> Iterator[list[Tensor]]:
     """While this lasts, every forward pass adds each BatchNorm layer's gap to the list."""
     gaps: list[Tensor] = []
 
-    def measure(layer, inputs):
+    def measure(layer: Any, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
         around = [d for d in range(x.ndim) if d != 1]                       # all but the channels
         gaps.append((x.mean(around) - layer.running_mean).norm()
@@ -129,7 +129,7 @@ def crops(steps: int, count: int, pad: int, *path: int) -> Crops:
     return Crops(torch.stack(offsets), torch.stack(flips))
 
 
-# ---- what is asked of the images --------------------------------------------------------------
+# ---- what is wanted of the images -------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Objective:
     """Weights of the losses on a teacher's images, and how the images are jittered before them.
@@ -149,7 +149,7 @@ class Objective:
     pad: int = 4
     flip: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("cross_entropy", "statistics", "adversarial", "variation"):
             _number(name, getattr(self, name))
         require_one_of("kind", self.kind, KINDS)
@@ -189,6 +189,7 @@ class Objective:
         return loss
 
     def digest(self) -> str:
+        """What tells it from another objective, as JSON."""
         return json.dumps({f.name: store.describe(getattr(self, f.name)) for f in fields(self)})
 
 
@@ -197,46 +198,89 @@ def _number(name: str, value: Any) -> None:
             and 0 <= value < math.inf, name, value, "a number ≥ 0")
 
 
-# ---- the walk ---------------------------------------------------------------------------------
+# ---- inversion --------------------------------------------------------------------------------
 Variables = dict[str, Tensor]
 
 
-class Walk(NamedTuple):
-    """Where one teacher's walk led."""
+@dataclass(frozen=True)
+class Recovery:
+    """How images are recovered from each teacher.
+
+    steps: of Adam on what makes the images, with
+    lr: as learning rate, and
+    noise_lr: as that of a generator's noise; None: the same.
+    per_class: images of each class of a teacher.
+    objective: what the steps descend.
+    engine: "loop" takes one teacher after another, "vmap" up to
+    at_once: of equal architecture together; the results agree up to rounding. "auto" is vmap on
+        CUDA, else loop, which is faster there.
+    """
+
+    steps: int = 5
+    lr: float = 1e-3
+    noise_lr: float | None = None
+    per_class: int = 12
+    objective: Objective = Objective()
+    engine: str = "auto"
+    at_once: int = 25
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("per_class", 1), ("at_once", 1)):
+            require(whole(getattr(self, name), least), name, getattr(self, name),
+                    f"a whole number ≥ {least}")
+        _number("lr", self.lr)
+        _number("noise_lr", self.lr_of("noise"))
+        require(isinstance(self.objective, Objective), "objective", self.objective, "an Objective")
+        require_one_of("engine", self.engine, ENGINES)
+
+    def lr_of(self, variable: str) -> float:
+        """The learning rate of a variable: the noise may have one of its own."""
+        return self.lr if variable != "noise" or self.noise_lr is None else self.noise_lr
+
+    def ready(self, teachers: Teachers) -> Recovery:
+        """With an objective that suits the teachers, see `Objective.ready`."""
+        return replace(self, objective=self.objective.ready(teachers))
+
+
+class Start(NamedTuple):
+    """Where the inversion of one teacher begins."""
+
+    place: int                      # of the teacher in its pool
+    variables: Variables            # what moves
+    crops: Crops                    # of every step
+
+
+class Inverted(NamedTuple):
+    """Where the inversion of one teacher led."""
 
     images: dict[int, Tensor]       # floats (B, C, H, W) after so many steps
     gradients: Variables            # of the last step's loss, at the variables before that step
 
 
-def walks(teachers: Teachers, places: Sequence[int], starts: Sequence[Variables],
-          imagine: Callable[[Variables], Tensor], *, rates: dict[str, float], steps: int,
-          targets: Tensor, jitter: Sequence[Crops], objective: Objective, keep: Sequence[int] = (),
-          engine: str = "auto", at_once: int = 25) -> list[Walk]:
-    """`steps` steps of Adam on the objective for the teachers at `places` (some perhaps twice).
+def invert(teachers: Teachers, starts: Sequence[Start], imagine: Callable[[Variables], Tensor],
+           settings: Recovery, keep: Sequence[int] = ()) -> list[Inverted]:
+    """Steps of Adam on the objective from each start; some may be of one teacher.
 
-    `imagine` makes images (B, C, H, W) of variables; walk i begins at `starts[i]` and has the crops
-    `jitter[i]`; each variable has its own rate. Images after the numbers of steps in `keep` are
-    returned. Engine "loop" takes one teacher after another, "vmap" up to `at_once` of equal
-    architecture together; the results agree up to rounding. "auto" is vmap on CUDA, else loop,
-    which is faster there.
+    `imagine` makes images (B, C, H, W) of variables. Images after the numbers of steps in `keep`
+    are returned. The settings are `ready`.
     """
-    engine = resolved(engine, teachers.device)
-    jitter = [Crops(*(part.to(teachers.device) for part in j)) for j in jitter]
-    targets = targets.to(teachers.device)
-    if engine == "loop":
-        return [_walk(start, imagine, _single(teachers.members[i].net, objective, targets, crop),
-                      rates, steps, keep) for i, start, crop in
-                zip(places, starts, jitter, strict=True)]
-    found: dict[int, Walk] = {}
+    starts = [s._replace(crops=Crops(*(t.to(teachers.device) for t in s.crops))) for s in starts]
+    targets = interleaved(teachers.ways, settings.per_class).to(teachers.device)
+    if resolved(settings.engine, teachers.device) == "loop":
+        return [_descended(s.variables, imagine, _single(teachers, s, settings, targets), settings,
+                           keep) for s in starts]
+    found: dict[int, Inverted] = {}
     for members, pool in stacked(teachers):
-        slots = [s for s, i in enumerate(places) if i in members]
-        for part in (slots[a:a + at_once] for a in range(0, len(slots), at_once)):
-            chosen = pool[[members.index(places[s]) for s in part]]
-            start = {k: torch.stack([starts[s][k] for s in part]) for k in starts[0]}
-            loss = _several(chosen, objective, targets, [jitter[s] for s in part])
-            together = _walk(start, vmap(imagine), loss, rates, steps, keep)
-            found |= {s: _row(together, row) for row, s in enumerate(part)}
-    return [found[s] for s in range(len(places))]
+        slots = [slot for slot, s in enumerate(starts) if s.place in members]
+        for part in (slots[a:a + settings.at_once]
+                     for a in range(0, len(slots), settings.at_once)):
+            some = [starts[slot] for slot in part]
+            chosen = pool[[members.index(s.place) for s in some]]
+            begin = {k: torch.stack([s.variables[k] for s in some]) for k in some[0].variables}
+            together = _descended(begin, vmap(imagine), _several(chosen, some, settings, targets),
+                                  settings, keep)
+            found |= {slot: _row(together, row) for row, slot in enumerate(part)}
+    return [found[slot] for slot in range(len(starts))]
 
 
 def resolved(engine: str, device: torch.device) -> str:
@@ -247,54 +291,59 @@ def resolved(engine: str, device: torch.device) -> str:
     return "vmap" if nets.stacked(device) else "loop"
 
 
-def _walk(start: Variables, imagine, loss, rates: dict[str, float], steps: int,
-          keep: Sequence[int]) -> Walk:
-    """Adam from `start`, in place on a copy; `loss(images, t)` is a scalar, a sum over teachers."""
+Loss = Callable[[Tensor, int], Tensor]      # of images (B, C, H, W), or of T teachers', at a step
+
+
+def _descended(start: Variables, imagine: Callable[[Variables], Tensor], loss: Loss,
+               settings: Recovery, keep: Sequence[int]) -> Inverted:
+    """Adam from `start`, in place on a copy; the loss is a scalar, a sum over teachers."""
     moving = {k: v.detach().clone().requires_grad_() for k, v in start.items()}
-    optimizer = torch.optim.Adam([{"params": [v for k, v in moving.items() if rates[k] == rate],
-                                   "lr": rate} for rate in set(rates.values())], betas=BETAS,
-                                 fused=True)
+    groups: dict[float, list[Tensor]] = {}
+    for name, variable in moving.items():
+        groups.setdefault(settings.lr_of(name), []).append(variable)
+    adam = torch.optim.Adam([{"params": own, "lr": lr} for lr, own in groups.items()], betas=BETAS,
+                            fused=True)
     kept = {}
-    for t in range(steps):
+    for t in range(settings.steps):
         images = imagine(moving)
         if t in keep:
             kept[t] = images.detach()
-        optimizer.zero_grad()
+        adam.zero_grad()
         loss(images, t).backward()
-        optimizer.step()
-    if steps in keep:
+        adam.step()
+    if settings.steps in keep:
         with torch.no_grad():
-            kept[steps] = imagine(moving)
-    return Walk(kept, {k: v.grad for k, v in moving.items() if v.grad is not None})
+            kept[settings.steps] = imagine(moving)
+    return Inverted(kept, {k: v.grad for k, v in moving.items() if v.grad is not None})
 
 
-def _single(net, objective, targets, crop):
-    return lambda images, t: objective(net, {}, images, targets, crop.offsets[t], crop.flips[t])
+def _single(teachers: Teachers, start: Start, settings: Recovery, targets: Tensor) -> Loss:
+    net, (offsets, flips) = teachers.members[start.place].net, start.crops
+    return lambda images, t: settings.objective(net, {}, images, targets, offsets[t], flips[t])
 
 
-def _several(pool, objective, targets, jitter):
+def _several(pool: Pool, starts: Sequence[Start], settings: Recovery, targets: Tensor) -> Loss:
     state = pool.parameters | pool.buffers
-    offsets = torch.stack([j.offsets for j in jitter])                      # (T, steps, B, 2)
-    flips = torch.stack([j.flips for j in jitter])
+    offsets = torch.stack([s.crops.offsets for s in starts])                # (T, steps, B, 2)
+    flips = torch.stack([s.crops.flips for s in starts])
 
-    def one(state, images, offsets, flips):
-        return objective(pool.template, state, images, targets, offsets, flips)
+    def of_each(state: Variables, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
+        return settings.objective(pool.template, state, images, targets, offsets, flips)
 
     # The sum keeps teachers apart: each one's gradient depends on its own loss alone.
-    return lambda images, t: vmap(one)(state, images, offsets[:, t], flips[:, t]).sum()
+    return lambda images, t: vmap(of_each)(state, images, offsets[:, t], flips[:, t]).sum()
 
 
-def _row(walk: Walk, row: int) -> Walk:
-    return Walk({t: x[row] for t, x in walk.images.items()},
-                {k: g[row] for k, g in walk.gradients.items()})
+def _row(together: Inverted, row: int) -> Inverted:
+    return Inverted({t: x[row] for t, x in together.images.items()},
+                    {k: g[row] for k, g in together.gradients.items()})
 
 
 # ---- images as data ---------------------------------------------------------------------------
 def interleaved(ways: int, per_class: int) -> Tensor:
     """Targets 0, 1, … C−1, 0, 1, … of a teacher's images, (C·per_class,) as in the official code.
     """
-    require(isinstance(per_class, int) and per_class >= 1, "per_class", per_class,
-            "a whole number ≥ 1")
+    require(whole(per_class), "per_class", per_class, "a whole number ≥ 1")
     return torch.arange(ways).repeat(per_class)
 
 
@@ -303,14 +352,22 @@ def as_bytes(images: Tensor) -> Tensor:
     finite = bool(torch.isfinite(images).all())
     require(finite and 0 <= float(images.min()) and float(images.max()) <= 1, "images",
             f"values from {float(images.min()):.3g} to {float(images.max()):.3g}" if finite
-            else "NaN or infinity", "numbers in [0, 1]; a smaller rate may help")
+            else "NaN or infinity", "numbers in [0, 1]; a smaller learning rate may help")
     return (images * 255).round().byte()
 
 
-def collected(teachers: Teachers, images: Sequence[Tensor], targets: Tensor) -> ImageSet:
+def collected(teachers: Teachers, found: Sequence[Inverted], at: Sequence[int]
+              ) -> dict[int, ImageSet]:
+    """After each number of steps in `at`, all teachers' images as one set (see `as_set`)."""
+    return {k: as_set(teachers, [one.images[k] for one in found]) for k in at}
+
+
+def as_set(teachers: Teachers, images: Sequence[Tensor]) -> ImageSet:
     """Each teacher's floats (B, C, H, W), in order, as one set whose classes are all names.
 
-    Target j of a teacher becomes the class that its output j means.
+    The images have the targets of `interleaved`; target j of a teacher becomes the class that its
+    output j means.
     """
-    labels = teachers.ids[:, targets.cpu()].flatten()                               # (N·B,)
+    targets = interleaved(teachers.ways, len(images[0]) // teachers.ways)
+    labels = teachers.ids[:, targets].flatten()                                     # (N·B,)
     return ImageSet(torch.cat([as_bytes(x).cpu() for x in images]), labels, teachers.names)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -171,20 +172,21 @@ def with_weights(learner: Pool, weights: Weights) -> Pool:
                                    for k in learner.parameters}, learner.buffers)
 
 
-def stored(make: Callable[..., Pool], learner: Pool, *args, **settings) -> Pool:
+def stored(make: Callable[..., Pool], learner: Pool, *args: Any, **settings: Any) -> Pool:
     """`make(learner, …)`, a learner of the same architecture, kept in the store."""
     require(isinstance(learner, Pool), "learner", learner, "a Pool")
     made = store.cached(_tensors, make, learner, args, settings)
     return Pool(learner.template, made["parameters"], made["buffers"]).to(learner.device)
 
 
-def _tensors(make, learner, args, settings):
+def _tensors(make: Callable[..., Pool], learner: Pool, args: tuple[Any, ...],
+             settings: dict[str, Any]) -> dict[str, Weights]:
     made = make(learner, *args, **settings)
     return {"parameters": made.parameters, "buffers": made.buffers}
 
 
 # ---- learning from a few images -----------------------------------------------------------------
-def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: float,
+def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, lr: float,
           first_order: bool = False) -> Weights:
     """Weights after `steps` steps of plain gradient descent on `loss`: the inner loop of MAML.
 
@@ -193,8 +195,8 @@ def adapt(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate:
     """
     for _ in range(steps):
         at = {k: t.detach() for k, t in weights.items()} if first_order else weights
-        slope = grad(loss)(at)
-        weights = {k: t - rate * slope[k] for k, t in weights.items()}
+        gradient = grad(loss)(at)
+        weights = {k: t - lr * gradient[k] for k, t in weights.items()}
     return weights
 
 

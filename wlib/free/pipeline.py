@@ -5,7 +5,7 @@ learners are chosen by and judged on. `meta_learn` is FREE's learner (Wei et al.
 of BELL's walk through the teachers (`bell`) and of replay (`replay`), on images that
 `wlib.free` recovered or a rival made. `score` judges it.
 
-    world = universe(["glyphs"], episodes=200)
+    world = universe(["glyphs"], Sizes(episodes=200))
     pool = teachers.trained(world.fit, count=20)
     learner = meta_learn(start_of(pool), pool, images)
     score(learner, world.test)                                   # {1: (E,), 5: (E,)}
@@ -17,18 +17,21 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
-from wlib.check import require, require_one_of
+from wlib import data
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import SPLITS, Episode, ImageSet, domains
-from wlib.data import episodes as drawn
-from wlib.data.domains import first
-from wlib.free import bell, few_shot, replay
+from wlib.data.sets import SPLITS, Episode, ImageSet, first, place_in_class
+from wlib.data.sets import episodes as drawn
+from wlib.free import bell, replay
 from wlib.free.teachers import Teachers
+
+if TYPE_CHECKING:
+    from wlib.free.few_shot import Learner
 
 Tasks = dict[int, list[Episode]]        # by the number of shots
 ORDERS = (*bell.ORDERS, "replay only")
@@ -47,26 +50,50 @@ class Universe(NamedTuple):
     test: Tasks
 
 
-def universe(names: Sequence[str] = ("glyphs",), *, samples: int = 30, held: int = 10,
-             ways: int = 5, shots: Sequence[int] = (1, 5), queries: int = 15, choosing: int = 60,
-             episodes: int = 200, channels: int | None = None, size: int | None = None,
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything a universe has.
+
+    samples: images of each base class for training teachers.
+    held: others of each base class, for judging teachers.
+    ways: classes of an episode.
+    shots: numbers of support images per class.
+    queries: query images per class.
+    choosing: validation episodes of each domain for each number of shots.
+    episodes: test episodes likewise.
+    """
+
+    samples: int = 30
+    held: int = 10
+    ways: int = 5
+    shots: tuple[int, ...] = (1, 5)
+    queries: int = 15
+    choosing: int = 60
+    episodes: int = 200
+
+    def __post_init__(self) -> None:
+        require(whole(self.held), "held", self.held, "a whole number ≥ 1")
+        require(len(self.shots) > 0, "shots", self.shots, "at least one number of shots")
+
+
+def universe(names: Sequence[str] = ("glyphs",), sizes: Sizes | None = None, *,
+             channels: int | None = None, size: int | None = None,
              root: str | Path | None = None, seed: int = 0) -> Universe:
     """Images and episodes of the domains in `names` (of `data.domains`), brought to one shape.
 
-    Of each base class `samples` images are for training teachers and `held` for judging them.
-    Each domain gets `choosing` validation and `episodes` test episodes for each number of shots;
-    a domain with fewer than `ways` classes in a split has none there.
+    A domain with fewer classes in a split than an episode has none there. Raises
+    `FileNotFoundError` where a domain's images are missing.
     """
+    much = sizes or Sizes()
     require(len(names) > 0 and len(set(names)) == len(names), "names", names,
             "at least one domain, none twice")
-    require(isinstance(held, int) and held >= 1, "held", held, "a whole number ≥ 1")
-    require(len(shots) > 0, "shots", shots, "at least one number of shots")
-    sets = {split: {name: domains.images(
-        name, split, samples=samples + held if split == "train" else max(shots) + queries + 5,
+    samples = {"train": much.samples + much.held}       # of others: enough for an episode
+    sets = {split: {name: data.domains.images(
+        name, split, samples=samples.get(split, max(much.shots) + much.queries + 5),
         channels=channels, size=size, root=root, seed=seed) for name in names} for split in SPLITS}
-    tasks = {split: {k: _tasks(sets[split], ways, k, queries, count, seed) for k in shots}
-             for split, count in (("validation", choosing), ("test", episodes))}
-    parts = {name: _divided(whole, samples) for name, whole in sets["train"].items()}
+    tasks = {split: {k: _tasks(sets[split], much, k, count, seed) for k in much.shots}
+             for split, count in (("validation", much.choosing), ("test", much.episodes))}
+    parts = {name: _divided(every, much.samples) for name, every in sets["train"].items()}
     return Universe({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()},
                     tasks["validation"], tasks["test"])
 
@@ -80,7 +107,7 @@ def available(names: Sequence[str], root: str | Path | None = None) -> str:
     found = present(names[:-1], root)
     if found:
         return found[0]
-    domains.images(names[-1], "test", samples=1, root=root)
+    data.domains.images(names[-1], "test", samples=1, root=root)
     return names[-1]
 
 
@@ -89,28 +116,31 @@ def present(names: Sequence[str], root: str | Path | None = None) -> list[str]:
     found = []
     for name in names:
         with contextlib.suppress(FileNotFoundError):
-            domains.images(name, "test", samples=1, root=root)
+            data.domains.images(name, "test", samples=1, root=root)
             found.append(name)
     return found
 
 
-def _tasks(sets, ways, shots, queries, count, seed) -> list[Episode]:
-    able = [part for part in sets.values() if len(part.classes) >= ways]
-    require(len(able) > 0, "ways", ways, f"at most the classes of {', '.join(sets)}")
+def _tasks(sets: Mapping[str, ImageSet], much: Sizes, shots: int, count: int, seed: int
+           ) -> list[Episode]:
+    able = [part for part in sets.values() if len(part.classes) >= much.ways]
+    require(len(able) > 0, "ways", much.ways, f"at most the classes of {', '.join(sets)}")
     return [task for part in able for task in
-            drawn(part, ways=ways, shots=shots, queries=queries, count=count, seed=seed)]
+            drawn(part, ways=much.ways, shots=shots, queries=much.queries, count=count, seed=seed)]
 
 
 def _divided(images: ImageSet, samples: int) -> tuple[ImageSet, ImageSet]:
     """The first `samples` images of each class, and the others."""
-    place = domains.place_in_class(images)
+    place = place_in_class(images)
     return first(images, samples), images[place > samples]
 
 
-def score(learner: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], **settings
+def score(learner: Learner, tasks: Mapping[int, Sequence[Episode]], **settings: Any
           ) -> dict[int, Tensor]:
     """Accuracy in points on each episode, (E,), for each number of shots (see `few_shot.evaluate`).
     """
+    from wlib.free import few_shot  # here, because learning needs no judge
+
     return {k: 100 * few_shot.evaluate(learner, some, **settings) for k, some in tasks.items()}
 
 
@@ -144,13 +174,13 @@ class MetaLearning:
     turns: of walks and of replay.
     walks: in a turn, each through
     at_once: different teachers.
-    walk_rate: learning rate of a walk's steps.
+    walk_lr: learning rate of a walk's steps.
     kd: what a walk descends, see `bell.kd_loss`.
     official: walk with Adam inside and outside and the code's own loss (`bell.OFFICIAL`) in place
-        of `walk_rate` and `kd`; the code makes one walk and at least eleven steps per turn.
+        of `walk_lr` and `kd`; the code makes one walk and at least eleven steps per turn.
     steps: of replay in a turn, each on
     batch: episodes, with
-    rate: as Adam's learning rate.
+    lr: as Adam's learning rate.
     head: what an episode is learned by, one of `replay.HEADS`.
     shots: support images of a class in an episode of replay.
     queries: query images of a class there.
@@ -160,12 +190,12 @@ class MetaLearning:
     turns: int = 15
     walks: int = 1
     at_once: int = 4
-    walk_rate: float = 0.05
+    walk_lr: float = 0.05
     kd: str = "kl"
     official: bool = False
     steps: int = 15
     batch: int = 2
-    rate: float = 1e-3
+    lr: float = 1e-3
     head: str = "prototype"
     shots: int = 1
     queries: int = 7
@@ -174,18 +204,17 @@ class MetaLearning:
         require_one_of("order", self.order, ORDERS)
         for name in ("turns", "walks", "steps"):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, name, value, "a whole number ≥ 1")
+            require(whole(value), name, value, "a whole number ≥ 1")
 
     @property
-    def walking(self) -> dict[str, Any]:
-        """The settings of `bell.imitate`."""
-        walk = bell.OFFICIAL if self.official else {"inner_rate": self.walk_rate, "kd": self.kd}
-        return walk | {"order": self.order, "steps": self.walks, "at_once": self.at_once}
+    def imitation(self) -> bell.Imitation:
+        """How `bell.imitate` walks."""
+        how = bell.OFFICIAL if self.official else bell.Imitation(inner_lr=self.walk_lr, kd=self.kd)
+        return replace(how, order=self.order, at_once=self.at_once)
 
-    def replaying(self, ways: int) -> dict[str, Any]:
-        """The settings of `replay.fit`, but for the number of steps."""
-        return {"head": self.head, "ways": ways, "shots": self.shots, "queries": self.queries,
-                "batch": self.batch, "rate": self.rate}
+    def replay(self, ways: int) -> replay.Replay:
+        """How `replay.fit` trains on episodes of so many classes."""
+        return replay.Replay(self.head, ways, self.shots, self.queries, self.batch, self.lr)
 
     def steps_for(self, ways: int, images: int) -> int:
         """Steps of replay in a turn, for teachers of `ways` classes and `images` images each."""
@@ -207,14 +236,14 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
     steps = how.steps_for(teachers.ways, len(tasks[0][0]))
     if how.order != "replay only":
         tasks = bell.prepare(start, tasks, device)
-    learner, first, run = start, None, None
+    learner, first, state = start, None, None
     for turn in range(how.turns):
         if how.order != "replay only":
-            learner = bell.imitate(learner, tasks, seed=seed * how.turns + turn, device=device,
-                                   **how.walking)
+            learner = bell.imitate(learner, tasks, how.imitation, steps=how.walks,
+                                   seed=seed * how.turns + turn, device=device)
         first = first or learner
-        run = replay.fit(first, images, steps=(turn + 1) * steps, seed=seed, device=device,
-                         run=run and replace(run, learner=learner),
-                         **how.replaying(teachers.ways))
-        learner = run.learner
+        state = replay.fit(first, images, how.replay(teachers.ways), steps=(turn + 1) * steps,
+                           seed=seed, device=device,
+                           state=state and replace(state, learner=learner))
+        learner = state.learner
     return learner.to(start.device)

@@ -5,7 +5,7 @@ from it mix classes of different networks, and a learner is trained to do well o
 query images after a look at its support images.
 
     known = replay.memory(recovered)
-    learner = replay.fit(learner, known, head="prototype").learner
+    learner = replay.fit(learner, known, Replay(head="prototype"), steps=200).learner
 
 Four ways to look, by name: "prototype" (class means of the features, Snell et al. 2017), "maml"
 (gradient steps on all weights, Finn et al. 2017), "fomaml" (the same, first-order) and "anil"
@@ -17,8 +17,8 @@ Letters: E episodes, S support and B query images of one, W ways.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -28,12 +28,13 @@ from torch import Tensor
 from torch.func import vmap
 
 from wlib import store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import Episode, ImageSet, episodes
+from wlib.data.sets import Episode, ImageSet, episodes
 from wlib.free import learner as learners
 from wlib.free.learner import Body, Weights, adapt, prototypes
+from wlib.free.state import Moments, adam_at, moments_of
 
 HEADS = ("prototype", "maml", "fomaml", "anil")
 ENGINES = ("auto", "loop", "vmap")
@@ -81,31 +82,60 @@ def _reshaped(images: Tensor, shape: Sequence[int]) -> Tensor:
 
 # ---- an episode's loss --------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Inner:
-    """How an episode is learned: the head's name, and the steps and rate of gradient descent."""
+class Replay:
+    """How a learner is trained on episodes, and how it learns one of them.
+
+    head: how it learns one, see above.
+    ways, shots, queries: classes of an episode, support and query images of each class.
+    batch: episodes of a step; the loss is their mean.
+    lr: learning rate of Adam.
+    inner_steps, inner_lr: of the gradient descent of MAML and ANIL on the support images.
+    transductive: as in `learner.body`.
+    engine: episodes one after another ("loop") or stacked ("vmap"); "auto": see `engine_for`.
+
+    The rates, 5 steps inside and 15 query images are the official code's; it adds the losses of 10
+    episodes up, which Adam takes for the same as their mean.
+    """
 
     head: str = "prototype"
     ways: int = 5
-    steps: int = 5
-    rate: float = 0.01
+    shots: int = 1
+    queries: int = 15
+    batch: int = 4
+    lr: float = 1e-3
+    inner_steps: int = 5
+    inner_lr: float = 0.01
+    transductive: bool = True
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_one_of("head", self.head, HEADS)
+        require_one_of("engine", self.engine, ENGINES)
+        for name, least in (("batch", 1), ("inner_steps", 0)):
+            require(whole(getattr(self, name), least), name, getattr(self, name),
+                    f"a whole number ≥ {least}")
+        for name in ("lr", "inner_lr"):
+            value = getattr(self, name)
+            require(isinstance(value, (int, float)) and 0 < value < math.inf, name, value,
+                    "a positive number")
+        require(isinstance(self.transductive, bool), "transductive", self.transductive,
+                "True or False: a learner in training has no running statistics")
 
 
-def query_logits(parts: Body, weights: Weights, inner: Inner, support: Tensor, labels: Tensor,
+def query_logits(parts: Body, weights: Weights, how: Replay, support: Tensor, labels: Tensor,
                  query: Tensor) -> Tensor:
     """Logits (B,W) of the query images, after a look at the support images (S,C,H,W)."""
-    if inner.head in ("maml", "fomaml"):
-        def loss(w):
-            return F.cross_entropy(parts.logits(w, support), labels)
-        weights = adapt(loss, weights, inner.steps, inner.rate, inner.head == "fomaml")
-        return parts.classify(weights, parts.of_query(weights, support, query))
+    if how.head in ("maml", "fomaml"):
+        adapted = adapt(lambda w: F.cross_entropy(parts.logits(w, support), labels), weights,
+                        how.inner_steps, how.inner_lr, how.head == "fomaml")
+        return parts.classify(adapted, parts.of_query(adapted, support, query))
     of_support, of_query = parts.both(weights, support, query)
-    if inner.head == "prototype":
-        return F.linear(of_query, *prototypes(of_support, labels, inner.ways))
-
-    def loss(w):
-        return F.cross_entropy(parts.classify(w, of_support), labels)
+    if how.head == "prototype":
+        return F.linear(of_query, *prototypes(of_support, labels, how.ways))
     own = {k: t for k, t in weights.items() if k.rpartition(".")[0] == parts.head}
-    return parts.classify(adapt(loss, own, inner.steps, inner.rate), of_query)
+    return parts.classify(
+        adapt(lambda w: F.cross_entropy(parts.classify(w, of_support), labels), own,
+              how.inner_steps, how.inner_lr), of_query)
 
 
 def engine_for(device: torch.device) -> str:
@@ -119,92 +149,107 @@ def engine_for(device: torch.device) -> str:
 
 # ---- meta-training ------------------------------------------------------------------------------
 @dataclass
-class Run:
+class TrainState:
     """A meta-training so far: the learner, each step's loss (mean of its episodes, in nats) and
     query accuracy, and what going on needs."""
 
     learner: Pool
-    settings: dict[str, Any]
+    begun: dict[str, Any]                   # what the run was started with
+    moments: Moments = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
-    moments: dict[str, Weights] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """What a store can keep."""
+        return {"parameters": self.learner.parameters, "begun": self.begun,
+                "moments": self.moments, "losses": self.losses, "accuracies": self.accuracies}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], learner: Pool) -> TrainState:
+        """The run again, from what `state` gave and the learner that it began with."""
+        rest = {name: value for name, value in state.items() if name != "parameters"}
+        return cls(Pool(learner.template, state["parameters"], learner.buffers), **rest)
 
 
-def fit(learner: Pool, images: ImageSet, *, head: str = "prototype", ways: int = 5,
-        shots: int = 1, queries: int = 15, steps: int = 200, batch: int = 4, rate: float = 1e-3,
-        inner_steps: int = 5, inner_rate: float = 0.01, transductive: bool = True,
-        engine: str = "auto", seed: int = 0, device: str = "auto", run: Run | None = None) -> Run:
+def fit(learner: Pool, images: ImageSet, settings: Replay | None = None, *, steps: int = 200,
+        seed: int = 0, device: str = "auto", state: TrainState | None = None) -> TrainState:
     """Train a learner on episodes of `images`, recovered or real: `steps` steps of Adam.
 
-    A step takes the mean of `batch` episodes' query losses (see `query_logits`), an episode has
-    `ways` classes with `shots` support and `queries` query images each. Its labels are dealt to
-    its classes at random. `inner_steps` and `inner_rate` are those of MAML and ANIL. `transductive`
-    as in `learner.body`. `engine`: episodes one after another ("loop") or stacked ("vmap").
-
-    The rate, 5 steps at 0.01 inside and 15 query images are the official code's; it adds the
-    losses of 10 episodes up, which Adam takes for the same as their mean.
-
-    Hand the result back as `run` (same arguments; `steps` may grow) to go on: it ends with the
-    weights of an unbroken run, bit for bit. `stored_fit` does so by itself.
+    A step takes the mean of several episodes' query losses (see `query_logits`); an episode's
+    labels are dealt to its classes at random. Hand the result back as `state` (same arguments;
+    `steps` may grow) to go on: it ends with the weights of an unbroken run, bit for bit.
+    `stored_fit` does so by itself. Raises `ValueError` for images too few for an episode.
     """
-    settings = _settings(learner, images, head, ways, shots, queries, steps, batch, rate,
-                         inner_steps, inner_rate, transductive, engine, seed, device)
-    require(run is None or isinstance(run, Run) and run.settings == settings, "run",
-            "one with other arguments" if isinstance(run, Run) else run,
-            "a run with these arguments")
-    run = run or Run(learner, settings)
-    require(len(run.losses) <= steps, "steps", steps, f"at least the run's {len(run.losses)}")
-    drawn = episodes(images, ways=ways, shots=shots, queries=queries, count=steps * batch,
-                     seed=seed)
-    return _train(run, islice(drawn, len(run.losses) * batch, None),
-                  Inner(head, ways, inner_steps, inner_rate), images.images.shape[1:])
-
-
-def _train(run: Run, drawn: Iterator[Episode], inner: Inner, shape) -> Run:
-    s = run.settings
-    device = torch.device(s["device"])
-    learner = run.learner.to(device)
-    backward = _stacked if s["engine"] == "vmap" else _in_turn
-    parts = learners.body(learner, shape, s["transductive"], s["ways"] * s["shots"],
-                          fused=backward is _in_turn or inner.head != "maml")
+    place, how = nets.resolve_device(device), settings or Replay()
+    begun = _begun(learner, images, how, seed, place)
+    state = _checked(state or TrainState(learner, begun), begun, steps)
+    learner, x = state.learner.to(place), images.images
+    stacked = begun["engine"] == "vmap"
+    parts = learners.body(learner, x.shape[1:], how.transductive, how.ways * how.shots,
+                          fused=not stacked or how.head != "maml")
     theta = {k: t.detach().clone().requires_grad_() for k, t in learners.weights(learner).items()}
-    adam = torch.optim.Adam(theta.values(), lr=s["rate"])
-    for k, moments in run.moments.items():
-        adam.state[theta[k]] = {m: t.to(device if t.ndim else "cpu").clone()   # the count: no GPU's
-                                for m, t in moments.items()}
-    losses, accuracies = list(run.losses), list(run.accuracies)
-    while some := list(islice(drawn, s["batch"])):
+    adam = adam_at(theta, how.lr, state.moments)
+    losses, accuracies = list(state.losses), list(state.accuracies)
+    drawn = islice(episodes(images, ways=how.ways, shots=how.shots, queries=how.queries,
+                            count=steps * how.batch, seed=seed), len(losses) * how.batch, None)
+    while some := list(islice(drawn, how.batch)):
         adam.zero_grad()
-        loss, accuracy = backward(parts, theta, inner, *tensors(some, device, learner.dtype))
+        loss, accuracy = (_stacked if stacked else _in_turn)(
+            parts, theta, how, *tensors(some, place, learner.dtype))
         adam.step()
         losses.append(loss)
         accuracies.append(accuracy)
-    moments = {k: dict(adam.state[t]) for k, t in theta.items() if t in adam.state}
-    return Run(learners.with_weights(learner, theta), s, losses, accuracies, moments)
+    return TrainState(learners.with_weights(learner, theta), begun, moments_of(adam, theta), losses,
+                      accuracies)
 
 
-def tensors(some: Sequence[Episode], device, dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _begun(learner: Pool, images: ImageSet, how: Replay, seed: int, device: torch.device
+           ) -> dict[str, Any]:
+    """What makes a run what it is, after a look at each argument; `steps` may grow."""
+    learners.require_one(learner)
+    require(isinstance(images, ImageSet), "images", images, "an ImageSet")
+    require(whole(seed, 0), "seed", seed, "a whole number ≥ 0")
+    outputs = learner.logits(images[:1]).shape[-1]
+    require(how.head == "prototype" or outputs == how.ways, "learner", f"{outputs} outputs",
+            f"{how.ways}, one for each of the episodes' ways")
+    engine = engine_for(device) if how.engine == "auto" else how.engine
+    return asdict(replace(how, engine=engine)) | {
+        "learner": learner.digest(), "images": images.digest(), "seed": seed, "device": str(device)}
+
+
+def _checked(state: TrainState, begun: dict[str, Any], steps: int) -> TrainState:
+    require(whole(steps), "steps", steps, "a whole number ≥ 1")
+    require(isinstance(state, TrainState) and state.begun == begun, "state",
+            "one with other arguments" if isinstance(state, TrainState) else state,
+            "that of a run with these arguments")
+    require(len(state.losses) <= steps, "steps", steps, f"at least the run's {len(state.losses)}")
+    return state
+
+
+def tensors(some: Sequence[Episode], device: torch.device | str, dtype: torch.dtype
+            ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Stacked: support (E,S,C,H,W) and its labels (E,S), query (E,B,C,H,W) and labels (E,B)."""
-    def stacked(parts):
+    def stacked(parts: list[ImageSet]) -> tuple[Tensor, Tensor]:
         return (torch.stack([p.floats(device) for p in parts]).to(dtype),
                 torch.stack([p.labels for p in parts]).to(device))
     return *stacked([e.support for e in some]), *stacked([e.query for e in some])
 
 
-def _stacked(parts, theta, inner, support, labels, query, answers) -> tuple[float, float]:
+def _stacked(parts: Body, theta: Weights, how: Replay, support: Tensor, labels: Tensor,
+             query: Tensor, answers: Tensor) -> tuple[float, float]:
     """Gradients of the mean loss of all episodes at once; loss and accuracy."""
-    logits = vmap(lambda *e: query_logits(parts, theta, inner, *e))(support, labels, query)
+    logits = vmap(lambda *e: query_logits(parts, theta, how, *e))(support, labels, query)
     loss = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
     loss.backward()
     return loss.item(), _accuracy(logits, answers)
 
 
-def _in_turn(parts, theta, inner, *episodes) -> tuple[float, float]:
+def _in_turn(parts: Body, theta: Weights, how: Replay, *episodes: Tensor) -> tuple[float, float]:
     """The same, one episode after another: only one is held at a time."""
     count = len(episodes[0])
     losses, right = [], []
     for support, labels, query, answers in zip(*episodes, strict=True):
-        logits = query_logits(parts, theta, inner, support, labels, query)
+        logits = query_logits(parts, theta, how, support, labels, query)
         loss = F.cross_entropy(logits, answers)
         (loss / count).backward()
         losses.append(loss.item())
@@ -216,54 +261,18 @@ def _accuracy(logits: Tensor, answers: Tensor) -> float:
     return (logits.argmax(-1) == answers).double().mean().item()
 
 
-def _settings(learner, images, head, ways, shots, queries, steps, batch, rate, inner_steps,
-              inner_rate, transductive, engine, seed, device) -> dict[str, Any]:
-    """The arguments that make a run what it is, after a look at each; `steps` may grow."""
-    learners.require_one(learner)
-    require(isinstance(images, ImageSet), "images", images, "an ImageSet")
-    require_one_of("head", head, HEADS)
-    require_one_of("engine", engine, ENGINES)
-    for name, value, least in (("steps", steps, 1), ("batch", batch, 1), ("seed", seed, 0),
-                               ("inner_steps", inner_steps, 0)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name,
-                value, f"a whole number ≥ {least}")
-    for name, value in (("rate", rate), ("inner_rate", inner_rate)):
-        require(isinstance(value, (int, float)) and 0 < value < math.inf, name, value,
-                "a positive number")
-    require(isinstance(transductive, bool), "transductive", transductive,
-            "True or False: a learner in training has no running statistics")
-    outputs = learner.logits(images[:1]).shape[-1]
-    require(head == "prototype" or outputs == ways, "learner", f"{outputs} outputs",
-            f"{ways}, one for each of the episodes' ways")
-    kind = nets.resolve_device(device)
-    return {"learner": learner.digest(), "images": images.digest(), "head": head, "ways": ways,
-            "shots": shots, "queries": queries, "batch": batch, "rate": rate,
-            "inner_steps": inner_steps, "inner_rate": inner_rate, "transductive": transductive,
-            "engine": engine_for(kind) if engine == "auto" else engine, "seed": seed,
-            "device": str(kind)}
-
-
 # ---- kept in the store --------------------------------------------------------------------------
-def stored_fit(learner: Pool, images: ImageSet, *, steps: int = 200, every: int = 50,
-               **settings) -> Run:
+def stored_fit(learner: Pool, images: ImageSet, settings: Replay | None = None, *,
+               steps: int = 200, every: int = 50, seed: int = 0, device: str = "auto"
+               ) -> TrainState:
     """`fit`, kept in the store in pieces of `every` steps: a run that was killed goes on where it
     was, and a longer one begins with a shorter one's pieces."""
-    require(isinstance(every, int) and every >= 1, "every", every, "a whole number ≥ 1")
-    require("run" not in settings, "run", "one", "none: the store keeps it")
-    settings["device"] = str(nets.resolve_device(settings.get("device", "auto")))
-    state = None
-    for stop in [*range(every, steps, every), steps]:
-        state = store.cached(_stored_piece, learner, images, settings, stop, state)
-    return _unpack(state, learner)
+    kept = store.resume(_advance, learner, images, settings or Replay(), seed,
+                        str(nets.resolve_device(device)), steps=steps, every=every)
+    return TrainState.restored(kept, learner)
 
 
-def _stored_piece(learner, images, settings, stop, state):
-    run = None if state is None else _unpack(state, learner)
-    run = fit(learner, images, steps=stop, run=run, **settings)
-    return {"parameters": run.learner.parameters, "settings": run.settings, "losses": run.losses,
-            "accuracies": run.accuracies, "moments": run.moments}
-
-
-def _unpack(state, learner) -> Run:
-    pool = Pool(learner.template, state["parameters"], learner.buffers)
-    return Run(pool, state["settings"], state["losses"], state["accuracies"], state["moments"])
+def _advance(learner: Pool, images: ImageSet, settings: Replay, seed: int, device: str, *,
+             state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
+    run = None if state is None else TrainState.restored(state, learner)
+    return fit(learner, images, settings, steps=steps, seed=seed, device=device, state=run).state()

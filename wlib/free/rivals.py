@@ -17,69 +17,64 @@ in turn, so that whatever is learned from recovered images can be learned from t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wlib import seeds
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import nets
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import inversion
 from wlib.free.generator import (
-    Fitted,
     MetaGenerator,
-    checked,
+    MetaTraining,
+    TrainState,
     placed,
     recover,
     stored_fit_generator,
 )
-from wlib.free.inversion import Objective
-from wlib.free.teachers import Teachers
+from wlib.free.inversion import Recovery, Start, Variables
+from wlib.free.teachers import Teacher, Teachers
 
 
 # ---- with the teachers ------------------------------------------------------------------------
-def pixels(teachers: Teachers, *, steps: int = 200, rate: float = 0.1, per_class: int = 12,
-           objective: Objective | None = None, seed: int = 0, engine: str = "auto",
+def pixels(teachers: Teachers, settings: Recovery | None = None, *, seed: int = 0,
            device: str = "auto") -> ImageSet:
-    """Images whose pixels themselves take the steps, each the logistic function of a number that
-    starts normal. PURER (arXiv 2303.11183) inverts so; smoothness and statistics are switched on in
-    the objective: `Objective(statistics=0.1, variation=0.5)`."""
-    return pixel_stages(teachers, (steps,), rate=rate, per_class=per_class, objective=objective,
-                        seed=seed, engine=engine, device=device)[steps]
+    """Images whose pixels themselves take the steps (by default 200 at 0.1), each the logistic
+    function of a number that starts normal. PURER (arXiv 2303.11183) inverts so; smoothness and
+    statistics are switched on in the objective: `Objective(statistics=0.1, variation=0.5)`."""
+    how = settings or Recovery(steps=200, lr=0.1)
+    return pixel_stages(teachers, (how.steps,), how, seed=seed, device=device)[how.steps]
 
 
-def pixel_stages(teachers: Teachers, at: Sequence[int], *, rate: float = 0.1, per_class: int = 12,
-                 objective: Objective | None = None, seed: int = 0, engine: str = "auto",
+def pixel_stages(teachers: Teachers, at: Sequence[int], settings: Recovery, *, seed: int = 0,
                  device: str = "auto") -> dict[int, ImageSet]:
-    """What `pixels` gives after each number of steps in `at`, in one run."""
+    """What `pixels` gives after each number of steps in `at` (not the settings'), in one run."""
+    require(len(at) > 0 and all(whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
     teachers = placed(teachers, device)
-    objective = checked(teachers, objective, per_class, rate)
-    require(len(at) > 0 and all(isinstance(k, int) and k >= 0 for k in at), "steps", at,
-            "whole numbers ≥ 0")
-    targets, steps = inversion.interleaved(teachers.ways, per_class), max(at)
-    numbers = [t.number for t in teachers.members]
-    starts = [{"pixels": torch.randn(len(targets), *teachers.shape,
-                                     generator=seeds.generator(seed, 0, n)).to(teachers.device)}
-              for n in numbers]
-    jitter = [inversion.crops(steps, len(targets), objective.pad, seed, 1, n) for n in numbers]
-    walks = inversion.walks(teachers, range(len(teachers)), starts, _logistic, steps=steps,
-                            rates={"pixels": rate}, targets=targets, jitter=jitter,
-                            objective=objective, keep=at, engine=engine)
-    return {k: inversion.collected(teachers, [w.images[k] for w in walks], targets) for k in at}
+    how = replace(settings, steps=max(at)).ready(teachers)
+    count, pad = teachers.ways * how.per_class, how.objective.pad
+    starts = [Start(place, {"pixels": _normal((count, *teachers.shape), seed, 0, t.number)
+                            .to(teachers.device)},
+                    inversion.crops(how.steps, count, pad, seed, 1, t.number))
+              for place, t in enumerate(teachers.members)]
+    found = inversion.invert(teachers, starts, _logistic, how, keep=at)
+    return inversion.collected(teachers, found, at)
 
 
-def _logistic(variables) -> Tensor:
+def _logistic(variables: Variables) -> Tensor:
     return variables["pixels"].sigmoid()
 
 
-def fresh(teachers: Teachers, like: MetaGenerator, *, steps: int = 200, rate: float = 5e-3,
-          seed: int = 0, **settings) -> ImageSet:
+def fresh(teachers: Teachers, like: MetaGenerator, settings: Recovery | None = None, *,
+          seed: int = 0, device: str = "auto") -> ImageSet:
     """`recover` from a new generator for each teacher, see `fresh_generators`. The methods before
-    FREE take 200 steps or more; how far five go is a matter of the rate."""
-    return recover(teachers, fresh_generators(teachers, like, seed), steps=steps, rate=rate,
-                   seed=seed, **settings)
+    FREE take 200 steps or more (by default at 5e-3); how far five go is a matter of the rate."""
+    return recover(teachers, fresh_generators(teachers, like, seed),
+                   settings or Recovery(steps=200, lr=5e-3), seed=seed, device=device)
 
 
 def fresh_generators(teachers: Teachers, like: MetaGenerator, seed: int = 0
@@ -91,13 +86,13 @@ def fresh_generators(teachers: Teachers, like: MetaGenerator, seed: int = 0
             for t in teachers.members]
 
 
-def joint(teachers: Teachers, generator: MetaGenerator, *, epochs: int, steps: int = 5,
-          **settings) -> Fitted:
+def joint(teachers: Teachers, generator: MetaGenerator, settings: MetaTraining, *, epochs: int,
+          seed: int = 0, device: str = "auto") -> TrainState:
     """A generator trained for all teachers at once, without adaptation: what meta-learning must
-    beat. As many gradients as `fit_generator` takes in `epochs` epochs of `steps` steps."""
-    require(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number ≥ 1")
-    return stored_fit_generator(teachers, generator, epochs=epochs * steps, steps=1,
-                                **settings)
+    beat. As many gradients as `fit_generator` takes in so many epochs with these settings."""
+    plain = replace(settings, recovery=replace(settings.recovery, steps=1))
+    return stored_fit_generator(teachers, generator, plain, seed=seed, device=device,
+                                epochs=epochs * settings.recovery.steps)
 
 
 # ---- without them -----------------------------------------------------------------------------
@@ -110,7 +105,7 @@ def untrained(teachers: Teachers, like: MetaGenerator, *, per_class: int = 12, s
             f"the teachers' shape {teachers.shape}")
 
     @torch.no_grad()
-    def images(member, classes, targets):
+    def images(member: Teacher, classes: list[int], targets: Tensor) -> Tensor:
         centers = torch.stack([_normal((like.nz,), seed, 3, k) for k in classes])   # (C, nz)
         noise = _normal((len(targets), like.nz), seed, 4, member.number)
         net = nets.fresh(like, seeds.base(seeds.generator(seed, 2, member.number)))
@@ -123,7 +118,7 @@ def templates(teachers: Teachers, *, per_class: int = 12, noise: float = 0.2, se
               ) -> ImageSet:
     """For each class one image of uniform noise, the same in every teacher, and on each copy more
     noise of standard deviation `noise`."""
-    def images(member, classes, targets):
+    def images(member: Teacher, classes: list[int], targets: Tensor) -> Tensor:
         fixed = torch.stack([torch.rand(teachers.shape, generator=seeds.generator(seed, 3, k))
                              for k in classes])                                     # (C, C', H, W)
         grain = _normal((len(targets), *teachers.shape), seed, 4, member.number)
@@ -136,9 +131,9 @@ def blobs(teachers: Teachers, *, per_class: int = 12, noise: float = 0.05, cells
           pad: int = 4, seed: int = 0) -> ImageSet:
     """For each class one smooth image, the same in every teacher (normal numbers on a grid of
     `cells` × `cells`, enlarged, between 0 and 1), shifted by up to `pad` pixels, with noise."""
-    require(isinstance(cells, int) and cells >= 1, "cells", cells, "a whole number ≥ 1")
+    require(whole(cells), "cells", cells, "a whole number ≥ 1")
 
-    def images(member, classes, targets):
+    def images(member: Teacher, classes: list[int], targets: Tensor) -> Tensor:
         grids = torch.stack([_normal((teachers.shape[0], cells, cells), seed, 3, k)
                              for k in classes])
         fixed = F.interpolate(grids, size=teachers.shape[1:], mode="bicubic", align_corners=False)
@@ -161,12 +156,13 @@ def shuffled(teachers: Teachers, images: ImageSet, *, seed: int = 0) -> ImageSet
     return ImageSet(images.images, torch.cat(labels), images.classes)
 
 
-def _each(teachers: Teachers, per_class: int, images: Callable) -> ImageSet:
+def _each(teachers: Teachers, per_class: int,
+          images: Callable[[Teacher, list[int], Tensor], Tensor]) -> ImageSet:
     """Images made teacher by teacher from its number, its classes' places and the targets."""
     targets = inversion.interleaved(teachers.ways, per_class)
     made = [images(member, classes, targets) for member, classes in
             zip(teachers.members, teachers.ids.tolist(), strict=True)]
-    return inversion.collected(teachers, made, targets)
+    return inversion.as_set(teachers, made)
 
 
 def _normal(shape: tuple[int, ...], *path: int) -> Tensor:

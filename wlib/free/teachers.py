@@ -6,7 +6,7 @@ a teacher means, a class that may have another place in another teacher, is know
 nothing could be learned across teachers (the paper assumes so too).
 
     base = domains.images("glyphs")
-    teachers = trained(base, count=20, architectures=("conv4", "resnet10"))
+    teachers = trained(base, Training(architectures=("conv4", "resnet10")), count=20)
     teachers[:15].ids                                       # (15, C): global class of each output
 """
 
@@ -23,11 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of
-from wlib.core import nets, train
+from wlib.check import require, require_one_of, whole
+from wlib.core import nets
 from wlib.core.pool import Pool
-from wlib.data import ImageSet
-from wlib.data.domains import mixed, restrict
+from wlib.data.sets import ImageSet, mixed, restrict
 
 # Depth as in the paper's pools; the widths are relative to Conv4's, w.
 ARCHITECTURES = {
@@ -51,7 +50,7 @@ class Teacher:
     architecture: str = "own"
     domain: str = "own"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(isinstance(self.net, nn.Module), "net", self.net, "an nn.Module")
         classes = tuple(self.classes)
         require(len(classes) >= 2 and all(isinstance(c, str) for c in classes)
@@ -82,7 +81,7 @@ class Teachers:
         self.names = tuple(known if names is None else names)
         self._check(known)
 
-    def _check(self, known):
+    def _check(self, known: Mapping[str, None]) -> None:
         counts = sorted({len(t.classes) for t in self.members})
         require(len(counts) == 1, "members", f"teachers of {' and '.join(map(str, counts))} "
                 "classes", "as many classes each")
@@ -160,9 +159,9 @@ class Teachers:
 
     def digest(self) -> str:
         """A hash of networks, numbers and classes."""
-        whole = [[store.architecture(t.net), store.digest(t.net.state_dict()), t.classes, t.number]
+        every = [[store.architecture(t.net), store.digest(t.net.state_dict()), t.classes, t.number]
                  for t in self.members]
-        text = json.dumps([whole, self.shape, self.names])
+        text = json.dumps([every, self.shape, self.names])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -196,8 +195,7 @@ def tasks(sets: ImageSet | Mapping[str, ImageSet], *, count: int, ways: int = 5,
     """
     sets = _sets(sets)
     for argument, value, least in (("count", count, 1), ("ways", ways, 2)):
-        require(isinstance(value, int) and value >= least, argument, value,
-                f"a whole number ≥ {least}")
+        require(whole(value, least), argument, value, f"a whole number ≥ {least}")
     architectures = [architectures] if isinstance(architectures, str) else list(architectures)
     require(len(architectures) > 0, "architectures", architectures, "at least one")
     for name in architectures:
@@ -220,32 +218,54 @@ def tasks(sets: ImageSet | Mapping[str, ImageSet], *, count: int, ways: int = 5,
     return planned
 
 
-def trained(sets: ImageSet | Mapping[str, ImageSet], *, count: int, ways: int = 5,
-            architectures: Sequence[str] = ("conv4",), width: int = 16, deal: bool = False,
-            epochs: int = 8, batch: int = 20, rate: float = 3e-3, seed: int = 0,
-            device: str = "auto") -> Teachers:
-    """`count` teachers trained with Adam and cross-entropy, each kept in the store.
+@dataclass(frozen=True)
+class Training:
+    """What teachers are, and how they are trained: with Adam and cross-entropy.
+
+    ways: classes of each.
+    architectures: in turn, see `tasks`.
+    width: Conv4's; the ResNets have w/2, w, 2w and 4w channels.
+    deal: deal the classes like cards, see `tasks`.
+    epochs, batch, lr: passes over the images, images of a step, learning rate.
+    """
+
+    ways: int = 5
+    architectures: tuple[str, ...] = ("conv4",)
+    width: int = 16
+    deal: bool = False
+    epochs: int = 8
+    batch: int = 20
+    lr: float = 3e-3
+
+    def __post_init__(self) -> None:
+        require(whole(self.width, 2) and self.width % 2 == 0, "width", self.width,
+                "an even whole number ≥ 2")
+
+
+def trained(sets: ImageSet | Mapping[str, ImageSet], settings: Training | None = None, *,
+            count: int, seed: int = 0, device: str = "auto") -> Teachers:
+    """`count` teachers, each trained on its own classes and kept in the store.
 
     `sets` is an `ImageSet` of base classes, or several by the name of their domain (their classes
-    are then called "domain: class"). `width` is Conv4's; the ResNets have w/2, w, 2w and 4w
-    channels. Which classes and architecture a teacher gets is said in `tasks`.
+    are then called "domain: class"). Which classes and architecture a teacher gets is said in
+    `tasks`.
     """
-    sets = _sets(sets)
-    require(isinstance(width, int) and width >= 2 and width % 2 == 0, "width", width,
-            "an even whole number ≥ 2")
-    planned = tasks(sets, count=count, ways=ways, architectures=architectures, deal=deal, seed=seed)
-    whole = mixed(sets)
-    members = []
+    from wlib.core import train  # here, because who has teachers trains none
+
+    sets, how = _sets(sets), settings or Training()
+    planned = tasks(sets, count=count, ways=how.ways, architectures=how.architectures,
+                    deal=how.deal, seed=seed)
+    every, members = mixed(sets), []
     for i, task in enumerate(planned):
-        name, settings = ARCHITECTURES[task.architecture](width)
+        name, shape = ARCHITECTURES[task.architecture](how.width)
         own = seeds.base(seeds.generator(seed, i))
-        pool = train.stored_fit(name, restrict(whole, task.classes), seeds=[own], epochs=epochs,
-                                batch=batch, rate=rate, device=device, **settings)
+        pool = train.stored_fit(name, restrict(every, task.classes), seeds=[own], epochs=how.epochs,
+                                batch=how.batch, rate=how.lr, device=device, **shape)
         members.append(Teacher(pool.network(0), task.classes, i, task.architecture, task.domain))
-    return Teachers(members, whole.images.shape[1:], whole.classes)
+    return Teachers(members, every.images.shape[1:], every.classes)
 
 
-def _sets(sets) -> dict[str, ImageSet]:
+def _sets(sets: ImageSet | Mapping[str, ImageSet]) -> dict[str, ImageSet]:
     sets = {"images": sets} if isinstance(sets, ImageSet) else sets
     require(isinstance(sets, Mapping) and len(sets) > 0
             and all(isinstance(s, ImageSet) for s in sets.values()), "sets", sets,
@@ -256,7 +276,7 @@ def _sets(sets) -> dict[str, ImageSet]:
 # ---- judging and stacking ---------------------------------------------------------------------
 @torch.no_grad()
 def accuracy(teachers: Teachers, images: ImageSet) -> Tensor:
-    """Share of the images of its own classes that each teacher gets right, (N,) in [0, 1].
+    """Fraction of the images of its own classes that each teacher gets right, (N,) in [0, 1].
 
     `images` has classes by the same names; a teacher without an image there is refused.
     """

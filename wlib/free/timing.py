@@ -16,48 +16,48 @@ import pandas as pd
 from torch.utils.flop_counter import FlopCounterMode
 
 from wlib import store
-from wlib.data import ImageSet
+from wlib.data.sets import ImageSet
 from wlib.free import pipeline, rivals
 from wlib.free.experiments import PIXELS, Recipe
-from wlib.free.generator import (
-    MetaGenerator,
-    fit_generator,
-    judge,
-    recover,
-    stages,
-    stored,
-)
-from wlib.free.teachers import Teachers, trained
+from wlib.free.generator import MetaGenerator, fit_generator, judge, recover, stages, stored
+from wlib.free.inversion import Recovery
+from wlib.free.pipeline import Sizes
+from wlib.free.teachers import Teachers, Training, trained
 
 PUBLISHED, QUICK, PIXEL = ("fresh generator, as published", "fresh generator at its best rate",
                            "pixel inversion")
 
 
 # ---- what the teachers say ----------------------------------------------------------------------
-def cross_entropy(teachers: Teachers, make: Callable[..., ImageSet], *arguments, **settings
-                  ) -> float:
+Make = Callable[..., ImageSet]      # `recover` or a rival: of teachers, settings, seed and device
+
+
+def cross_entropy(teachers: Teachers, make: Make, *arguments: Any, **settings: Any) -> float:
     """Mean cross-entropy of teachers on the images that `make` recovers from them."""
     found = judge(teachers, make(teachers, *arguments, **settings))
     return float(found["cross-entropy"].mean())
 
 
-def best_rate(rates: Sequence[float], teachers: Teachers, make: Callable[..., ImageSet],
-              *arguments, **settings) -> float:
+def best_lr(lrs: Sequence[float], teachers: Teachers, make: Make, *arguments: Any,
+            settings: Recovery, seed: int = 0, device: str = "auto") -> float:
     """The learning rate of `make` with the lowest cross-entropy; all are kept in the store."""
-    found = {rate: store.cached(cross_entropy, teachers, make, *arguments, rate=rate, **settings)
-             for rate in rates}
-    return min(found, key=found.get)
+    found = {lr: store.cached(cross_entropy, teachers, make, *arguments, seed=seed, device=device,
+                              settings=replace(settings, lr=lr)) for lr in lrs}
+    return min(found, key=found.__getitem__)
 
 
-def curve(teachers: Teachers, start: MetaGenerator | Sequence[MetaGenerator], *, longest: int,
-          **settings) -> pd.DataFrame:
-    """`judge` after 0, 1, … `longest` steps from a generator: a row per teacher and step `k`.
-    `settings` are those of `stages`; kept in the store."""
-    return store.cached(_curve, teachers, start, longest, settings)
+def curve(teachers: Teachers, start: MetaGenerator | Sequence[MetaGenerator], settings: Recovery, *,
+          seed: int = 0, device: str = "auto") -> pd.DataFrame:
+    """`judge` after 0, 1, … steps from a generator, as many as the settings say, in the store.
+
+    One row per teacher and step `k`.
+    """
+    return store.cached(_curve, teachers, start, settings, seed, device)
 
 
-def _curve(teachers, start, longest, settings):
-    made = stages(teachers, start, range(longest + 1), **settings)
+def _curve(teachers: Teachers, start: MetaGenerator | Sequence[MetaGenerator], settings: Recovery,
+           seed: int, device: str) -> pd.DataFrame:
+    made = stages(teachers, start, range(settings.steps + 1), settings, seed=seed, device=device)
     return pd.concat([judge(teachers, images).assign(k=k) for k, images in made.items()],
                      ignore_index=True)
 
@@ -79,20 +79,27 @@ def steps_needed(accuracy: Callable[[list[int]], np.ndarray], target: float, fir
         until = min(2 * until, longest)
 
 
-def fresh_until(teachers: Teachers, like: MetaGenerator, target: float, *, first: int,
-                longest: int, **settings) -> tuple[int, bool]:
-    """`steps_needed` of fresh generators; `settings` are those of `stages`, seed among them."""
-    begin = rivals.fresh_generators(teachers, like, settings["seed"])
-    return steps_needed(lambda at: _accuracies(teachers, stages(teachers, begin, at, **settings)),
-                        target, first, longest)
+def fresh_until(teachers: Teachers, like: MetaGenerator, target: float, settings: Recovery, *,
+                first: int, longest: int, seed: int = 0, device: str = "auto"
+                ) -> tuple[int, bool]:
+    """`steps_needed` of fresh generators."""
+    begin = rivals.fresh_generators(teachers, like, seed)
+
+    def accuracy(at: list[int]) -> np.ndarray:
+        return _accuracies(teachers, stages(teachers, begin, at, settings, seed=seed,
+                                            device=device))
+
+    return steps_needed(accuracy, target, first, longest)
 
 
-def pixels_until(teachers: Teachers, target: float, *, first: int, longest: int, **settings
-                 ) -> tuple[int, bool]:
-    """`steps_needed` of pixels; `settings` are those of `rivals.pixel_stages`."""
-    return steps_needed(
-        lambda at: _accuracies(teachers, rivals.pixel_stages(teachers, at, **settings)),
-        target, first, longest)
+def pixels_until(teachers: Teachers, target: float, settings: Recovery, *, first: int, longest: int,
+                 seed: int = 0, device: str = "auto") -> tuple[int, bool]:
+    """`steps_needed` of pixels."""
+    def accuracy(at: list[int]) -> np.ndarray:
+        return _accuracies(teachers, rivals.pixel_stages(teachers, at, settings, seed=seed,
+                                                         device=device))
+
+    return steps_needed(accuracy, target, first, longest)
 
 
 def _accuracies(teachers: Teachers, images: Mapping[int, ImageSet]) -> np.ndarray:
@@ -105,47 +112,46 @@ class Race:
     """How rivals are given steps until they are as good as FREE.
 
     longest: steps that a generator gets at most; pixels get as many operations.
-    published_rate: learning rate of a fresh generator as published.
-    quick_rates: of which a fresh generator in a hurry has the best.
-    pixel_rates: of which pixels have the best.
+    published_lr: learning rate of a fresh generator as published.
+    quick_lrs: of which a fresh generator in a hurry has the best.
+    pixel_lrs: of which pixels have the best.
     operations: of a generator's step, in steps on pixels (see `flops`).
     """
 
     longest: int = 60
-    published_rate: float = 1e-3
-    quick_rates: tuple[float, ...] = (0.01, 0.02, 0.04)
-    pixel_rates: tuple[float, ...] = (0.1, 0.3)
+    published_lr: float = 1e-3
+    quick_lrs: tuple[float, ...] = (0.01, 0.02, 0.04)
+    pixel_lrs: tuple[float, ...] = (0.1, 0.3)
     operations: float = 1.0
 
 
 def equal_accuracy(seen: Teachers, new: Teachers, ready: MetaGenerator, recipe: Recipe,
                    race: Race, *, seed: int = 0, device: str = "auto") -> pd.DataFrame:
-    """A row per rival: the steps until teachers `new` accept its images as they accept FREE's.
+    """One row per rival: the steps until teachers `new` accept its images as they accept FREE's.
 
-    `ready` is the practiced generator. Rates are chosen on up to five teachers of `seen`.
-    Columns: arm, seed, steps, reached, target (FREE's accuracy), rate.
+    `ready` is the practiced generator. Learning rates are chosen on up to five teachers of `seen`.
+    Columns: arm, seed, steps, reached, target (FREE's accuracy), lr.
     """
-    like, own = recipe.start(seen, seed), {"seed": seed, "device": device}
-    common = own | {"per_class": recipe.per_class}
-    target = _target(new, ready, recipe, own)
-    quick = best_rate(race.quick_rates, seen[:5], rivals.fresh, like, steps=recipe.steps, **common)
-    pixel = best_rate(race.pixel_rates, seen[:5], rivals.pixels, objective=PIXELS,
-                      steps=round(race.operations * recipe.steps), **common)
-    limit = {"longest": race.longest, **common}
-    found = {PUBLISHED: store.cached(fresh_until, new, like, target, first=100,
-                                     rate=race.published_rate, **limit),
-             QUICK: store.cached(fresh_until, new, like, target, first=25, rate=quick, **limit),
-             PIXEL: store.cached(
-                 pixels_until, new, target, first=50, rate=pixel, objective=PIXELS,
-                 **limit | {"longest": round(race.operations * race.longest)})}
-    rates = {PUBLISHED: race.published_rate, QUICK: quick, PIXEL: pixel}
+    like, settings = recipe.start(seen, seed), recipe.recovery
+    own: dict[str, Any] = {"seed": seed, "device": device}
+    on_pixels = replace(settings, objective=PIXELS, steps=round(race.operations * recipe.steps))
+    lrs = {PUBLISHED: race.published_lr,
+           QUICK: best_lr(race.quick_lrs, seen[:5], rivals.fresh, like, settings=settings, **own),
+           PIXEL: best_lr(race.pixel_lrs, seen[:5], rivals.pixels, settings=on_pixels, **own)}
+    target = _target(new, ready, settings, own)
+    found = {arm: store.cached(fresh_until, new, like, target, replace(settings, lr=lrs[arm]),
+                               first=first, longest=race.longest, **own)
+             for arm, first in ((PUBLISHED, 100), (QUICK, 25))}
+    found[PIXEL] = store.cached(pixels_until, new, target, replace(on_pixels, lr=lrs[PIXEL]),
+                                first=50, longest=round(race.operations * race.longest), **own)
     return pd.DataFrame([{"arm": arm, "seed": seed, "steps": steps, "reached": reached,
-                          "target": target, "rate": rates[arm]}
+                          "target": target, "lr": lrs[arm]}
                          for arm, (steps, reached) in found.items()])
 
 
-def _target(teachers, ready, recipe, own) -> float:
-    images = stored(recover, teachers, ready, **recipe.walk, **own)
+def _target(teachers: Teachers, ready: MetaGenerator, settings: Recovery, own: dict[str, Any]
+            ) -> float:
+    images = stored(recover, teachers, ready, settings, **own)
     return judge(teachers, images)["accuracy"].mean()
 
 
@@ -158,18 +164,18 @@ def regime(domain: str, kind: tuple[str, int, int], recipe: Recipe, race: Race,
     `images` is the seed of the images. The meta-training is shared by 100 teachers.
     """
     name, ways, size = kind
-    fit = pipeline.universe([domain], samples=training["samples"], choosing=1, episodes=1,
-                            size=size, seed=images).fit
-    pool = trained(fit, ways=ways, architectures=(name,), seed=seed, device=device,
-                   **{key: training[key] for key in ("count", "width", "epochs")})
-    own = {"seed": seed, "device": device}
+    world = pipeline.universe([domain], Sizes(training["samples"], choosing=1, episodes=1),
+                              size=size, seed=images)
+    own, settings = {"seed": seed, "device": device}, recipe.recovery
+    pool = trained(world.fit, Training(ways, (name,), training["width"],
+                                       epochs=training["epochs"]), count=training["count"], **own)
     like, ready = recipe.start(pool, seed), recipe.practiced(pool, **own)
-    target, common = _target(pool[-1:], ready, recipe, own), own | {"per_class": recipe.per_class}
-    quick = best_rate(race.quick_rates, pool[:-1], rivals.fresh, like, steps=recipe.steps, **common)
+    target = _target(pool[-1:], ready, settings, own)
+    quick = best_lr(race.quick_lrs, pool[:-1], rivals.fresh, like, settings=settings, **own)
     (slow, there), (fast, _) = (
-        store.cached(fresh_until, pool[-1:], like, target, rate=rate, first=first,
-                     longest=race.longest, **common)
-        for rate, first in ((race.published_rate, 100), (quick, 25)))
+        store.cached(fresh_until, pool[-1:], like, target, replace(settings, lr=lr), first=first,
+                     longest=race.longest, **own)
+        for lr, first in ((race.published_lr, 100), (quick, 25)))
     practice = recipe.epochs * recipe.per_epoch * recipe.steps / 100
     return {"teachers": f"{name}, {ways} classes, {size} px", "accuracy": target,
             "published": slow, "there": there, "quick": fast,
@@ -178,12 +184,13 @@ def regime(domain: str, kind: tuple[str, int, int], recipe: Recipe, race: Race,
 
 
 # ---- operations and seconds ---------------------------------------------------------------------
-def flops(make: Callable[..., ImageSet], teacher: Teachers, *arguments, **settings) -> int:
+def flops(make: Make, teacher: Teachers, *arguments: Any, settings: Recovery | None = None) -> int:
     """Floating-point operations of one step of `make` for one teacher, forward and backward."""
     counts = []
     for steps in (1, 2):
+        alone = replace(settings or Recovery(), steps=steps, engine="loop")
         with FlopCounterMode(display=False) as counter:
-            make(teacher, *arguments, steps=steps, engine="loop", device="cpu", **settings)
+            make(teacher, *arguments, settings=alone, device="cpu")
         counts.append(counter.get_total_flops())
     return counts[1] - counts[0]
 
@@ -194,13 +201,15 @@ def seconds_of(teachers: Teachers, recipe: Recipe, clock: str, *, device: str = 
 
     `clock` names a function of `time`: "process_time" counts what the CPU does for this process.
     """
-    two, start, own = teachers[:2], recipe.start(teachers, 0), {"device": device}
-    walk = {"rate": recipe.rate, "per_class": recipe.per_class, "steps": 5, **own}
-    meta = replace(recipe, epochs=1).meta
-    works = {"generator": lambda: recover(two, start, **walk),
-             "pixels": lambda: rivals.pixels(two, objective=PIXELS, **walk),
-             "epoch": lambda: fit_generator(teachers, start, seed=0, **meta, **own)}
-    parts, taken = {"generator": 10, "pixels": 10, "epoch": 1}, {name: [] for name in works}
+    two, start = teachers[:2], recipe.start(teachers, 0)
+    settings = replace(recipe.recovery, steps=5)
+    on_pixels = replace(settings, objective=PIXELS)
+    works: dict[str, Callable[[], object]] = {
+        "generator": lambda: recover(two, start, settings, device=device),
+        "pixels": lambda: rivals.pixels(two, on_pixels, device=device),
+        "epoch": lambda: fit_generator(teachers, start, recipe.training, epochs=1, device=device)}
+    parts = {"generator": 10, "pixels": 10, "epoch": 1}
+    taken: dict[str, list[float]] = {name: [] for name in works}
     for name in [*works] * 3:                        # in turn, so that a busy moment hits all
         taken[name].append(_seconds(works[name], clock) / parts[name])
     return {name: min(values) for name, values in taken.items()}

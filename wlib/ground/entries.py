@@ -89,6 +89,7 @@ def read_size(text: str) -> float:
     """Bytes from a text such as '500 MB' or '2GB'."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", text, re.ASCII | re.IGNORECASE)
     require(found is not None, "size", text, "a number and a unit, such as 500MB or 2GB")
+    assert found is not None
     return float(found[1]) * UNITS[found[2].upper()]
 
 

@@ -49,7 +49,7 @@ def found_by_name(value: Any) -> bool:
     return _at(getattr(value, "__module__", None), getattr(value, "__qualname__", "?")) is value
 
 
-def _at(module: str | None, name: str) -> Any:
+def _at(module: Any, name: str) -> Any:
     """What a qualified name leads to in a module that is loaded; None if nothing."""
     return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."),
                             sys.modules.get(module))

@@ -21,7 +21,7 @@ import itertools
 import json
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from wlib.check import require_one_of
@@ -110,23 +110,25 @@ class _Reader:
     """Takes prose and the places of modules out of code; `leads` tells in a fixed order what stood
     there. A docstring goes where `holders` have it: a cell's first string may be shown."""
 
-    def __init__(self, package: str, bound: Iterable[tuple[str, str]], holders: tuple[type, ...]):
+    def __init__(self, package: str, bound: Iterable[tuple[str, str]],
+                 holders: tuple[type, ...]) -> None:
         self.package, self.holders = package, holders
         self.bound = list(bound)                          # by imports: names and places
         self.written: list[str] = []                      # places in full: wlib.x, "wlib.x"
-        self.uses = collections.defaultdict(set)          # what follows a name: "", ".generate"
-        self.visits = {ast.Attribute: self._attribute, ast.Name: self._name,
-                       ast.Constant: self._constant}
+        # What follows a name: "", ".generate".
+        self.uses: dict[str, set[str]] = collections.defaultdict(set)
+        self.visits: dict[type, Callable[[Any], ast.AST]] = {
+            ast.Attribute: self._attribute, ast.Name: self._name, ast.Constant: self._constant}
 
     def visit(self, node: ast.AST) -> ast.AST:
         return self.visits.get(type(node), self._inside)(node)
 
-    def _inside(self, node: ast.AST) -> ast.AST:
+    def _inside(self, node: Any) -> ast.AST:
         for field in node._fields:                        # half as long as by ast.NodeTransformer
             value = getattr(node, field, None)
             if isinstance(value, list):
-                if isinstance(node, self.holders) and field == "body" and ast.get_docstring(
-                        node, clean=False) is not None:
+                held: Any = node if isinstance(node, self.holders) and field == "body" else None
+                if held is not None and ast.get_docstring(held, clean=False) is not None:
                     value = value[1:] or [ast.Pass()]
                 if value and isinstance(value[0], ast.stmt):
                     value = self._sorted(value)
@@ -136,7 +138,7 @@ class _Reader:
                 setattr(node, field, self.visit(value))
         return node
 
-    def _sorted(self, block: list[ast.stmt]) -> Iterator[ast.stmt]:
+    def _sorted(self, block: list[Any]) -> Iterator[ast.stmt]:
         """A block's statements: one for each import, those that are neighbors sorted."""
         for together, run in itertools.groupby(
                 block, lambda node: isinstance(node, (ast.Import, ast.ImportFrom))):
@@ -157,7 +159,8 @@ class _Reader:
         return ast.unparse(line), line, bound
 
     def _attribute(self, node: ast.Attribute) -> ast.AST:
-        names, root = [], node
+        names: list[str] = []
+        root: ast.expr = node
         while isinstance(root, ast.Attribute):
             names.append(root.attr)
             root = root.value
@@ -241,8 +244,8 @@ class Tree:
     def __init__(self, sources: Sources):
         self.packages = {above for name in sources for above in _above(name)}
         self.sources = dict.fromkeys(self.packages, "") | dict(sources)
-        self.lead, self._module = functools.cache(self.lead), functools.cache(self._module)
-        self.fingerprint = functools.cache(self.fingerprint)
+        for name in ("lead", "_module", "fingerprint"):      # each asked many times
+            setattr(self, name, functools.cache(getattr(self, name)))
 
     def code(self, module: str) -> Code:
         package = module if module in self.packages else module.rpartition(".")[0]
@@ -255,12 +258,13 @@ class Tree:
         define, and all in a package that is used without a name that can be found in it.
         """
         module, _, names = place.partition(":")
-        todo, way = list(filter(None, names.split("."))), []
+        todo: list[str] = list(filter(None, names.split(".")))
+        way: list[str] = []
         while todo and module in self.sources and len(way) < len(self.sources):
             target = self.code(module).names.get(todo[0])
-            inside = f"{module}.{todo[0]}"
-            if target in (None, f"{module}:{todo[0]}") and inside in self.sources:
-                target = f"{inside}:"
+            below = f"{module}.{todo[0]}"
+            if target in (None, f"{module}:{todo[0]}") and below in self.sources:
+                target = f"{below}:"
             if not target or not re.match(r"wlib\b", target):
                 break
             way.append(module)

@@ -13,17 +13,29 @@ The channels that the chosen classes need are cut out as a network of their own,
 paper's text and its official code differ; the default is what the code does.
 """
 
-from wlib.mda.contribution import (
-    Contributions,
-    contributions,
-    of_classes,
-    partial_sums,
-    select,
-    window_sums,
-)
-from wlib.mda.masks import MODES, Masks, masks, relative, vote
-from wlib.mda.parts import Part, disassemble, kept, part, wire_scores
+from typing import TYPE_CHECKING
+
+from wlib.ground.front import first_use
+
+if TYPE_CHECKING:
+    from wlib.mda.contribution import (
+        Contributions,
+        contributions,
+        of_classes,
+        partial_sums,
+        select,
+        window_sums,
+    )
+    from wlib.mda.parts import Part, disassemble, kept, part, wire_scores
+    from wlib.mda.voting import MODES, Masks, masks, relative, vote
+else:
+    def __getattr__(name):
+        return first_use(__name__, name)
 
 __all__ = ["Contributions", "MODES", "Masks", "Part", "contributions", "disassemble", "kept",
            "masks", "of_classes", "part", "partial_sums", "relative", "select", "vote",
            "window_sums", "wire_scores"]
+
+
+def __dir__() -> list[str]:
+    return __all__

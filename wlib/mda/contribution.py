@@ -20,12 +20,13 @@ CELLS = 2**23           # numbers held at once while one class's samples are sum
 
 # ---- which samples speak for a class -----------------------------------------------------------
 def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
-           correct: bool = True, at_once: int = 64) -> Tensor:
+           correct: bool = True, at_once: int | None = None) -> Tensor:
     """The images (indices) that the network is surest of: `per_class` of every class.
 
     Sure is a high probability of the true class; ties go to the lower index (the paper's appendix
     B). Wrongly classified images are left out; the official code, with `correct=False`, takes
-    them too. A class with fewer images gives what it has, one with none is an error.
+    them too. A class with fewer images gives what it has, one with none is an error. A graph
+    network needs all its nodes at once: `at_once` counts what goes through the network together.
     """
     classes = wiring.trace(net).classes
     check_samples(images, labels, classes)
@@ -45,10 +46,10 @@ def select(net: nn.Module, images: Tensor, labels: Tensor, per_class: int,
 
 def of_classes(images: Tensor, labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The images of some classes, with labels renumbered as a part's outputs: 0, 1, … ascending."""
-    classes = torch.tensor(sorted(classes), device=labels.device)
-    chosen = torch.isin(labels, classes)
-    require(bool(chosen.any()), "classes", classes.tolist(), "classes that the labels contain")
-    return images[chosen], torch.searchsorted(classes, labels[chosen])
+    outputs = torch.tensor(sorted(classes), device=labels.device)
+    chosen = torch.isin(labels, outputs)
+    require(bool(chosen.any()), "classes", classes, "classes that the labels contain")
+    return images[chosen], torch.searchsorted(outputs, labels[chosen])
 
 
 # ---- contributions (equations 3, 4 and 15) -----------------------------------------------------
@@ -98,7 +99,7 @@ class Contributions(Mapping):
 
 def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = "class",
                   features_first: bool = False, fold_norm: bool = False,
-                  nodes: Tensor | None = None, at_once: int = 64,
+                  nodes: Tensor | None = None,
                   classes: Sequence[int] | None = None) -> Contributions:
     """What every input of every layer contributes to the layer's outputs, class by class.
 
@@ -117,45 +118,49 @@ def contributions(net: nn.Module, images: Tensor, labels: Tensor, *, per: str = 
     require_one_of("per", per, ("class", "image"))
     wires = wiring.trace(net)
     check_samples(images, labels, wires.classes)
-    wanted = range(wires.classes) if classes is None else check_classes(classes, wires.classes)
+    wanted = check_classes(range(wires.classes) if classes is None else classes, wires.classes)
     if classes is not None:
         own = torch.isin(labels, torch.tensor(wanted, device=labels.device))
         if nodes is None:
             images, labels = images[own], labels[own]
         else:
             nodes = nodes[own[nodes]]
-    if nodes is not None:
-        labels, at_once = labels[nodes], len(images)
-    labels = labels.cpu()
+    labels = (labels if nodes is None else labels[nodes]).cpu()
+    rows, outputs = torch.arange(len(labels)), labels
     if per == "class":
-        classes = torch.tensor(wanted)
         missing = sorted(set(wanted) - set(labels.tolist()))
         require(not missing, "labels", f"no image of class {missing[:5]}",
                 f"at least one of each of the {len(wanted)} classes")
-        rows = torch.searchsorted(classes, labels)
-    else:
-        rows, classes = torch.arange(len(labels)), labels
+        outputs = torch.tensor(wanted)
+        rows = torch.searchsorted(outputs, labels)
     if nodes is None:
-        maps = any(isinstance(m, nn.Conv2d) for m in net.modules())
-        _one_row_an_image(net, wires, images[:2 if maps else at_once])
+        _one_row_per_image(net, wires, images)
+    sums = _sums(net, wires, images, nodes)                                    # (B, P, T)
+    weights = {name: _filters(net, wires, name, fold_norm) for name in sums}   # (Q, P, T)
+    few = images if nodes is not None else images[:cutcheck.IMAGES].clone()
+    some = per == "class" and len(wanted) < wires.classes
+    return Contributions(wires, sums, weights, rows, outputs, features_first, few, some)
+
+
+def _sums(net: nn.Module, wires: Wiring, images: Tensor,
+          nodes: Tensor | None) -> dict[str, Tensor]:
+    """The `window_sums` of all samples for every layer that votes, from the head to the stem."""
     found: dict[str, list[Tensor]] = {name: [] for name in reversed(wires.voting)}
 
-    def watch(name, module, x):
+    def watch(name: str, module: nn.Module, x: Tensor) -> None:
         if name in found:
             u = window_sums(module, x, wires.layers[name].taps)
             found[name].append((u if nodes is None else u[nodes]).cpu())
 
+    at_once = None if nodes is None else len(images)
     wiring.require_finite(wiring.logits(net, images, watch, at_once))
-    sums = {name: torch.cat(parts) for name, parts in found.items()}           # (B, P, T)
-    weights = {name: _filters(net, wires, name, fold_norm) for name in sums}   # (Q, P, T)
-    few = images if nodes is not None else images[:cutcheck.IMAGES].clone()
-    some = per == "class" and len(classes) < wires.classes
-    return Contributions(wires, sums, weights, rows, classes, features_first, few, some)
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def _one_row_an_image(net: nn.Module, wires: Wiring, images: Tensor) -> None:
+def _one_row_per_image(net: nn.Module, wires: Wiring, images: Tensor) -> None:
     """Refuse views folded into the batch, or places before it: whose is a row?"""
-    rows: dict[str, int] = {}
+    maps = any(isinstance(m, nn.Conv2d) for m in net.modules())
+    images, rows = images[:2 if maps else wiring.AT_ONCE], {}
     wiring.logits(net, images, lambda name, module, x: rows.update({name: len(x)}),
                   at_once=len(images))
     for name in wires.voting:

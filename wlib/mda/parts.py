@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wlib.check import finite, require, require_one_of
 from wlib.mda import cutcheck, cutting, wiring
 from wlib.mda.contribution import contributions
-from wlib.mda.masks import Masks, masks, on_wires
+from wlib.mda.voting import Masks, masks, on_wires
 from wlib.mda.wiring import Wiring, check_classes
 
 

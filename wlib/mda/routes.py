@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from wlib.check import require
 from wlib.mda import wiring
 from wlib.mda.contribution import contributions
-from wlib.mda.masks import Masks, masks
+from wlib.mda.voting import Masks, masks
 
 
 def jaccard(a: Tensor, b: Tensor) -> Tensor:

@@ -11,13 +11,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wlib.check import require, require_one_of
 from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, ImageSet, load
-from wlib.mda.contribution import of_classes
+from wlib.mda.contribution import contributions, of_classes, select
+from wlib.mda.voting import Masks, masks
 
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
@@ -83,6 +84,11 @@ def together(sets: Sequence[ImageSet], picks: Sequence[Sequence[int]]) -> ImageS
     return ImageSet(torch.cat(images), torch.cat(labels), tuple(names))
 
 
+def together_all(sources: Sequence[Images], picks: Sequence[Sequence[int]]) -> Images:
+    """`together` for every split of several sources."""
+    return Images(*(together(split, picks) for split in zip(*sources, strict=True)))
+
+
 def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: int = 6,
             batch: int = 16, widths: Sequence[int] = (8, 16, 32), device: str = "auto") -> Pool:
     """Networks trained on the images, one per seed, each kept in the store.
@@ -109,3 +115,23 @@ def design(architecture: str, data: ImageSet) -> str | nn.Module:
     more = {"aux_logits": False, "init_weights": True} if architecture == "googlenet" else {}
     return nets.fresh(
         partial(models.get_model, architecture, num_classes=len(data.classes), **more), 0)
+
+
+# ---- the images that speak for the classes ----------------------------------------------------
+def surest(net: nn.Module, images: ImageSet, per_class: int = 5, correct: bool = True) -> Tensor:
+    """The images (indices) that speak for the classes: the network is right and surest of them.
+
+    Where it gets none of a class right, images that it gets wrong speak too.
+    """
+    x, y = images.floats(), images.labels
+    try:
+        return select(net, x, y, per_class, correct)
+    except ValueError:                    # there is a class of which the network gets none right
+        return select(net, x, y, per_class, correct=False)
+
+
+def masks_of(net: nn.Module, spoken: ImageSet, mode: str = "graph", strict: bool = True,
+             **settings: bool) -> Masks:
+    """The masks of all classes from the images that speak for them."""
+    found = contributions(net, spoken.floats(), spoken.labels, **settings)
+    return masks(found, mode=mode, strict=strict)

@@ -21,6 +21,7 @@ from wlib.core import batchnorm
 from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.mda import cutting, selectors, wiring
+from wlib.mda.sources import masks_of, surest
 
 # What the paper's text and its code leave open, choice by choice.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -29,25 +30,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "wrong images too": {"correct": False}, "norm folded": {"fold_norm": True},
     "all as in the code": {"mode": "official", "correct": False},
     "all as in the text": {"features_first": True, "strict": False}}
-
-
-def surest(net: nn.Module, images: ImageSet, per_class: int = 5, correct: bool = True) -> Tensor:
-    """The images (indices) that speak for the classes: the network is right and surest of them.
-
-    Where it gets none of a class right, images that it gets wrong speak too.
-    """
-    x, y = images.floats(), images.labels
-    try:
-        return mda.select(net, x, y, per_class, correct)
-    except ValueError:                    # there is a class of which the network gets none right
-        return mda.select(net, x, y, per_class, correct=False)
-
-
-def masks_of(net: nn.Module, spoken: ImageSet, mode: str = "graph", strict: bool = True,
-             **settings: bool) -> mda.Masks:
-    """The masks of all classes from the images that speak for them."""
-    found = mda.contributions(net, spoken.floats(), spoken.labels, **settings)
-    return mda.masks(found, mode=mode, strict=strict)
 
 
 def four_sets(count: int) -> list[list[int]]:

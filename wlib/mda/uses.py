@@ -23,7 +23,7 @@ from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.mda import cutting, graphs, lego, routes, selectors, wiring
-from wlib.mda.sources import Images, together
+from wlib.mda.sources import Images, masks_of, surest, together_all
 
 CRITERIA = ("largest weights (L1)", "geometric median", "Taylor", "group norm")
 FIELDS = ((0,), (1,), (1, 2), (3, 4, 5))         # the sets of classes that a graph is cut for
@@ -32,18 +32,6 @@ FIELDS = ((0,), (1,), (1, 2), (3, 4, 5))         # the sets of classes that a gr
 def percent(net: nn.Module, images: ImageSet) -> Tensor:
     """100 for every image (B,) that a network gets right, 0 for the others."""
     return 100.0 * (wiring.logits(net, images.floats()).argmax(1) == images.labels)
-
-
-def surest(net: nn.Module, images: ImageSet, correct: bool = True) -> tuple[Tensor, Tensor]:
-    """The images that speak for the classes, five of each, and their labels."""
-    x, y = images.floats(), images.labels
-    chosen = mda.select(net, x, y, per_class=5, correct=correct)
-    return x[chosen], y[chosen]
-
-
-def masks_of(net: nn.Module, images: ImageSet, correct: bool = True) -> mda.Masks:
-    """The masks of all classes from their surest images, along the wires."""
-    return mda.masks(mda.contributions(net, *surest(net, images, correct)), mode="graph")
 
 
 # ---- patterns ----------------------------------------------------------------------------------
@@ -108,7 +96,7 @@ def compressed(net: nn.Module, masks: mda.Masks, scores: Mapping[str, Tensor],
 
 
 def compression(net: nn.Module, images: Images, shares: Sequence[float], epochs: int, seed: int,
-                chance: int = 0, correct: bool = True) -> dict[str, Any]:
+                chance: int = 0) -> dict[str, Any]:
     """The part for all classes and its rivals at equal cost, before and after fine-tuning.
 
     Gives `test` {arm: (B,)} of the networks as cut, a `curve` of validation accuracy over `shares`
@@ -116,7 +104,7 @@ def compression(net: nn.Module, images: Images, shares: Sequence[float], epochs:
     images of fine-tuning, `chance` draws the random scores.
     """
     wires = wiring.trace(net)
-    masks = masks_of(net, images.fit, correct)
+    masks = masks_of(net, images.fit[surest(net, images.fit)])
     scores = rankings(net, images.fit, masks, chance)
     curve, table = [], []
     for share in shares:
@@ -147,17 +135,15 @@ class Teaching:
     rates: Sequence[float]              # every student takes the best one by validation images
     epochs: int                         # passes over the images, for all students
     beside: Sequence[str] = ()          # more students: "student from source A", "joined shape …"
-    correct: bool = True                # only images that the sources get right speak for classes
 
 
 def side_by_side(networks: Sequence[nn.Module], images: Sequence[Images],
-                 chosen: Sequence[Sequence[int]], cut: bool,
-                 correct: bool = True) -> tuple[nn.Module, nn.Module]:
+                 chosen: Sequence[Sequence[int]], cut: bool) -> tuple[nn.Module, nn.Module]:
     """Sources for their chosen classes as one network, without and with scales: whole and side by
     side, or cut (`cut`) and padded. The scales are fitted to the held-out images."""
     parts, scales = [], []
     for net, own, classes in zip(networks, images, chosen, strict=True):
-        masks = masks_of(net, own.fit, correct) if cut else {}
+        masks = masks_of(net, own.fit[surest(net, own.fit)]) if cut else {}
         parts.append(mda.disassemble(net, masks, classes))
         held = mda.of_classes(own.held.floats(), own.held.labels, classes)
         scales.append(lego.scaling(parts[-1], *held))
@@ -176,9 +162,9 @@ def students(networks: Sequence[nn.Module], new: nn.Module, images: Sequence[Ima
     epochs, seed)` teaches one. Gives `test` {arm: (B,)}, a `table` of costs and validation
     accuracies, and a `grid` of validation accuracies by rate.
     """
-    both = Images(*(together(split, chosen) for split in zip(*images, strict=True)))
+    both = together_all(images, chosen)
     restricted, teacher = side_by_side(networks, images, chosen, cut=False)
-    _, joined = side_by_side(networks, images, chosen, cut=True, correct=teaching.correct)
+    _, joined = side_by_side(networks, images, chosen, cut=True)
     starts = {"joined parts": joined, "distilled student": new,
               "student from source A": mda.disassemble(networks[0], {},
                                                        range(len(both.fit.classes))),

@@ -17,7 +17,7 @@ Letters: P inputs and Q outputs of a layer, n wires of a network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from numbers import Integral
@@ -29,6 +29,7 @@ from wlib.check import finite, require
 from wlib.mda import tracing
 from wlib.mda.flow import Flow
 
+AT_ONCE = 64            # images in one pass, where no caller asks for another number
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -176,7 +177,9 @@ def _unreached(weighted: list[str], reached: set[str]) -> tuple[str, ...]:
                                for name in weighted if name not in running))
 
 
-def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Tensor:
+def logits(net: nn.Module, images: Tensor,
+           watch: Callable[[str, nn.Module, Tensor], None] | None = None,
+           at_once: int | None = None) -> Tensor:
     """The network's outputs (B,K) in evaluation mode, without gradients, a few images at a time.
 
     `watch(name, layer, input)` is called with the input of every named layer as it runs, so that
@@ -190,7 +193,7 @@ def logits(net: nn.Module, images: Tensor, watch=None, at_once: int = 64) -> Ten
     try:
         with evaluating(net), torch.no_grad():
             return torch.cat([net(part.to(first.device, first.dtype)).cpu()
-                              for part in images.split(at_once)])
+                              for part in images.split(at_once or AT_ONCE)])
     finally:
         for hook in hooks:
             hook.remove()

@@ -42,7 +42,7 @@ from wlib.plot.style import (
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 # Their figures are read when a notebook asks for them.
-PARTS = ("d2nwg", "d2nwg_worth", "free", "mda")
+PARTS = ("d2nwg", "d2nwg_worth", "free", "mda", "mge_uses")
 
 __all__ = [
     "CONTROL",

@@ -46,7 +46,7 @@ from wlib.store.identity import architecture, describe, digest
 __all__ = ["architecture", "cached", "describe", "digest", "resume", "root"]
 
 
-def cached(function: Callable, *args, **kwargs) -> Any:
+def cached(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """The value of `function(*args, **kwargs)`, made once and then read.
 
     The function must give the same result for the same arguments. A function of a notebook may
@@ -84,7 +84,7 @@ def cached(function: Callable, *args, **kwargs) -> Any:
     return _decode(json.loads(tree), tensors)  # the first caller gets what later ones get
 
 
-def resume(advance: Callable, *args, steps: int, every: int, **kwargs) -> Any:
+def resume(advance: Callable, *args: Any, steps: int, every: int, **kwargs: Any) -> Any:
     """The state of a long run after `steps` steps, kept in the store after each `every` of them.
 
     `advance(*args, state=state, steps=n, **kwargs)` goes on from a state, None at the beginning,

@@ -21,7 +21,7 @@ import hashlib
 import json
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,7 @@ class _Describer:
         if isinstance(value, Tensor):
             if type(value) not in (Tensor, nn.Parameter):
                 raise _unknown(value, name)
-            told = {"tensor": _tensors({"": value}, name)}
+            told: dict[str, Any] = {"tensor": _tensors({"": value}, name)}
             if value.requires_grad or type(value) is nn.Parameter:     # what may be trained
                 told["trained"] = [type(value).__name__, value.requires_grad]
             return told
@@ -151,15 +151,15 @@ class _Describer:
             return {"function": self._code(value, name)}
         if isinstance(value, weakref.ref):
             return {"weakref": self.value(value(), name)}
-        told = value.digest() if callable(getattr(value, "digest", None)) else None
-        return {type(value).__qualname__: told} if isinstance(told, str) else self._object(
+        own = value.digest() if callable(getattr(value, "digest", None)) else None
+        return {type(value).__qualname__: own} if isinstance(own, str) else self._object(
             value, name)
 
     def _object(self, value: Any, name: str) -> Any:
         """Any other object by what pickle would write of it."""
         try:
             registered = copyreg.dispatch_table.get(type(value))
-            reduced = registered(value) if registered else value.__reduce_ex__(4)
+            reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
         except Exception as problem:     # each class says in its own words that it cannot
             raise _unknown(value, name) from problem
         if type(value) is object:
@@ -181,7 +181,8 @@ class _Describer:
         return {"module": _sha(self.parts(net, name)), "state": _tensors(named_tensors(net), name),
                 "training": [path for path, module in net.named_modules() if module.training]}
 
-    def attributes(self, module: nn.Module, path: str, name: str):
+    def attributes(self, module: nn.Module, path: str, name: str
+                   ) -> Iterator[tuple[str, Any]]:
         """(path, description) of a module's class and of each of its attributes."""
         inside = f"{path}." if path else ""
         yield path, self._code(type_before_parametrizations(module), f"{name}.{path}".rstrip("."))
