@@ -181,7 +181,8 @@ def _read(pool: Pool, span: slice) -> Tensor:
                       for name, part in _inside(span, pool)], dim=1).double()
 
 
-def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor):
+def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor
+           ) -> None:
     """Put these weights (rows, n) of one span into rows of stacked tensors."""
     for name, part in _inside(span, moving):
         family[name][rows].view(len(weights), part.stop - part.start).copy_(weights[:, part])
@@ -218,7 +219,7 @@ def _redrawing(coefficients: Tensor, kept: Tensor, redraw: str
     mean, spread = rest.mean(), rest.std(correction=0)
     del rest                                            # not while the copies are made
 
-    def fresh(source):
+    def fresh(source: torch.Generator) -> Tensor:
         if redraw == "normal":
             z = torch.randn(m, generator=source, dtype=torch.float64).to(device)
             return z.mul_(spread).add_(mean).to(dtype)
@@ -227,7 +228,7 @@ def _redrawing(coefficients: Tensor, kept: Tensor, redraw: str
         signs = torch.randint(2, (m,), generator=source) * 2 - 1
         return coefficients[places] * signs.to(device)
 
-    def rows(sources):
+    def rows(sources: list[torch.Generator]) -> Tensor:
         copies = coefficients.repeat(len(sources), 1)
         for row, source in zip(copies, sources, strict=True):
             row.index_copy_(0, places, fresh(source))
@@ -259,13 +260,14 @@ def _inverse(c: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tenso
     return idct(c, overwrite=True)
 
 
-def _shuffle(x, span, base):
+def _shuffle(x: Tensor, span: slice, base: int) -> Tensor:
     """The fixed permutation of one signal; its path is apart from every child's."""
     return torch.randperm(x.shape[-1], generator=seeds.generator(base, span.start, 0, 0)
                           ).to(x.device)
 
 
-def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform) -> Tensor:
+def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform: Callable[[Tensor], Tensor]
+                 ) -> Tensor:
     """Transform both axes of each tensor (outputs × all the rest) that lies in the span."""
     result = rows.clone()
     for name, part in _inside(span, pool):
@@ -287,13 +289,13 @@ def check_pool(pool: Pool) -> None:
     require(isinstance(pool, Pool), "pool", pool, "a Pool (Pool.stack([network]) makes one)")
 
 
-def _check_settings(energy, per, order, smallest):
+def _check_settings(energy: float, per: str, order: str, smallest: int) -> None:
     _check_energy(energy)
     require_one_of("per", per, ("network", "tensor"))
     require_one_of("order", order, ORDERS)
     require(whole(smallest), "smallest", smallest, "a whole number of weights ≥ 1")
 
 
-def _check_energy(energy):
+def _check_energy(energy: float) -> None:
     require(isinstance(energy, (int, float)) and not isinstance(energy, bool)
             and 0 < energy <= 1, "energy", energy, "a share in (0, 1]")
