@@ -73,7 +73,7 @@ def trade_off(frame: pd.DataFrame, *, title: str):
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(xlabel="novelty of errors", ylabel="test accuracy, points", ylim=(0, 102))
     axis.legend()
-    axis.set_title(title)
+    headline(axis.figure, title)
     return axis.figure
 
 
