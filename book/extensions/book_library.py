@@ -24,6 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
 ASKED = re.compile(r"<!-- library: (.+) -->")
+BACK = re.compile(r'(?<=class="viewcode-back" href=")([^"#]*#)([^"]+)')
 FULL_NAME = re.compile(r"wlib(\.\w+)+")
 # As in Sphinx, but for the colon; a comment that is a ruled heading describes nothing.
 COMMENT = re.compile(r"^\s*#(?!.*---):? ?(.*)\r?\n?$")
@@ -67,6 +68,9 @@ def described(module: str, things: dict[str, Any]) -> Iterator[str]:
     if callable(getattr(import_module(package), name, None)):
         yield "   :no-index:"                       # the name is that of a function beside it
     yield ""
+    if len(things) > 1:                             # first what there is
+        names = " · ".join(f"`{own}`" for own in things)
+        yield from (f".. docstring:: {module}", "", f"   {names}", "")
     for name, thing in things.items():
         yield f".. auto{kind(thing)}:: {module}.{name}"
         if inspect.isclass(thing):
@@ -143,6 +147,19 @@ def meant(text: str, place: str | None) -> Iterator[str]:
         place = place.rpartition(".")[0]
 
 
+def back(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Lead from a source to its entry, in the package or in the module: viewcode knows one only."""
+    known, module = app.env.domains["py"].objects, page.removeprefix("_modules/").replace("/", ".")
+
+    def entry(found: re.Match[str]) -> str:
+        own = found[2].removeprefix(f"{module}.").removeprefix(f"{module.rpartition('.')[0]}.")
+        names = (name for name in meant(f"{module}.{own}", None) if name in known)
+        return found[1] + next((known[name].node_id for name in names), found[2])
+
+    if page.startswith("_modules/"):
+        context["body"] = BACK.sub(entry, context["body"])
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx; comments are read as Sphinx reads those with a colon."""
     parser.comment_re = COMMENT
@@ -150,4 +167,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", entries)
     app.connect("autodoc-process-docstring", as_markdown)
     app.connect("doctree-resolved", link)
+    app.connect("html-page-context", back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

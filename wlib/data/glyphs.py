@@ -117,9 +117,11 @@ def draw(split: str, *, characters: str | Sequence[str] | None = None,
     `characters`: the name of a list (see `characters_of`) or the characters themselves, look-alikes
     and all; default "letters", with by="face" those of them that faces of all three splits hold.
     A named list loses, with by="face", what two splits would show in one shape (as I, a bare bar).
-    `faces`: names from `FACES`; default all that hold all the characters.  `samples`: images per
-    class.  `warp`, `stroke`: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2, shift ±2 pixels of 28
-    and a stroke up to a pixel thicker; 0 is none.  `noise`: standard deviation, white is 1.
+    `faces`: names from `FACES`; default all that hold all the characters.  `by`: what the splits
+    keep apart, see the table above.  `samples`: images per class.  `style`: gray (1, 28, 28) or
+    color (3, 32, 32), by its name in `STYLES`.  `warp`, `stroke`: 1 is ±15° of turn, scale
+    0.75–1.15, shear ±0.2, shift ±2 pixels of 28 and a stroke up to a pixel thicker; 0 is none.
+    `noise`: standard deviation, white is 1.
     Raises `ValueError` for what does not exist, faces that lack a character, an empty split, and
     splits that could not be told apart.
     """

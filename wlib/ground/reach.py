@@ -255,6 +255,7 @@ class Tree:
         self.fingerprint = functools.cache(self.fingerprint)
 
     def code(self, module: str) -> Code:
+        """The code of a module."""
         package = module if module in self.packages else module.rpartition(".")[0]
         return read((self.sources[module],), package, True)
 
@@ -311,6 +312,7 @@ class Tree:
         return digest(told), sorted(numbers)
 
     def fingerprint(self, place: str) -> str:
+        """Hash of what a place leads to and of all that this reaches."""
         return self.follow(Code((), (("", place),)))[0]
 
 
