@@ -20,7 +20,7 @@ from wlib.book import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = pages.toc_pages(ROOT / "_toc.yml")
-PAGES = [*CONTENTS, "search", "genindex"]
+PAGES = [*CONTENTS, "search", "genindex", "_modules/wlib/mge/generator"]
 PARTS = [part["caption"] for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]]
 # A term, and a page that the search must find for it: one for every part of the contents.
 TERMS = {
@@ -30,6 +30,7 @@ TERMS = {
     "Part II: MDA": ("logit restriction", "book/mda"),
     "Part III: FREE": ("transductive", "book/free"),
     "Part IV: D2NWG": ("set transformer", "book/d2nwg"),
+    "The library": ("keep_mask", "book/library/mge"),
     "Reference": ("undecided", "book/claims"),
 }
 KEY_PAGES = ["book/index", "book/claims", "book/mge", "notebooks/11-mge-generate",

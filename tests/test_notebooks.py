@@ -14,12 +14,6 @@ PROFILES = ("smoke", "laptop", "study", "gpu")
 NAMES = [path.stem for path in NOTEBOOKS]
 FOLDS = ("hide-", "remove-")
 WIDE = 88       # characters: more would scroll sideways in a window of 1,280 pixels
-# What notebooks do not keep yet. An entry that no longer holds fails: the lists only shrink.
-NOT_YET: dict[str, set[str]] = {
-    "44-d2nwg-worth": {"label", "row", "share", "wide"},
-}
-NOT_YET_PRINTED: set[str] = {
-    "44-d2nwg-worth"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -73,11 +67,7 @@ def broken(cells):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_hides_little_and_fits_the_page(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    assert broken(cells) == NOT_YET.get(path.stem, set())
-
-
-def test_lists_of_what_is_not_kept_yet_name_notebooks_that_exist():
-    assert {*NOT_YET} | NOT_YET_PRINTED <= {*NAMES} and all(NOT_YET.values())
+    assert broken(cells) == set()
 
 
 def code(*lines, fold=False, label=None):
@@ -109,7 +99,7 @@ def test_a_notebook_prints_no_line_that_scrolls(smoke_run, name):
     executed = planning.Folder(Path(REPOSITORY), "smoke").executed(name)
     wide = [line for line in printed(json.loads(executed.read_text(encoding="utf-8"))["cells"])
             if len(line) > WIDE]
-    assert bool(wide) == (name in NOT_YET_PRINTED), wide
+    assert wide == []
 
 
 def printed(cells):

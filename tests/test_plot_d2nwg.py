@@ -90,7 +90,7 @@ def test_pairs_name_means_over_seeds_and_have_a_diagonal():
 @pytest.mark.parametrize("starts", [["shared", "own"], ["own"]])
 def test_courses_stand_in_the_panel_of_their_start(starts, seeds):
     frame = crossed(seeds, "points", lambda s, k: k + len(s), start=list(ARMS), step=[0, 60])
-    figure = plot.d2nwg.courses(frame, {s.upper(): s for s in starts}, ["sampled"], title="t")
+    figure = plot.d2nwg_worth.courses(frame, {s.upper(): s for s in starts}, ["sampled"], title="t")
     for axis, name in zip(figure.axes, starts, strict=True):
         assert drawn(axis, seeds) == {"sampled": [(0, len(name)), (1, 60 + len(name))]}
         assert words(axis.get_xticklabels()) == ["0", "60"] and axis.get_legend() is None
@@ -99,7 +99,7 @@ def test_courses_stand_in_the_panel_of_their_start(starts, seeds):
 
 def test_a_sweep_has_its_columns_in_panels_and_the_mark_at_a_hundred(seeds):
     frame = crossed(seeds, "share", lambda w: w / 8, width=[32, 128])
-    figure = plot.d2nwg.sweep(frame.eval("own = share + 10\nseen = share + 20"), title="t")
+    figure = plot.d2nwg_worth.sweep(frame.eval("own = share + 10\nseen = share + 20"), title="t")
     for axis, title, more in zip(figure.axes, titles(figure), (0, 10, 20), strict=True):
         assert drawn(axis, seeds) == {"sampled": [(0, 4 + more), (1, 16 + more)]}
         assert title.endswith("points" if more == 20 else "%")
@@ -111,7 +111,8 @@ def test_a_sweep_has_its_columns_in_panels_and_the_mark_at_a_hundred(seeds):
 def test_histograms_share_bins_and_lose_nobody(names):
     found = {"zoo": np.array([1.1, 1.1, 3, 4]), "sampled": np.array([0, 2.0])}
     heights = {"zoo": [0, 0.5, 0.25, 0.25], "sampled": [0.5, 0.5, 0, 0]}
-    figure = plot.d2nwg.distances({name: found[name] for name in names}, 1.5, title="t", bins=4)
+    some = {name: found[name] for name in names}
+    figure = plot.d2nwg_worth.distances(some, 1.5, title="t", bins=4)
     for axis, name in zip(figure.axes, names, strict=True):
         assert [bar.get_height() for bar in axis.patches] == heights[name]
         assert np.allclose([bar.get_x() for bar in axis.patches], [0, 1.02, 2.04, 3.06])
@@ -122,19 +123,19 @@ def test_histograms_share_bins_and_lose_nobody(names):
 @pytest.mark.parametrize("names, limit", [(["seen", "unseen"], 4), (["unseen"], 1)])
 def test_a_sample_is_above_its_nearest_on_one_scale(names, limit):
     values = {"seen": torch.tensor([[1.0, 2], [3, -4], [0, 0]]), "unseen": torch.ones(2, 2)}
-    figure = plot.d2nwg.beside({name: values[name] for name in names}, title="a: 1; b: 2")
+    figure = plot.d2nwg_worth.beside({name: values[name] for name in names}, title="t")
     for axis, name in zip(figure.axes[:-1], names, strict=True):
         image, rows = axis.images[0], ["sampled", "nearest 1", "nearest 2"][:len(values[name])]
         assert np.array_equal(image.get_array(), values[name])
         assert image.get_clim() == (-limit, limit) and words(axis.get_yticklabels()) == rows
-    assert figure.axes[-1].get_ylabel() == "weight" and figure.get_suptitle() == "A: 1\nb: 2"
+    assert figure.axes[-1].get_ylabel() == "weight" and figure.get_suptitle() == "t"
 
 
 @pytest.mark.parametrize("names", [["sampled", "trained"], ["sampled"]])
 def test_a_decision_is_drawn_at_its_place_in_the_color_of_its_class(names):
     classes, places = torch.randint(10, (len(names), 3, 3)), torch.tensor([[0.0, 10], [2, 14]])
     maps = SimpleNamespace(classes=classes, places=places, low=places[0], high=places[1])
-    figure = plot.d2nwg.decisions(maps, torch.tensor([0, 8]), names, title="t")
+    figure = plot.d2nwg_worth.decisions(maps, torch.tensor([0, 8]), names, title="t")
     for axis, wanted in zip(figure.axes, classes, strict=True):
         (image,), (dots,) = axis.images, axis.collections
         assert np.array_equal(image.get_array(), wanted) and image.origin == "lower"
@@ -142,3 +143,14 @@ def test_a_decision_is_drawn_at_its_place_in_the_color_of_its_class(names):
         assert np.array_equal(dots.get_offsets(), places) and list(dots.get_array()) == [0, 8]
         assert dots.get_clim() == image.get_clim() and dots.get_cmap() == image.get_cmap()
     assert titles(figure) == names
+
+
+def test_accuracy_stands_over_novelty_and_levels_are_joined():
+    frame = pd.DataFrame([
+        ("sampled", 0, 0.2, 60), ("sampled", 0, 0.4, 80), ("network with noise", 0, 0.1, 50),
+        ("network with noise", 2, 0.9, 10)], columns=["arm", "level", "novelty", "points"])
+    axis = plot.d2nwg_worth.trade_off(frame, title="t").axes[0]
+    small, large, _, joined = axis.lines[:4]
+    assert small.get_xydata().tolist() == [[0.2, 60], [0.4, 80]]
+    assert np.allclose(large.get_xydata(), [[0.3, 70]]) and large.get_label() == "sampled"
+    assert joined.get_xydata().tolist() == [[0.1, 50], [0.9, 10]]

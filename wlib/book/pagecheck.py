@@ -54,7 +54,7 @@ class PageError(ValueError):
 def source_problems(root: Path, pages: list[str]) -> list[str]:
     """Pages the contents name twice or in vain, and sources that the contents leave out."""
     found = {path.relative_to(root).with_suffix("").as_posix()
-             for pattern in ("book/*.md", "notebooks/*.ipynb") for path in root.glob(pattern)}
+             for pattern in ("book/**/*.md", "notebooks/*.ipynb") for path in root.glob(pattern)}
     return [
         *(f"{page}: named more than once in _toc.yml" for page in sorted(set(pages))
           if pages.count(page) > 1),

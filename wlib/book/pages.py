@@ -26,6 +26,7 @@ import yaml
 from wlib.book import material, pagecheck, pageparts, staging
 from wlib.book.pagecheck import PageError
 from wlib.check import require_one_of
+from wlib.ground import reach
 from wlib.ground.files import locked
 
 CHECKED = "checked.json"  # what the checks found out about pages, by the hash of their content
@@ -146,9 +147,15 @@ def config(root: Path, profile: str) -> bytes:
 
 
 def fill(path: Path, book: material.Book, wrong: list[str]) -> bytes:
-    """A chapter with its generated parts in place; what cannot be generated is added to `wrong`."""
+    """A chapter with its generated parts in place; what cannot be generated is added to `wrong`.
+
+    A page of the library also names the code as it is, so that it is read again when that changes.
+    """
     try:
-        return pageparts.fill(path.read_text(encoding="utf8"), book).encode()
+        text = pageparts.fill(path.read_text(encoding="utf8"), book)
+        if "<!-- library: " in text:
+            text += f"\n<!-- {reach.digest(reach.read_sources())} -->\n"
+        return text.encode()
     except ValueError as error:
         wrong.append(f"{path.relative_to(book.root).as_posix()}: {error}")
         return b""

@@ -113,7 +113,11 @@ def shuffle(pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) 
 
 
 def control(name: str, pool: Pool, distance: Tensor, generator: torch.Generator | int = 0) -> Pool:
-    """The control of this name at the given relative distance: one of `CONTROLS`."""
+    """The control of this name at the given relative distance, as in `noise`.
+
+    "noise", "noise-norm" (`noise` with `keep_norm`), "pruning" (`zero_fill`) or "shuffled weights"
+    (`shuffle`).
+    """
     require_one_of("name", name, CONTROLS)
     if name == "pruning":
         return zero_fill(pool, distance)
@@ -155,7 +159,9 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
 
 
 def z_u(held_out: Tensor, generated: Tensor) -> float:
-    """Z_U of Meehan et al. (arXiv 2004.05675) from distances to the zoo (n,) and (m,).
+    """The statistic Z_U of copying (Meehan et al., arXiv 2004.05675), from distances to the zoo.
+
+    Do generated networks (m,) lie nearer to it than held-out ones (n,)?
 
     U counts the pairs in which the generated network lies farther off than the held-out one (a tie
     is half a pair), Z_U = (U − nm/2) / √(nm(n + m + 1)/12). Far below 0: copies of what was

@@ -70,6 +70,7 @@ class Inputs:
 
     @property
     def tensors(self) -> list[Tensor]:
+        """All of them, by position and then by name."""
         return [*self.positional, *self.named.values()]
 
     def __len__(self) -> int:

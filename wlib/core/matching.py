@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
 
 def chain(pool: Pool) -> list[Layer]:
-    """The layers with weights, from first to last; refuses networks that are no chain."""
+    """The layers with weights, from first to last; `ValueError` for networks that are no chain."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     layers: list[Layer] = []
     for name, module in pool.template.named_modules():

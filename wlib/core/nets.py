@@ -124,7 +124,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def stacked(device: torch.device) -> bool:
-    """Whether engine "auto" runs networks stacked there: on CUDA, and where that is rehearsed."""
+    """Whether engine "auto" runs networks stacked on this device: on CUDA, and on a CPU that stands
+    in for it (environment variable WLIB_STACKED=1, as in `wlib rehearse`)."""
     return device.type == "cuda" or os.environ.get("WLIB_STACKED") == "1"
 
 

@@ -176,10 +176,12 @@ class Pool:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return next(iter(self.parameters.values())).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """The floating dtype of the weights."""
         return next(iter(self.parameters.values())).dtype
 
     # ---- using the networks -------------------------------------------------------------------
@@ -199,7 +201,8 @@ class Pool:
 
         `inputs` is an `ImageSet`, a tensor (B, …) of floats or integers, or a tuple or dict of
         tensors for networks that take several. With `own=True` each network has inputs of its
-        own: (N, B, …). Working memory is bounded.
+        own: (N, B, …). The engine is "loop" (one network after another), "vmap" (all at once) or
+        "auto" (see `engine`). Working memory is bounded.
         """
         rows: list[list[Tensor]] = []
         for _, part, values in self.outputs(inputs, engine, batch, own):

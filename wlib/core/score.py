@@ -148,7 +148,7 @@ def noise_accuracy(pool: Pool, data: Images, sd: float = 0.1, seed: int = 0, eng
 
 def fgsm(pool: Pool, data: Images, eps: float) -> Tensor:
     """Images (N, B, C, H, W) moved by eps along the sign of each network's own loss gradient
-    (fast gradient sign method, Goodfellow et al. 2015), clamped to [0, 1]."""
+    (fast gradient sign method, Goodfellow et al. 2015), clamped to [0, 1]; eps in the same unit."""
     _check_images(pool, data)
     require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
             "a distance of at least 0 in the maximum norm")

@@ -65,7 +65,10 @@ def _holds(value: object, own: set[int]) -> bool:
 
 
 def require_plain(net: nn.Module, name: str) -> None:
-    """Refuse a network whose weights cannot be taken out, and say what makes it one that can."""
+    """Refuse a network whose weights cannot be exchanged (pruned, scripted, lazy).
+
+    The `ValueError` says what to do first.
+    """
     require(isinstance(net, nn.Module), name, net, "an nn.Module")
     own = {id(part) for part in (*net.modules(), *named_tensors(net).values())}
     for path, module in net.named_modules():

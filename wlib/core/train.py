@@ -38,7 +38,8 @@ def fit(spec: Spec, data: Images, *,
     `spec` is an architecture's name (classes, channels and size come from the data; `settings` go
     to `nets.build`), a module (copied and initialized anew), a function that returns a module, or
     a `Pool` to train further: of one network, which then starts every member, or of one per seed.
-    `data` is an `ImageSet`. With `epochs=0` the members are returned as they start. An image that
+    `data` is an `ImageSet`; `optimizer` is "adam" or "sgd", `rate` its learning rate; the engine is
+    that of `Pool.logits`. With `epochs=0` the members are returned as they start. An image that
     would be alone in the last batch goes into the one before where BatchNorm asks for two.
     """
     seeds = _seeds(seeds)

@@ -1,4 +1,4 @@
-"""Heads: one linear layer on what a frozen encoder says of images, for many data sets at once.
+"""Heads: one linear layer on what a frozen encoder gives for images, for many data sets at once.
 
     sets = [Features(encoder(s.train), s.train.labels, s.classes) for s in data_sets]
     pool = stored_fit(sets)                        # one head per data set, weights (T, K·d + K)
@@ -45,7 +45,7 @@ def from_rows(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a frozen encoder says of images: `values` (B, d), `labels` (B,), K class names.
+    """What a frozen encoder gives for images: `values` (B, d), `labels` (B,), K class names.
 
     To networks it looks like an `ImageSet` of d channels of one pixel.
     """

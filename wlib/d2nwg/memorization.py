@@ -31,7 +31,7 @@ from wlib.d2nwg.codec import Codec
 from wlib.d2nwg.rivals import Averaged, Noisy, Rival
 from wlib.data import ImageSet
 
-COPYING = -5.0     # a Z_U below this says that what was generated lies too near to the zoo
+COPYING = -5.0     # a Z_U below this: what was generated lies too near to the zoo
 
 
 # ---- distance in weights ----------------------------------------------------------------------

@@ -78,10 +78,10 @@ def available(names: Sequence[str], *, counts: Counts = COUNTS, root: str | Path
 
 def support(sets: Sequence[DataSet], count: int = 10, *, part: str = "support",
             device: str = "auto") -> Tensor:
-    """Frozen features (n, K, count, d) of the first images of each class: all that a generator is
-    told of a data set."""
+    """Frozen features (n, K, count, d) of the first images of each class: all that a generator
+    sees of a data set."""
     require(part in ("support", "train"), "part", part, "'support' or 'train': what is scored "
-            "later tells nothing")
+            "later must not be seen")
     require(len(sets) > 0, "sets", sets, "at least one DataSet")
     backbone = backbones.glyph_backbone(device=device)
     images = [getattr(s, part) for s in sets]
@@ -165,8 +165,8 @@ class Design:
 def learn(weights: Tensor, sets: Tensor | None, design: Design | None = None,
           training: Training | None = None, *, every: int = 1000, seed: int = 0,
           device: str = "auto") -> Generator:
-    """A generator of weights like those of a zoo (n, D), told of each data set by features
-    (n, K, S, d). All of it is kept in the store, the training in pieces of `every` steps.
+    """A generator of weights like those of a zoo (n, D), conditioned on features (n, K, S, d) of
+    each network's data set; kept in the store, its training in pieces of `every` steps.
 
     Each step shows 5 of the S images of each class unless the training says otherwise.
     `sets=None` learns the weights as they are.
@@ -175,7 +175,7 @@ def learn(weights: Tensor, sets: Tensor | None, design: Design | None = None,
     require(sets is None or len(sets) == len(weights), "sets", sets,
             f"one for each of the {len(weights)} networks")
     require(sets is not None or design.classes is None, "sets", sets,
-            "features of each data set: rows of heads are told apart by their classes")
+            "features of each data set: rows of heads differ by their classes")
     rows = weights if design.classes is None else heads.rows(weights, design.classes).flatten(0, 1)
     codec = PCA.fit(rows, design.size, scale=design.scale)
     run = stored_fit(encoded(codec, weights, design.classes), sets, training,

@@ -51,7 +51,7 @@ def predict_z0(x: Tensor, t: Tensor | int, noise: Tensor, betas: Tensor) -> Tens
 
 
 def ddpm_step(x: Tensor, t: Tensor | int, noise: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, L) and variance of x_{t−1}, given x_t and what is believed to be its noise.
+    """Mean (B, L) and variance of x_{t−1}, given x_t and the noise that is predicted for it.
 
     A step of ancestral sampling (Ho et al. 2020, equations 6 and 7); the variance of step 0 is 0.
     """

@@ -1,4 +1,4 @@
-"""From noise to latents: the reverse process, by DDPM's ancestral steps or by DDIM's.
+"""From noise to latents, the reverse process: DDPM's ancestral steps, or DDIM's.
 
     samples = reverse(denoiser, conditions, betas, 50, Sampling("ddim", 20), seed=0)
 
@@ -56,14 +56,14 @@ def reverse(denoiser: Denoiser | UNet, conditions: Tensor | None, betas: Tensor,
     times, betas = (v.to(device) for v in respaced(betas, how.steps_of(len(betas))))
     rows = [divmod(r, n) for r in range(n * math.prod(inner))]                 # (i, j)
     batch = max(1, min(how.batch, NOISE_CELLS // (denoiser.size * len(times))))
-    done = [_walk(denoiser, c, times, betas, how, seed, rows[at:at + batch])
+    done = [_reversed(denoiser, c, times, betas, how, seed, rows[at:at + batch])
             for at in range(0, len(rows), batch)]
     samples = torch.cat(done)                                        # (rows, [steps + 1,] L)
     samples = samples.view(*(inner or (1,)), n, *samples.shape[1:])
     return samples.movedim(max(1, len(inner)), 1)                    # n right after m
 
 
-def _walk(denoiser: Denoiser | UNet, c: Tensor | None, times: Tensor, betas: Tensor,
+def _reversed(denoiser: Denoiser | UNet, c: Tensor | None, times: Tensor, betas: Tensor,
           how: Sampling, seed: int, rows: list[tuple[int, int]]) -> Tensor:
     """The reverse process for some rows (condition, sample): (B, [steps + 1,] L)."""
     rngs = [seeds.generator(seed, *row) for row in rows]

@@ -326,12 +326,12 @@ def _checked(latents: Tensor, conditions: Tensor | None, encoder: Encoder | None
                                 latents.ndim if encoder is None else 4).float()
     require(len(conditions) == len(latents), "conditions", conditions,
             f"as many rows as latents: {len(latents)}")
-    one = conditions[:1].cpu()
+    first = conditions[:1].cpu()
     if encoder is not None:
         with torch.no_grad():
             model = _Model(nn.Identity(), encoder).cpu()
-            one = model.encode(draw(one, shots, seeds.generator(seed)))
-    want = (*latents.shape[:1], *one.shape[1:-1], latents.shape[-1])
+            first = model.encode(draw(first, shots, seeds.generator(seed)))
+    want = (*latents.shape[:1], *first.shape[1:-1], latents.shape[-1])
     require(tuple(latents.shape) == want, "latents", latents,
             f"{want}, a row for each condition")
-    return one.shape[-1], conditions
+    return first.shape[-1], conditions

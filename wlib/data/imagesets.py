@@ -47,8 +47,11 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
 
     `root` is the folder of downloaded sets (else the environment variable WLIB_DATA, else the
     user's data folder), or for "folder" the folder with one directory per class; sets that need no
-    files ignore it.  `settings` differ by set.  Raises `ValueError` for a name, split or setting
-    that does not exist and `FileNotFoundError` where files are missing.
+    files ignore it.  `settings` differ by set: `size` in pixels for "digits", "gtsrb" and "folder",
+    `channels` (1 or 3) for "folder", those of `glyphs.draw` for "glyphs".
+
+    Raises `ValueError` for a name, split or setting that does not exist and `FileNotFoundError`
+    where files are missing.
     """
     require_one_of("name", name, _LOADERS)
     require_one_of("split", split, SPLITS)

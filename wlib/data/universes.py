@@ -90,6 +90,7 @@ class DataSet:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes, the same in all parts."""
         return self.train.classes
 
     @property

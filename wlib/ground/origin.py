@@ -71,6 +71,7 @@ def _installed_folders() -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def in_package(file: str) -> bool:
+    """Whether a file lies where packages are installed."""
     return any(folder in Path(file).resolve().parents for folder in _installed_folders())
 
 

@@ -248,6 +248,7 @@ class Tree:
             setattr(self, name, functools.cache(getattr(self, name)))
 
     def code(self, module: str) -> Code:
+        """The code of a module."""
         package = module if module in self.packages else module.rpartition(".")[0]
         return read((self.sources[module],), package, True)
 
@@ -305,6 +306,7 @@ class Tree:
         return digest(told), sorted(numbers)
 
     def fingerprint(self, place: str) -> str:
+        """Hash of what a place leads to and of all that this reaches."""
         return self.follow(Code((), (("", place),)))[0]
 
 

@@ -114,8 +114,8 @@ class Evolution:
 
     parents: int = 10           # μ networks live on
     offspring: int = 40         # λ children per generation, λ ≥ μ
-    fusion: float = 0.5         # share of children made of two parents, else a copy of one
-    mutation: float = 0.7       # share of the fused that are mutated as well; a copy always is
+    fusion: float = 0.5         # fraction of children made of two parents, else a copy of one
+    mutation: float = 0.7       # fraction of the fused that are mutated as well; a copy always is
     search: str = "evolution"   # or "random": every child is a fresh mutant of a seed network
     keep_seed: bool = True      # the seed network is in the first population, not mutants alone
     race: int | None = None     # a child leaves when it cannot reach the parent in this place
@@ -363,7 +363,7 @@ class Final(NamedTuple):
 
 def final(pool: Pool, validation: Any, test: Any, engine: str = "auto") -> Final:
     """The one look at the test images, for networks chosen without them. Validation and test sets
-    that share an image are refused."""
+    with an image in common are refused."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require_disjoint("test", test, validation)
     errors = score.errors(pool, test, engine)

@@ -191,14 +191,14 @@ def cost(parent: Pool, train_set: Any, data: Any, sample: Any, energies: Sequenc
 
 
 def percent_of_training(rows: pd.DataFrame) -> pd.Series:
-    """Per arm, what one accepted network costs as a share of training one, in %, at the cheaper
+    """Per arm, what one accepted network costs in % of training one, at the cheaper
     energy. Where none is accepted, one counts as accepted."""
     by = rows.groupby(["arm", "energy"])
     accepted = by["accepted"].sum().clip(lower=1) / by["candidates"].sum()
     each = by["making"].median() + by["judging"].median()
-    shares = (100 * each / accepted / by["training"].median()).groupby("arm").min()
+    percent = (100 * each / accepted / by["training"].median()).groupby("arm").min()
     made = rows.loc[rows["arm"] == "MGE", "making"].median() / rows["training"].median()
-    return pd.concat([shares, pd.Series({"making alone": 100 * made})])
+    return pd.concat([percent, pd.Series({"making alone": 100 * made})])
 
 
 def _seconds(work: Callable[..., Any], *args: Any, **settings: Any) -> tuple[float, Any]:

@@ -41,7 +41,8 @@ from wlib.plot.style import (
 )
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
-PARTS = ("d2nwg", "free", "mda", "mge_pages", "mge_uses")     # read when a notebook asks
+# Their figures are read when a notebook asks for them.
+PARTS = ("d2nwg", "d2nwg_worth", "free", "mda", "mge_pages", "mge_uses")
 
 __all__ = [
     "CONTROL",
