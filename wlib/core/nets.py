@@ -61,7 +61,7 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
     """
     require_one_of("name", name, ARCHITECTURES)
     for argument, value in (("classes", classes), ("channels", channels), ("size", size)):
-        _require_count(argument, value)
+        require(whole(value), argument, value, "a whole number ≥ 1")
     maker = ARCHITECTURES[name]
     known: dict[str, Any] = maker.__kwdefaults__ or {}
     for setting in settings:
@@ -69,21 +69,17 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
             raise ValueError(f"{setting}: not a setting of {name!r}, want one of "
                              f"{', '.join(known)}{did_you_mean(setting, known)}")
     for argument in {"width", "blocks"} & set(settings):
-        _require_count(argument, settings[argument])
+        require(whole(settings[argument]), argument, settings[argument], "a whole number ≥ 1")
     for argument in {"hidden", "widths"} & set(settings):
         widths = settings[argument]
         require(isinstance(widths, (tuple, list)) and (argument == "hidden" or len(widths) > 0),
                 argument, widths, "a tuple of widths")
         for width in widths:
-            _require_count(argument, width)
+            require(whole(width), argument, width, "a whole number ≥ 1")
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in (known | settings).items()}
     net = Network(maker(classes, channels, size, **settings))
     net.spec = {"name": name, "classes": classes, "channels": channels, "size": size, **settings}
     return net
-
-
-def _require_count(argument: str, value: Any) -> None:
-    require(whole(value, 1), argument, value, "a whole number ≥ 1")
 
 
 def fresh(spec: str | nn.Module | Callable[[], nn.Module], seed: int, **settings: Any) -> nn.Module:

@@ -137,6 +137,14 @@ def broadcast(a: tuple, b: tuple) -> tuple:
 
 
 # ---- what a node of the trace says --------------------------------------------------------------
+def sizes_of(node: fx.Node) -> tuple:
+    """The sizes that a view, reshape or expand is given."""
+    given = node.args[1:] or tuple(v for k, v in node.kwargs.items() if k in ("shape", "size"))
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    return given
+
+
 def name_of(target: Any) -> str:
     """An operation's name, the same for torch.relu_, F.relu and x.relu(); user functions' own."""
     if isinstance(target, str):

@@ -25,6 +25,7 @@ from wlib.mda.features import (
     one_batch,
     places,
     rank_of,
+    sizes_of,
     softmax,
 )
 from wlib.mda.tracing import MIXES
@@ -66,8 +67,8 @@ def combine(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | Non
     for f in features:
         if f is x:
             continue
-        if f.batch is None and x.batch is not None and (
-                f.axes is None or len(f.axes) > len(x.axes or f.axes)):
+        larger = f.axes is None or len(f.axes) > len(x.axes or f.axes)
+        if f.batch is None and x.batch is not None and larger:
             return None
         if f.wires is None:
             if not table(flow, f, x):
@@ -92,8 +93,7 @@ def combine(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | Non
 def meet(flow: Flow, node: fx.Node, f: Feature, x: Feature) -> bool:
     """Tie the wires of two tensors on their way; a flattened one has some features a wire."""
     wires, (taps, rest) = f.wires, divmod(len(x.wires), len(f.wires))
-    if rest or x.flat and not f.flat or taps > 1 and not f.flat or f.flat and x.flat and \
-            taps > 1:
+    if rest or x.flat and not f.flat or taps > 1 and (x.flat or not f.flat):
         return False
     flow.tie([w for w in wires for _ in range(taps)], x.wires)
     if f.pieces != x.pieces or taps > 1:
@@ -121,14 +121,6 @@ def table(flow: Flow, f: Feature, x: Feature) -> bool:
 def number(flow: Flow, argument: Any) -> Any:
     """An argument's value: a Number or Shape of the trace, or what is written there."""
     return flow.values[argument] if isinstance(argument, fx.Node) else argument
-
-
-def sizes_of(node: fx.Node) -> tuple:
-    """The sizes that a view, reshape or expand is given."""
-    given = node.args[1:] or tuple(v for k, v in node.kwargs.items() if k in ("shape", "size"))
-    if len(given) == 1 and isinstance(given[0], (tuple, list)):
-        given = tuple(given[0])
-    return given
 
 
 def reshape(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
