@@ -36,5 +36,6 @@ def first_use(package: str, name: str) -> Any:
 def _places(package: str) -> dict[str, str]:
     """The names that a front imports, with the modules that define them."""
     return {alias.name: node.module for node in ast.walk(ast.parse(READ[package]))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}.")
+            if isinstance(node, ast.ImportFrom) and node.module
+            and node.module.startswith(f"{package}.")
             for alias in node.names}

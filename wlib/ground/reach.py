@@ -22,7 +22,7 @@ import json
 import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from wlib.check import require_one_of
 from wlib.ground.sources import PACKAGE, READ, Sources, read_sources  # noqa: F401
@@ -228,7 +228,7 @@ def _only_defines(node: ast.stmt) -> bool:
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-def _for_editors(node: ast.stmt) -> bool:
+def _for_editors(node: ast.stmt) -> TypeGuard[ast.If]:
     """Whether a statement is the list of names that a front hands on (`wlib.ground.front`)."""
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
