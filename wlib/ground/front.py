@@ -35,6 +35,6 @@ def first_use(package: str, name: str) -> Any:
 @functools.cache
 def _places(package: str) -> dict[str, str]:
     """The names that a front imports, with the modules that define them."""
-    return {alias.name: node.module for node in ast.walk(ast.parse(READ[package]))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}.")
-            for alias in node.names}
+    return {alias.name: module for node in ast.walk(ast.parse(READ[package]))
+            if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith(
+                f"{package}.") for alias in node.names}

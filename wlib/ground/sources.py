@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-PACKAGE = Path(importlib.util.find_spec("wlib").origin).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 Sources = Mapping[str, str]  # module name -> source text
 
