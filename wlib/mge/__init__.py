@@ -2,7 +2,7 @@
 
 `generate` makes children, `discriminate` says which still work, `dct` is the transform. In modules
 of their own: `evolution` breeds them (E-MGE) by `operators`, `racing` compares many children at
-few images, `experiments` are those of the notebooks.
+few images, `experiments` and `uses` are those of the notebooks.
 """
 
 from typing import TYPE_CHECKING

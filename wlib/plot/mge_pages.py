@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from wlib.plot import mge
 from wlib.plot.figures import bars, grid, panels
@@ -27,12 +28,13 @@ PANELS = {"What to keep": ["energy", "high-freq", "low-freq", "random", "raw", "
                                       "pruning": GRAYS[2], "shuffled weights": "#333333"}}
 
 
-def steps(weights, coefficients, kept, drawn, child) -> Drawn:
+def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: ArrayLike,
+          child: ArrayLike) -> Drawn:
     """The generator on the first layer's weights, as `plot.steps` draws it."""
     held = f"{float(np.mean(np.asarray(kept))):.0%} of the coefficients"
     figure = mge.steps(weights, coefficients, kept, drawn, child,
                        title=f"{held} of the first layer hold 95% of its energy")
-    return figure, (f"The first layer's {len(weights)} weights, their spectrum, the redrawn "
+    return figure, (f"The first layer's {np.size(weights)} weights, their spectrum, the redrawn "
                     f"spectrum and the child: {held} hold 95% of the energy, and the child follows "
                     "its parent closely.")
 
@@ -132,7 +134,8 @@ def searches(curves: pd.DataFrame, trained_on: Mapping[str, float]) -> Drawn:
                     f"after the last generation: {found}. One more epoch: {rival}.")
 
 
-def luck(counts, seen, unseen, *, truth: float, images: int) -> Drawn:
+def luck(counts: np.ndarray, seen: ArrayLike, unseen: ArrayLike, *, truth: float, images: int
+         ) -> Drawn:
     """Accuracy of the best of so many equal networks (N,), in repetitions: on the images that chose
     it and on fresh ones, (N, repetitions) each."""
     seen, unseen, most = np.asarray(seen), np.asarray(unseen), max(counts)

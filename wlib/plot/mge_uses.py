@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from wlib import claims
 from wlib.plot.figures import bars, dots, heats, lines, scatter, tiles
@@ -19,7 +20,8 @@ SEED = "#222222"
 Drawn = tuple[plt.Figure, str]
 
 
-def attack(image, signs, attacked, before, after, *, eps: float, label: int) -> Drawn:
+def attack(image: ArrayLike, signs: ArrayLike, attacked: ArrayLike, before: ArrayLike,
+           after: ArrayLike, *, eps: float, label: int) -> Drawn:
     """An image (H, W), the signs of its gradient, the attacked image, and what the network says of
     both: probabilities (K,)."""
     says = [f"{p.argmax()} ({p.max():.0%})" for p in map(np.asarray, (before, after))]
@@ -98,16 +100,16 @@ def bands(frame: pd.DataFrame) -> Drawn:
                     f"coefficients of the same energy there. Next come {rest}.")
 
 
-def saliency(images, maps: Mapping[str, object], correlation: pd.Series) -> Drawn:
+def saliency(images: ArrayLike, maps: Mapping[str, object], correlation: pd.Series) -> Drawn:
     """Saliency maps of the same images (B, H, W) by several networks, a row each, and the mean
     `correlation` of maps by pair of networks."""
     siblings, strangers = correlation["siblings"], correlation["independent networks"]
     figure = tiles({"image": images} | dict(maps),
                    title=f"Siblings look at the same pixels (correlation {siblings:.2f}), "
                          f"strangers less so ({strangers:.2f})")
-    return figure, (f"Saliency maps of {len(images)} images. Those of seed network, child and "
-                    f"sibling look alike (siblings correlate by {siblings:.2f}), those of an "
-                    f"independent network differ ({strangers:.2f}).")
+    return figure, (f"Saliency maps of {len(np.asarray(images))} images. Those of seed network, "
+                    f"child and sibling look alike (siblings correlate by {siblings:.2f}), "
+                    f"those of an independent network differ ({strangers:.2f}).")
 
 
 def correlations(frame: pd.DataFrame) -> Drawn:
