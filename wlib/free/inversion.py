@@ -121,10 +121,10 @@ class Crops(NamedTuple):
 
 def crops(steps: int, count: int, pad: int, *path: int) -> Crops:
     """Crops for `count` images; those of step t depend on the path of seeds and on t alone."""
-    drawn = [generator(*path, t) for t in range(steps)]
-    offsets = [torch.randint(2 * pad + 1, (count, 2), generator=g) for g in drawn]
-    flips = [torch.rand(count, generator=g) < 0.5 for g in drawn]
-    if not drawn:
+    rngs = [generator(*path, t) for t in range(steps)]
+    offsets = [torch.randint(2 * pad + 1, (count, 2), generator=rng) for rng in rngs]
+    flips = [torch.rand(count, generator=rng) < 0.5 for rng in rngs]
+    if not rngs:
         return Crops(torch.zeros(0, count, 2, dtype=torch.int64), torch.zeros(0, count).bool())
     return Crops(torch.stack(offsets), torch.stack(flips))
 

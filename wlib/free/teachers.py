@@ -209,9 +209,9 @@ def tasks(sets: ImageSet | Mapping[str, ImageSet], *, count: int, ways: int = 5,
         classes = sets[domain].classes
         turn = i // len(sets)                              # the teachers of this domain before it
         hands = len(classes) // ways if deal else 1        # teachers that share one shuffled deck
-        g = seeds.generator(seed, i % len(sets), turn // hands)
+        rng = seeds.generator(seed, i % len(sets), turn // hands)
         place = turn % hands * ways
-        drawn = torch.randperm(len(classes), generator=g)[place:place + ways].tolist()
+        drawn = torch.randperm(len(classes), generator=rng)[place:place + ways].tolist()
         name = "" if len(sets) == 1 else f"{domain}: "
         planned.append(Task(domain, architectures[turn % len(architectures)],
                             tuple(name + classes[k] for k in drawn)))
