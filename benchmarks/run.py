@@ -21,6 +21,7 @@ from pathlib import Path
 
 import scipy.fft
 import torch
+from scipy import stats
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -206,7 +207,8 @@ def _evolution_rows(epochs, data, validation, test, generations, sizes, rounds):
     for place in places:
         population, history = runs[place]
         end = evolution.final(evolution.choose(population, history.judged), validation, test)
-        middle, low, high = score.bootstrap((~end.errors).double())
+        right = (~end.errors).sum().item()
+        low, high = stats.binomtest(right, end.errors.numel()).proportion_ci(method="wilson")
         passes = [runs[p][1].records[-1]["image passes"] for p in (None, place)]
         yield {"seed network": f"{epochs} epoch{'s' if epochs > 1 else ''}",
                "racing": f"for place {place}" if place else "none",
@@ -215,7 +217,7 @@ def _evolution_rows(epochs, data, validation, test, generations, sizes, rounds):
                "seconds": statistics.median(seconds[str(place)]),
                "÷ no racing": times_as_long(seconds[str(place)], seconds["None"])[1],
                "validation": f"{end.validation.item():.1%}",
-               "test (95%)": f"{middle:.1%} ({low:.1%}–{high:.1%})"}
+               "test (95%)": f"{right / end.errors.numel():.1%} ({low:.1%}–{high:.1%})"}
 
 
 # ---- the transform ----------------------------------------------------------------------------

@@ -1,11 +1,8 @@
 """The fault suite: every way of being wrong that we thought of, tried, and what happened.
 
 A fault is a function that does the damage in a folder, holds the outcome against the promise with
-`promised`, and returns what happened in words. `tests/test_faults.py` runs them all;
-
-    python tests/faults.py
-
-runs them too and writes `results/faults.json`, which the page *Benchmarks and limits* shows.
+`promised`, and returns what happened in words. `test_faults.py` tries them all, and
+`benchmarks/promises.py` does for the page *Benchmarks and limits*.
 """
 
 from __future__ import annotations
@@ -14,17 +11,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-from recorded import record
-
-COMMAND = "python tests/faults.py"
 
 
 class NotHere(Exception):
@@ -136,41 +126,3 @@ def without_locks(number: int) -> Iterator[None]:
 def remount(folder: Path, how: str) -> None:
     """Make a small disk read-only ('ro') or writable again ('rw')."""
     subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
-
-
-# ---------------------------------------------------------------- the table
-def attempt(one: Fault) -> dict[str, str]:
-    """Try one fault: a row of the table."""
-    with tempfile.TemporaryDirectory(prefix="a fault ") as folder:
-        try:
-            happened, kept = one.attempt(Path(folder)), "yes"
-        except NotHere as reason:
-            happened, kept = f"not tried: {reason}", "–"
-        except Exception as error:  # whatever it is, the table must tell
-            happened, kept = f"{type(error).__name__}: {error}"[:500], "NO"
-    return {"where": one.area, "fault": one.name, "promise": one.promise,
-            "what happened": happened, "kept": kept}
-
-
-def main() -> int:
-    """Try every fault, print a line each, write the table; 1 if a promise was broken."""
-    import faults  # this very module, under the name that they know
-    import faults_files  # noqa: F401  each fills the list
-    import faults_runner  # noqa: F401
-    import faults_store  # noqa: F401
-
-    rows = []
-    for one in faults.FAULTS:
-        rows.append(attempt(one))
-        print(f"{rows[-1]['kept']:>4}  {one.name}: {rows[-1]['what happened']}", flush=True)
-    table = {"title": "Faults that were tried", "command": COMMAND, "rows": rows}
-    out = record(Path(sys.argv[1]) if len(sys.argv) > 1 else "faults", [table])
-    broken = sum(row["kept"] == "NO" for row in rows)
-    print(f"{len(rows)} faults, {broken} promises broken; written to {out}")
-    return int(broken > 0)
-
-
-if __name__ == "__main__":
-    import faults
-
-    sys.exit(faults.main())

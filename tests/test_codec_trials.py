@@ -190,7 +190,7 @@ def test_statistics_of_the_right_images_bring_batchnorm_back():
             for name, seed in (("a", 0), ("b", 10))]
     found = codec_trials.batchnorm_points(sets, 0, 3).set_index("statistics")["points"]
     pool = Pool.cat([train.fit("conv4", one.train, seeds=[0], epochs=3, width=8, batch=16,
-                               rate=3e-3, device="cpu") for one in sets])
+                               lr=3e-3, device="cpu") for one in sets])
 
     def points(pool, some=slice(None)):
         return 100 * zoo.accuracy(pool, [one.test for one in sets[some]]).mean().item()

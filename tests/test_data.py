@@ -139,29 +139,29 @@ def test_take_by_hand_and_refusals():
 def test_no_image_and_no_group_is_in_two_splits(pairs, random):
     hashes = np.array([f"{image:02d}" for image, _ in pairs])
     labels = np.array([label for _, label in pairs])
-    part = assign(hashes, labels, data.SHARES)
+    part = assign(hashes, labels, data.FRACTIONS)
     for key in set(hashes):
         assert len(set(part[hashes == key]) - {-1}) == 1  # kept, in one split
     order = list(range(len(pairs)))
     random.shuffle(order)
-    again = assign(hashes[order], labels[order], data.SHARES)
+    again = assign(hashes[order], labels[order], data.FRACTIONS)
     assert (again == part[order]).all()  # whatever the order of the file
     groups = np.array([f"{label}/{int(image) % 3}" for image, label in pairs])
-    grouped = assign(hashes, labels, data.SHARES, groups)
+    grouped = assign(hashes, labels, data.FRACTIONS, groups)
     for name in set(groups):
         assert len(set(grouped[groups == name]) - {-1}) <= 1
 
 
 def test_shares_by_hand():
     hashes, labels = np.array(list("jihgfedcba")), np.zeros(10, int)
-    assert assign(hashes, labels, data.SHARES).tolist() == [0] * 6 + [1] * 2 + [2] * 2
-    assert sorted(assign(hashes[:3], labels[:3], data.SHARES)) == [0, 1, 2]
-    assert assign(hashes[:1], labels[:1], data.SHARES).tolist() == [0]
-    both = assign(np.array(["a", "a"]), np.array([0, 1]), data.SHARES)
+    assert assign(hashes, labels, data.FRACTIONS).tolist() == [0] * 6 + [1] * 2 + [2] * 2
+    assert sorted(assign(hashes[:3], labels[:3], data.FRACTIONS)) == [0, 1, 2]
+    assert assign(hashes[:1], labels[:1], data.FRACTIONS).tolist() == [0]
+    both = assign(np.array(["a", "a"]), np.array([0, 1]), data.FRACTIONS)
     assert both.tolist() == [0, 0]
     # "a" is a training image of class 0 and a test image of class 1: only the latter stays
     hashes, labels = np.array(["0", "1", "a", "a", "b", "c"]), np.array([0, 0, 0, 1, 1, 1])
-    assert assign(hashes, labels, data.SHARES).tolist() == [2, 1, -1, 2, 1, 0]
+    assert assign(hashes, labels, data.FRACTIONS).tolist() == [2, 1, -1, 2, 1, 0]
 
 
 def test_mnist5k_is_the_whole_file_in_stratified_disjoint_splits():
@@ -250,7 +250,7 @@ def test_glyph_splits_keep_their_promise(by):
         bases = [{glyphs.base_of(c) for c in plans[split][0]} for split in SPLITS]
         assert sum(map(len, bases)) == len(set().union(*bases))
         counts = np.array([len(chars) for chars, _ in plans.values()])
-        assert abs(counts / counts.sum() - data.SHARES).max() < 0.03
+        assert abs(counts / counts.sum() - data.FRACTIONS).max() < 0.03
     else:
         assert train == test and len(train) >= 200
         families = [{f.split()[0] + f.split()[1] for f in faces} for _, faces in plans.values()]
@@ -323,7 +323,7 @@ def test_settings_do_what_they_say():
 
 @pytest.mark.parametrize("given, message", [
     (dict(by="samples"), "by: .*did you mean 'sample'"),
-    (dict(style="gray"), "style: .*did you mean 'grey'"),
+    (dict(style="grey"), "style: .*did you mean 'gray'"),
     (dict(samples=0), "samples: got 0"), (dict(samples=True), "samples: got True"),
     (dict(seed=-1), "seed: got -1"), (dict(seed=0.5), "seed: got 0.5"),
     (dict(warp=-1), "warp: got -1"), (dict(noise=float("nan")), "noise: got nan"),
@@ -737,7 +737,7 @@ def test_folder_of_ones_own_images(tmp_path):
     assert small.images.shape[1:] == (1, 16, 16)
 
 
-def test_folder_is_grey_if_all_images_are_and_sizes_must_agree(tmp_path):
+def test_folder_is_gray_if_all_images_are_and_sizes_must_agree(tmp_path):
     write_folder(tmp_path, mode="L", sizes=((20, 30), (25, 25)))
     with pytest.raises(ValueError, match="^size: got 'cats/1.png of 25×25 pixels beside 20×30"):
         load("folder", root=tmp_path)
@@ -775,10 +775,10 @@ FLOATS = [0.0, 0.25, 0.5, 1.0]
     ("a.tif", tiff(">", 32, 3, struct.pack(">4f", *FLOATS), 0), [255, 191, 128, 0])
 ], ids=["pgm", "pgm of 12 bits", "little", "big", "white is 0", "12 bits", "8 bits", "float",
         "big float", "float, white is 0"])
-def test_deep_grey_is_scaled_to_bytes(name, content, row, tmp_path):
+def test_deep_gray_is_scaled_to_bytes(name, content, row, tmp_path):
     (tmp_path / name).write_bytes(content)
     assert read_as(tmp_path / name) == [row] and read_as(tmp_path / name, "RGB") == [row] * 3
-    assert realsets._is_grey(tmp_path / name)
+    assert realsets._is_gray(tmp_path / name)
 
 
 def test_a_16_bit_png_is_scaled_and_its_transparent_value_white(tmp_path):
@@ -796,7 +796,7 @@ def test_a_16_bit_png_is_scaled_and_its_transparent_value_white(tmp_path):
     (tiff("<", 32, 1, struct.pack("<4I", 0, 1, 2, 255)), "32 bits or with a sign"),
     (tiff("<", 16, 2, struct.pack("<4h", -1, 0, 1, 2)), "32 bits or with a sign")
 ], ids=["to 255", "below 0", "nan", "32 bits", "with a sign"])
-def test_grey_that_does_not_tell_its_white_is_refused(content, why, tmp_path):
+def test_gray_that_does_not_tell_its_white_is_refused(content, why, tmp_path):
     (tmp_path / "x.tif").write_bytes(content)
     with pytest.raises(ValueError, match=f"^root: got .*x.tif, want .* be read .*{why}"):
         realsets.picture(tmp_path / "x.tif", None, "L")
@@ -806,16 +806,16 @@ def of(mode, *pixels):
     return Image.fromarray(np.array([pixels], np.uint8), mode)
 
 
-@pytest.mark.parametrize("image, save, grey, color", [
+@pytest.mark.parametrize("image, save, gray, color", [
     (of("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), (200, 0, 0, 255), (0, 0, 0, 51)), {},
      [255, 0, 60, 204], [[255, 0, 200, 204], [255, 0, 0, 204], [255, 0, 0, 204]]),
     (of("LA", (0, 0), (0, 255), (9, 255), (0, 51)), {}, [255, 0, 9, 204], [[255, 0, 9, 204]] * 3),
     (of("L", 0, 7, 8, 9), {"transparency": 7}, [0, 255, 8, 9], [[0, 255, 8, 9]] * 3),
     (of("RGB", (0, 0, 0), (7, 7, 7)), {"transparency": (7, 7, 7)}, [0, 255], [[0, 255]] * 3)
 ], ids=["RGBA", "LA", "a gray", "a color"])
-def test_what_is_transparent_shows_white(image, save, grey, color, tmp_path):
+def test_what_is_transparent_shows_white(image, save, gray, color, tmp_path):
     image.save(tmp_path / "a.png", **save)
-    assert read_as(tmp_path / "a.png") == [grey] and read_as(tmp_path / "a.png", "RGB") == color
+    assert read_as(tmp_path / "a.png") == [gray] and read_as(tmp_path / "a.png", "RGB") == color
 
 
 def test_a_transparent_number_of_other_depth_is_refused(tmp_path):
@@ -844,7 +844,7 @@ def test_palettes_bits_and_inks(tmp_path):
     assert read_as(tmp_path / "a.png", "RGB") == [[255, 10, 0, 244], [255, 20, 0, 224],
                                                   [255, 30, 0, 204]]
     of("L", 0, 255, 0).convert("1").save(tmp_path / "b.png")
-    assert read_as(tmp_path / "b.png") == [[0, 255, 0]] and realsets._is_grey(tmp_path / "b.png")
+    assert read_as(tmp_path / "b.png") == [[0, 255, 0]] and realsets._is_gray(tmp_path / "b.png")
     of("CMYK", (0, 0, 0, 0), (0, 0, 0, 255), (0, 255, 255, 0)).save(tmp_path / "c.tif")
     assert read_as(tmp_path / "c.tif", "RGB") == [[255, 0, 255], [255, 0, 0], [255, 0, 0]]
     assert read_as(tmp_path / "c.tif") == [[255, 0, 76]]  # red is 30 % of gray

@@ -72,6 +72,8 @@ def test_a_sampler_sees_what_it_is_shown_and_without_conditions_nothing(seen, ge
     other = seen.sample(generator, 2, seen.shown.roll(1, 0))
     assert other.shape == plain.shape and not torch.allclose(other, plain)
     free = seen.learn(3, 1e-3, steps=3, conditioned=False)
+    with pytest.raises(ValueError, match="without conditions"):
+        diffusion_trials.rival(seen, free, rivals.Retrieval())
     drawn = seen.sample(free, 2)
     whole = free.sample(None, 6, seed=4, device="cpu")[0]
     assert torch.equal(drawn, whole.view(3, 2, -1))

@@ -14,7 +14,7 @@ from wlib.core.pool import Pool
 def family():
     """Two seed networks, three children of each, training and validation images."""
     train_set, data = images(60, seed=3), images(40, seed=4)
-    parents = train.fit("mlp", train_set, seeds=(0, 1), epochs=8, hidden=(16,), rate=0.01)
+    parents = train.fit("mlp", train_set, seeds=(0, 1), epochs=8, hidden=(16,), lr=0.01)
     return mge.generate(parents, 3, 0.6), parents, train_set, data
 
 

@@ -293,7 +293,7 @@ def test_a_killed_run_started_again_gives_the_same(tmp_path, monkeypatch):
 @pytest.mark.parametrize("beta", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("search", evolution.SEARCHES)
 def test_racing_for_the_last_place_changes_nothing_but_the_passes(beta, search, data):
-    pool = train.fit("mlp", images(90, seed=2), epochs=30, hidden=(12,), rate=0.01, device="cpu")
+    pool = train.fit("mlp", images(90, seed=2), epochs=30, hidden=(12,), lr=0.01, device="cpu")
     fitness = evolution.Fitness(data, beta=beta)
     whole, raced = (evolve(pool, fitness, mutate=operators.Redraw(0.9), search=search,
                                   race=place, **SMALL) for place in (None, 4))

@@ -195,7 +195,7 @@ def lit_parts(starts=(0, 2), counts=(1, 3), classes=4, widths=(5, 600)):
         for count in counts:
             lit = {f"conv{n}": random.random(width) < 0.6 for n, width in enumerate(widths)}
             found[first, count] = {
-                "classes": sorted((first + k) % classes for k in range(count)), "lit": lit,
+                "classes": sorted((first + k) % classes for k in range(count)), "stays": lit,
                 "every": random.random(classes).tolist(), "weights": 0.25, "pruned": 0.875,
                 "restricted": 0.9375}
     return found
@@ -209,7 +209,7 @@ def test_each_part_shows_its_channels_and_what_it_knows():
     for (first, count), glance in given.items():
         frame = outer.children[(0, 2).index(first)].children[(1, 3).index(count)].value
         strips, known = map(ElementTree.fromstring, re.findall(r"<svg.*?</svg>", frame))
-        small, wide = glance["lit"].values()
+        small, wide = glance["stays"].values()
         assert f"conv0 {small.sum()} of 5, conv1 {wide.sum()} of 600" in strips.get("aria-label")
         assert f"A {glance['every'][0]:.0%}" in known.get("aria-label")
         assert [one.get("font-weight") for one in known.iter("text") if one.text in
@@ -233,7 +233,7 @@ def test_of_many_parts_every_other_start_is_shown():
 
 
 def test_a_strip_lights_as_many_squares_as_channels_stay():
-    glance = {"lit": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
+    glance = {"stays": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
               "classes": [0]}
     tree = ElementTree.fromstring(strips(glance))
     faint, lit = tree.iter("path")

@@ -30,7 +30,7 @@ def images(seed=0, classes=3, count=8):
 @pytest.fixture(scope="module")
 def world():
     sets = {"a": images(0), "b": images(1)}
-    pools = {name: train.fit("vgg", own.fit, seeds=[0, 1], epochs=25, batch=8, rate=5e-3,
+    pools = {name: train.fit("vgg", own.fit, seeds=[0, 1], epochs=25, batch=8, lr=5e-3,
                              widths=(4, 4, 4), device="cpu") for name, own in sets.items()}
     return joins.Sources(sets, pools)
 
@@ -151,10 +151,10 @@ def test_the_first_seed_chooses_the_rate_and_every_arm_starts_where_it_should(wo
     arms = [{"dense": start["dense"], "scratch": start["scratch"]} for start in starts]
     tuned = joins.fine_tuned(arms, both, seeds=[0, 1], rates=[1e-9, 3e-3], epochs=2, device="cpu")
     known = {rate: [train.fit(arms[i]["scratch"], both.fit, seeds=[i], epochs=2, batch=32,
-                              rate=rate, device="cpu").flat()[0] for i in range(2)]
+                              lr=rate, device="cpu").flat()[0] for i in range(2)]
              for rate in (1e-9, 3e-3)}
     right = {rate: (wiring.logits(train.fit(arms[0]["scratch"], both.fit, seeds=[0], epochs=2,
-                                            batch=32, rate=rate, device="cpu").network(0),
+                                            batch=32, lr=rate, device="cpu").network(0),
                                   both.validation.floats()).argmax(1)
                     == both.validation.labels).double().mean() for rate in known}
     best = max(right, key=right.__getitem__)

@@ -483,7 +483,7 @@ def test_other_peoples_networks(maker, per):
 
 def test_children_of_a_trained_network_still_work():
     data = images(60, size=8)
-    pool = train.fit("mlp", data, epochs=20, hidden=(32,), rate=0.01)
+    pool = train.fit("mlp", data, epochs=20, hidden=(32,), lr=0.01)
     seed = score.accuracy(pool, data).item()
     near = score.accuracy(mge.generate(pool, 8, 0.99), data).mean()
     far = score.accuracy(mge.generate(pool, 8, 0.05), data).mean()

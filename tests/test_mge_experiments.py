@@ -7,7 +7,7 @@ from small import images
 
 from wlib import mge
 from wlib.core import audit, score, train
-from wlib.mge import experiments
+from wlib.mge import evolution, experiments, operators
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def own():
 
 @pytest.fixture(scope="module")
 def parent(own):
-    return train.fit("mlp", own, epochs=8, hidden=(16,), rate=0.01, device="cpu")
+    return train.fit("mlp", own, epochs=8, hidden=(16,), lr=0.01, device="cpu")
 
 
 @pytest.mark.parametrize("per", ["network", "tensor"])
@@ -43,7 +43,7 @@ def test_a_sweep_has_one_row_per_energy_and_arm(parent, data):
 
 
 def test_the_seed_network_is_beside_the_shares_of_its_children(parent, data):
-    right = experiments.share_right(parent, data, ["energy", "zero-fill"], "tensor", 2, 0)
+    right = experiments.fraction_right(parent, data, ["energy", "zero-fill"], "tensor", 2, 0)
     assert list(right) == ["energy", "zero-fill", "seed network"]
     assert set(right["energy"].tolist()) <= {0.0, 50.0, 100.0}
     assert right["seed network"].mean().item() == pytest.approx(
@@ -70,10 +70,10 @@ def test_the_share_of_a_training_counts_the_rejected():
         {"arm": "MGE", "energy": t, "training": 100.0, "making": 0.25, "judging": seconds - 0.25,
          "accepted": passed, "candidates": 2}
         for t, seconds, counts in ((0.9, 2.0, (1, 0)), (0.99, 1.0, (2, 2))) for passed in counts])
-    found = experiments.share_of_training(rows)
+    found = experiments.percent_of_training(rows)
     assert found["MGE"] == pytest.approx(1.0) and found["making alone"] == pytest.approx(0.25)
     nobody = rows[rows["energy"] == 0.9].assign(accepted=0)
-    assert experiments.share_of_training(nobody)["MGE"] == pytest.approx(2.0 * 4)
+    assert experiments.percent_of_training(nobody)["MGE"] == pytest.approx(2.0 * 4)
 
 
 def test_costs_are_measured_for_every_arm(parent, data, own):
@@ -81,3 +81,22 @@ def test_costs_are_measured_for_every_arm(parent, data, own):
     assert rows["arm"].tolist() == ["MGE", "noise", "accuracy alone"] * 2
     assert (rows[["training", "making", "judging"]] > 0).all(axis=None)
     assert rows["accepted"].between(0, 2).all()
+
+
+def test_a_generation_shows_who_is_new_and_what_they_reach(parent, data):
+    fitness, sizes = evolution.Fitness(data), evolution.Evolution(parents=3, offspring=4)
+    states = [evolution.evolve(parent, fitness, operators.Redraw(0.9), g, sizes)[1] for g in (0, 1)]
+    first, second = (experiments.generation(state, before, fitness)
+                     for state, before in zip(states, [None, states[0]], strict=True))
+    assert first["new"] == [True] * 3 and first["evaluations"] == 3
+    old = {tuple(row) for row in states[0].population.flat().tolist()}
+    assert second["new"] == [tuple(row) not in old for row in states[1].population.flat().tolist()]
+    assert torch.equal(second["accuracy"],
+                       score.accuracy(states[1].population, data).double())
+    assert second["fitness"].tolist() == sorted(second["fitness"].tolist(), reverse=True)
+
+
+def test_an_architecture_is_a_name_or_a_network_for_the_images(data):
+    assert experiments.architecture("vgg", data) == "vgg"
+    net = experiments.architecture("resnet18", data)
+    assert net.conv1.in_channels == data.channels and net.fc.out_features == len(data.classes)

@@ -21,7 +21,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def parent():
-    return train.fit("mlp", images(60, seed=3), epochs=8, hidden=(16,), rate=0.01, device="cpu")
+    return train.fit("mlp", images(60, seed=3), epochs=8, hidden=(16,), lr=0.01, device="cpu")
 
 
 @pytest.fixture(scope="module")

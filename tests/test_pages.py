@@ -29,12 +29,12 @@ from wlib.book import (
     cli,
     drawings,
     effects,
-    markdown,
     material,
     origins,
     pagecheck,
     pageparts,
     pages,
+    progress,
     staging,
 )
 from wlib.book.pagecheck import PageError
@@ -484,7 +484,7 @@ def test_the_picture_of_an_effect_keeps_its_proportions(toy):
 @pytest.mark.parametrize("seconds, text", [(3.14, "3.1 s"), (59.4, "59 s"), (125, "2 min 5 s"),
                                            (4320, "1 h 12 min")])
 def test_durations(seconds, text):
-    assert markdown.duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 # ---------------------------------------------------------------- drawings, sources, chapters

@@ -119,7 +119,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def pool():
-    seed = train.fit("mlp", images(90, seed=2), epochs=20, hidden=(12,), rate=0.01, device="cpu")
+    seed = train.fit("mlp", images(90, seed=2), epochs=20, hidden=(12,), lr=0.01, device="cpu")
     return mge.generate(seed, 8, 0.6)
 
 

@@ -89,10 +89,10 @@ def loaded_by(code):
     return run.stdout.split()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_front_shows_and_gives_all_that_it_lists(method):
-    front = importlib.import_module(f"wlib.{method}")
+@pytest.mark.parametrize("package", [*METHODS, "store", "data"])
+def test_a_front_shows_and_gives_all_that_it_lists(package):
+    front = importlib.import_module(f"wlib.{package}")
     assert {*front.__all__} <= {*dir(front)}
     assert all(hasattr(front, name) for name in front.__all__)
-    with pytest.raises(AttributeError, match=f"'wlib.{method}' has no attribute 'unheard_of'"):
+    with pytest.raises(AttributeError, match=f"'wlib.{package}' has no attribute 'unheard_of'"):
         _ = front.unheard_of

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def pool(data):
-    return train.fit("mlp", data, seeds=(0, 1, 2), epochs=3, hidden=(8,), batch=10, rate=0.01)
+    return train.fit("mlp", data, seeds=(0, 1, 2), epochs=3, hidden=(8,), batch=10, lr=0.01)
 
 
 def brute(pool, data):
@@ -272,54 +271,6 @@ def test_noise_accuracy(pool, data):
     assert float(sum(many)) / 10 < score.accuracy(pool, data).mean()
 
 
-# ---- how sure are we? -------------------------------------------------------------------------
-def half_width(interval):
-    return (interval.high - interval.low) / 2
-
-
-def test_bootstrap_of_networks_meets_the_analytic_standard_error():
-    x = np.random.default_rng(0).normal(3, 2, size=200)
-    got = score.bootstrap(x, resamples=8_000)
-    assert got.mean == pytest.approx(x.mean())
-    assert half_width(got) == pytest.approx(1.96 * x.std() / math.sqrt(200), rel=0.05)
-    assert half_width(score.bootstrap(x, level=0.5)) < half_width(got)
-
-
-def test_bootstrap_of_networks_and_images_adds_their_variances():
-    """Additive scores: var of the mean = var(rows)/N + var(columns)/B."""
-    random = np.random.default_rng(1)
-    rows, columns = random.normal(size=(60, 1)), random.normal(size=(1, 90))
-    se = math.sqrt(rows.var() / 60 + columns.var() / 90)
-    assert half_width(score.bootstrap(rows + columns, resamples=8_000)) == pytest.approx(
-        1.96 * se, rel=0.06)
-    images_only = score.bootstrap((rows + columns)[:1], resamples=8_000)
-    assert half_width(images_only) == pytest.approx(1.96 * columns.std() / math.sqrt(90), rel=0.06)
-
-
-def test_bootstrap_paired_and_unpaired():
-    random = np.random.default_rng(2)
-    a = random.normal(size=(40, 50))
-    b = a - 0.3
-    paired, unpaired = score.bootstrap(a, b), score.bootstrap(a, b, paired=False)
-    assert paired == pytest.approx((0.3, 0.3, 0.3))
-    assert unpaired.mean == pytest.approx(0.3) and half_width(unpaired) > 0.01
-    se = math.sqrt(2) * half_width(score.bootstrap(a, resamples=8_000))
-    assert half_width(score.bootstrap(a, b, paired=False, resamples=8_000)) == pytest.approx(
-        se, rel=0.07)
-    fewer = score.bootstrap(a, b[:7, :9], paired=False)
-    assert fewer.low < fewer.mean < fewer.high
-
-
-def test_bootstrap_is_seeded_and_takes_lists_tensors_and_bools():
-    x = [0.0, 1.0, 1.0, 0.0, 1.0]
-    assert score.bootstrap(x) == score.bootstrap(torch.tensor(x)) == score.bootstrap(
-        torch.tensor(x).bool())
-    assert score.bootstrap(x, seed=1) == score.bootstrap(x, seed=1)
-    noisy = np.random.default_rng(0).normal(size=20)
-    assert score.bootstrap(noisy, seed=1) != score.bootstrap(noisy, seed=2)
-    assert score.bootstrap([2.0]) == (2, 2, 2)
-
-
 # ---- refusals ---------------------------------------------------------------------------------
 BAD = {
     "a pool": (lambda p, d: score.accuracy("pool", d), "pool"),
@@ -362,14 +313,6 @@ BAD = {
     "attacked shape": (lambda p, d: score.attacked_accuracy(p, torch.rand(6, 6), d.labels),
                        "images"),
     "attacked pool": (lambda p, d: score.attacked_accuracy(None, d.floats(), d.labels), "pool"),
-    "bootstrap": (lambda p, d: score.bootstrap([]), "a"),
-    "bootstrap nan": (lambda p, d: score.bootstrap([1.0, float("nan")]), "a"),
-    "bootstrap text": (lambda p, d: score.bootstrap("scores"), "a"),
-    "bootstrap shape": (lambda p, d: score.bootstrap(np.zeros((2, 2, 2))), "a"),
-    "bootstrap pairs": (lambda p, d: score.bootstrap([1.0, 2.0], [1.0]), "b"),
-    "bootstrap level": (lambda p, d: score.bootstrap([1.0], level=95), "level"),
-    "bootstrap resamples": (lambda p, d: score.bootstrap([1.0], resamples=0), "resamples"),
-    "bootstrap seed": (lambda p, d: score.bootstrap([1.0], seed=-1), "seed"),
 }
 
 

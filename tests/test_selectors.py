@@ -105,15 +105,15 @@ def test_choices_are_as_wide_as_the_part_they_are_compared_with(net, seed):
 
 def test_shares_keep_the_best_of_every_stream(vgg):
     wires, scores = wiring.trace(vgg), selectors.l1(vgg)
-    assert selectors.pick(wires, scores, share=1.0).all()
-    half = selectors.pick(wires, scores, share=0.5)
+    assert selectors.pick(wires, scores, fraction=1.0).all()
+    half = selectors.pick(wires, scores, fraction=0.5)
     for layer in wires.layers.values():
         if layer.kind == "conv":
             own = scores[layer.writes]
             assert own[half[layer.writes]].min() > own[~half[layer.writes]].max()
             assert int(half[layer.writes].sum()) == round(0.5 * len(own))
     assert half[wires.outputs].all()
-    least = selectors.pick(wires, scores, share=1e-9)
+    least = selectors.pick(wires, scores, fraction=1e-9)
     assert cutting.narrow(vgg, least)(torch.rand(1, 2, 8, 8)).shape == (1, 4)
 
 
@@ -125,7 +125,7 @@ def test_a_budget_of_operations_is_used_and_kept(vgg):
     assert 0.3 * full < used <= full // 2
     assert selectors.pick_macs(vgg, scores, full, (2, 8, 8)).float().mean() > 0.95
     tiny = selectors.pick_macs(vgg, scores, 1, (2, 8, 8))
-    assert torch.equal(tiny, selectors.pick(wiring.trace(vgg), scores, share=1e-9))
+    assert torch.equal(tiny, selectors.pick(wiring.trace(vgg), scores, fraction=1e-9))
 
 
 @pytest.mark.filterwarnings("ignore")                # what Torch-Pruning calls is deprecated
@@ -155,9 +155,9 @@ def test_random_scores_depend_on_the_seed_alone(vgg):
 
 def test_bad_choices_are_refused(vgg):
     wires, scores = wiring.trace(vgg), selectors.l1(vgg)
-    for settings in ({}, {"like": scores > 0, "share": 0.5}, {"share": 0}, {"share": 1.5},
+    for settings in ({}, {"like": scores > 0, "fraction": 0.5}, {"fraction": 0}, {"fraction": 1.5},
                      {"like": scores}):
-        with pytest.raises(ValueError, match="like|share"):
+        with pytest.raises(ValueError, match="like|fraction"):
             selectors.pick(wires, scores, **settings)
     with pytest.raises(ValueError, match="scores"):
-        selectors.pick(wires, scores[:-1], share=0.5)
+        selectors.pick(wires, scores[:-1], fraction=0.5)

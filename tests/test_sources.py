@@ -43,7 +43,7 @@ def test_training_goes_on_from_the_fast_start_and_repeats(tmp_path, monkeypatch)
     one = sources.trained("vgg", data, seeds=[3], epochs=1, widths=[4, 4, 4], device="cpu")
     two = sources.trained("vgg", data, seeds=[1, 3], epochs=1, widths=(4, 4, 4), device="cpu")
     assert torch.equal(one.flat()[0], two.flat()[1]) and not torch.equal(*two.flat())
-    start = sources.train.fit("vgg", data, seeds=[3], epochs=1, batch=16, rate=1e-3,
+    start = sources.train.fit("vgg", data, seeds=[3], epochs=1, batch=16, lr=1e-3,
                               widths=(4, 4, 4), device="cpu")
     assert not torch.equal(start.flat(), one.flat())
 

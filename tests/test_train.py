@@ -37,10 +37,11 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_both_engines_give_the_same_members_and_so_does_a_member_alone(name, data):
+def test_both_engines_give_the_same_members_and_so_does_a_member_alone(name, data, monkeypatch):
     """Weights, BatchNorm statistics and counts; the last batch of an epoch is smaller."""
     spec, settings = SPECS[name]
-    how = {"epochs": 2, "batch": 16, "rate": 1e-3, "optimizer": "sgd", **settings}
+    monkeypatch.setattr(train, "OPTIMIZER", torch.optim.SGD)     # Adam enlarges last digits
+    how = {"epochs": 2, "batch": 16, "lr": 1e-3, **settings}
     loop = train.fit(spec, data, seeds=(3, 8), engine="loop", **how)
     start = train.fit(spec, data, seeds=(3, 8), epochs=0, **settings)
     assert not same(loop, start), "something was learned"
@@ -50,15 +51,14 @@ def test_both_engines_give_the_same_members_and_so_does_a_member_alone(name, dat
     close(alone, train.fit(spec, data, seeds=(8,), engine="vmap", **how))
 
 
-@pytest.mark.parametrize("optimizer", sorted(train.OPTIMIZERS))
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
-def test_every_optimizer_is_the_plain_training_loop(optimizer, engine, small):
+def test_a_pool_is_trained_by_the_plain_training_loop(engine, small):
     """A second implementation: torch's ordinary loop over the documented batches."""
-    pool = train.fit("mlp", small, seeds=(0, 5), hidden=(4,), epochs=2, batch=9, rate=0.01,
-                     optimizer=optimizer, weight_decay=0.1, engine=engine)
+    pool = train.fit("mlp", small, seeds=(0, 5), hidden=(4,), epochs=2, batch=9, lr=0.01,
+                     engine=engine)
     for i, seed in enumerate((0, 5)):
         net = nets.fresh("mlp", seed, classes=3, size=4, hidden=(4,))
-        step = train.OPTIMIZERS[optimizer](net.parameters(), lr=0.01, weight_decay=0.1)
+        step = torch.optim.Adam(net.parameters(), lr=0.01)
         for part in train._batches(24, seed, 2, 9):
             step.zero_grad()
             F.cross_entropy(net(small.floats()[part]), small.labels[part]).backward()
@@ -86,13 +86,15 @@ class Flat(nn.Module):
 
 
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
-def test_an_image_left_alone_joins_the_batch_before_where_batchnorm_asks_for_two(engine):
+def test_an_image_left_alone_joins_the_batch_before_where_batchnorm_asks_for_two(
+        engine, monkeypatch):
+    monkeypatch.setattr(train, "OPTIMIZER", torch.optim.SGD)     # Adam enlarges last digits
     data = images(13, size=4)
-    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, rate=0.1, optimizer="sgd",
+    pool = train.fit(Flat, data, seeds=(0, 5), epochs=2, batch=4, lr=0.1,
                      engine=engine)
     for i, seed in enumerate((0, 5)):
         net = nets.fresh(Flat, seed).train()
-        step = train.OPTIMIZERS["sgd"](net.parameters(), lr=0.1)
+        step = torch.optim.SGD(net.parameters(), lr=0.1)
         for order in torch.cat(train._batches(13, seed, 2, 13)).split(13):
             for part in order.split([4, 4, 5]):
                 step.zero_grad()
@@ -136,7 +138,7 @@ def test_equal_seeds_are_bit_equal_twice_and_different_seeds_differ(engine, smal
 
 
 def test_something_is_learned(small):
-    pool = train.fit("mlp", small, seeds=(0, 1), epochs=40, rate=0.01, hidden=(16,), batch=12)
+    pool = train.fit("mlp", small, seeds=(0, 1), epochs=40, lr=0.01, hidden=(16,), batch=12)
     assert score.accuracy(pool, small).min() > 0.9
 
 
@@ -160,7 +162,7 @@ def test_a_pool_is_trained_further(small):
 def test_frozen_weights_stay(engine, small):
     net = Own()
     net.conv.weight.requires_grad_(False)
-    pool = train.fit(net, small, seeds=(0, 1), epochs=1, engine=engine, optimizer="sgd", rate=0.1)
+    pool = train.fit(net, small, seeds=(0, 1), epochs=1, engine=engine, lr=0.1)
     start = train.fit(net, small, seeds=(0, 1), epochs=0)
     moved = {k for k, t in pool.parameters.items() if not torch.equal(t, start.parameters[k])}
     assert "conv.weight" not in moved and "norm.weight" in moved and "head.weight" in moved
@@ -236,9 +238,8 @@ def test_stored_fit_of_the_readers_module_and_of_a_pool(small, tmp_path, monkeyp
     ({"spec": "mpl"}, "name.*did you mean 'mlp'"), ({"spec": 3}, "spec"),
     ({"seeds": ()}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (-1,)}, "seeds"),
     ({"seeds": (0.5,)}, "seeds"), ({"epochs": -1}, "epochs"), ({"epochs": 1.5}, "epochs"),
-    ({"batch": 0}, "batch"), ({"rate": 0}, "rate"), ({"rate": "fast"}, "rate"),
-    ({"rate": float("nan")}, "rate"), ({"weight_decay": -1}, "weight_decay"),
-    ({"optimizer": "adan"}, "optimizer"), ({"engine": "fast"}, "engine"),
+    ({"batch": 0}, "batch"), ({"lr": 0}, "lr"), ({"lr": "fast"}, "lr"),
+    ({"lr": float("nan")}, "lr"), ({"engine": "fast"}, "engine"),
     ({"device": "tpu9"}, "device"), ({"width": 3}, "width"), ({"data": torch.rand(3, 1, 4, 4)},
                                                              "data"),
     ({"spec": Own(), "hidden": (3,)}, "settings"), ({"spec": Own(classes=2)}, "spec"),
@@ -262,4 +263,4 @@ def test_stored_fit_refuses_by_name(small, tmp_path, monkeypatch):
 
 def test_diverged_training_is_refused_with_the_tensor(small):
     with pytest.raises(ValueError, match="NaN or infinity"):
-        train.fit("mlp", small, epochs=30, rate=1e30, optimizer="sgd", hidden=(4,))
+        train.fit("mlp", small, epochs=30, lr=1e30, hidden=(4,))

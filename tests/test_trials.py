@@ -22,7 +22,7 @@ def images(classes=6, count=7, seed=0):
 
 @pytest.fixture(scope="module")
 def net():
-    return train.fit("vgg", images(), seeds=[0], epochs=20, batch=8, rate=3e-3,
+    return train.fit("vgg", images(), seeds=[0], epochs=20, batch=8, lr=3e-3,
                      widths=(6, 6, 6), device="cpu").network(0)
 
 
@@ -97,12 +97,12 @@ def test_new_statistics_are_measured_on_the_parts_own_classes(net, spoken):
 def test_a_sweep_ends_at_the_whole_network(net, spoken):
     data = images(seed=1)
     table = trials.sweep(net, spoken, data, [0.5, 1.0], 0)
-    whole = table[table["share"] == 1.0]
+    whole = table[table["fraction"] == 1.0]
     assert (whole["macs"] == 1).all()
     for number, classes in enumerate(trials.four_sets(6)):
         assert set(whole[whole["set"] == number]["accuracy"]) == {
             trials.accuracy(net, data, classes)}
-    assert (table[table["share"] == 0.5]["macs"] < 1).all()
+    assert (table[table["fraction"] == 0.5]["macs"] < 1).all()
 
 
 def test_parts_abroad_answer_with_all_outputs(net, spoken):
@@ -164,7 +164,7 @@ def test_the_tour_shows_what_stays_and_what_the_part_knows(net, spoken):
     assert first["classes"] == [1, 4]
     assert first["pruned"] == (named == own.labels).double().mean()
     assert first["restricted"] == trials.accuracy(net, data, [1, 4])
-    counts = [int(lit.sum()) for lit in first["lit"].values()]
+    counts = [int(mask.sum()) for mask in first["stays"].values()]
     convs = [m.out_channels for m in part.modules() if isinstance(m, torch.nn.Conv2d)]
     assert counts[:len(convs)] == convs
     assert first["weights"] == sum(p.numel() for p in part.parameters()) / sum(

@@ -28,7 +28,7 @@ def images(classes=3, count=8, seed=0):
 def net():
     from wlib.core import train
 
-    return train.fit("vgg", images().fit, seeds=[0], epochs=15, batch=8, rate=3e-3,
+    return train.fit("vgg", images().fit, seeds=[0], epochs=15, batch=8, lr=3e-3,
                      widths=(4, 4, 4), device="cpu").network(0)
 
 
@@ -75,7 +75,7 @@ def test_rivals_cost_no_more_than_the_part_or_are_as_wide(net):
     part = mda.disassemble(net, masks, range(3))
     assert table["macs"]["part"] == cutting.cost(part, (3, 8, 8)).macs
     assert (table["macs"][list(uses.CRITERIA)] <= table["macs"]["part"]).all()
-    whole = found["curve"][found["curve"]["share"] == 1.0]
+    whole = found["curve"][found["curve"]["fraction"] == 1.0]
     assert len(whole) == 6 and (whole["macs"] == table["macs"]["full network"]).all()
     assert (whole["accuracy"] == table["before"]["full network"]).all()
     for arm, right in found["test"].items():           # validation and test images are the same

@@ -91,7 +91,7 @@ def test_both_engines_do_the_same():
 def test_training_is_what_wlib_train_does():
     data = images(30)
     start = Pool.stack([mlp()])
-    epochs = train.fit(start, data, seeds=[4], epochs=3, batch=8, rate=3e-3, device="cpu",
+    epochs = train.fit(start, data, seeds=[4], epochs=3, batch=8, lr=3e-3, device="cpu",
                        engine="loop")
     steps = descend(start, data, order=4, keep=(12,), batch=8, lr=3e-3, device="cpu")[0]
     torch.testing.assert_close(steps.flat(), epochs.flat())

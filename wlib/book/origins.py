@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wlib import claims
-from wlib.book.markdown import duration, table, words
+from wlib.book.markdown import table, words
 from wlib.book.material import Book
+from wlib.book.progress import duration
 
 OUTSIDE = "≠ "  # this build's interval and a recorded one do not overlap
 SHOWN_VERSIONS = ("python", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")

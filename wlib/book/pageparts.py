@@ -20,9 +20,10 @@ from wlib.book.claimparts import (
     measured,
     verdict_summary,
 )
-from wlib.book.markdown import duration, number, page, table
+from wlib.book.markdown import number, page, table
 from wlib.book.material import Book
 from wlib.book.origins import run_words, seconds
+from wlib.book.progress import duration
 from wlib.check import require_one_of
 
 PART = re.compile(r"<!-- wlib: ([\w-]+) ?([\w-]*) -->")

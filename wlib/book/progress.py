@@ -17,12 +17,15 @@ QUIET = 15.0  # seconds between two plain lines about one notebook
 
 
 def duration(seconds: float) -> str:
-    """'8.2 s', '1:05 min' or '2:03:04 h'."""
-    if seconds < 60:
+    """'4 s', '2 min 5 s', '1 h 12 min'."""
+    whole = round(seconds)
+    if seconds < 10:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def killed(status: int) -> str:

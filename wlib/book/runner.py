@@ -28,7 +28,7 @@ from wlib.book.job import Job, Outcome
 from wlib.book.planning import Folder, Plan, unchanged
 from wlib.book.progress import Display, duration, killed
 from wlib.book.signals import interruptible, unstoppable
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.claims import staleness
 from wlib.ground import reach
 from wlib.ground.files import locked, write_atomic
@@ -46,7 +46,7 @@ def run(plans: Sequence[Plan], *, jobs: int = 1, force: bool = False,
     nothing half-written: KeyboardInterrupt, and the same call goes on where this one stopped.
     `make` makes the job of a plan.
     """
-    require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
+    require(whole(jobs, 1), "jobs", jobs, "a whole number ≥ 1")
     for name, value in (("cell-timeout", cell_limit), ("timeout", limit)):
         require(value is None or value > 0, name, value, "seconds above 0")
     require(len(plans) > 0, "plans", plans, "at least one notebook")

@@ -20,7 +20,7 @@ from wlib.book import planning, runner, signals
 from wlib.book.job import Job, Outcome
 from wlib.book.planning import Folder, Plan
 from wlib.book.progress import Display, duration
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.claims import staleness
 from wlib.ground import entries
 
@@ -49,7 +49,7 @@ def plan(name: str, profile: str, seeds: Sequence[int], given: Sequence[tuple[st
 def run(plans: Sequence[Plan], limits: tuple[float, float], jobs: int,
         display: Display | None = None) -> list[Outcome]:
     """Run all on this machine, `jobs` at once; Ctrl-C ends them, what is in the store stays."""
-    require(isinstance(jobs, int) and jobs >= 1, "jobs", jobs, "a whole number ≥ 1")
+    require(whole(jobs, 1), "jobs", jobs, "a whole number ≥ 1")
     with tempfile.TemporaryDirectory(prefix="wlib-warm-") as folder, signals.interruptible():
         fonts = {"MPLCONFIGDIR": str(Path(folder, "matplotlib"))}  # listed once, not once per seed
         todo = [Job(one, Folder(Path(folder, str(number)), one.profile), limits, variables=fonts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core.pool import Pool
 from wlib.seeds import generator
 
@@ -30,7 +30,7 @@ def recalibrate(pool: Pool, images, batches: int = 10, batch: int = 100, seed: i
     require(hasattr(images, "floats") and len(images) >= 2, "images", images,
             "an ImageSet with at least 2 images")
     for argument, value, least in (("batches", batches, 1), ("batch", batch, 2)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        require(whole(value, least),
                 argument, value, f"a whole number ≥ {least}")
     if not any(keeps_statistics(m) for m in pool.template.modules()):
         return pool

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import audit, score
 from wlib.core.pool import Pool
 
@@ -21,7 +21,7 @@ def under_noise(pool: Pool, data, distances: Sequence[float], draws: int, seed: 
     there is nothing to draw or a distance is negative.
     """
     require(len(distances) > 0, "distances", distances, "at least one relative distance")
-    require(isinstance(draws, int) and draws >= 1, "draws", draws, "a whole number ≥ 1")
+    require(whole(draws, 1), "draws", draws, "a whole number ≥ 1")
     rows: list[dict[str, float | str]] = []
     for rho in distances:
         for per, columns in {"network": 1, "tensor": len(pool.parameters)}.items():

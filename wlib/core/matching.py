@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from wlib import seeds
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core.pool import Pool
 
 LAYERS = (nn.Conv2d, nn.Linear)
@@ -114,7 +114,7 @@ def matches(pool: Pool, reference: Pool, passes: int = 100) -> list[Tensor]:
     require(isinstance(reference, Pool) and len(reference) == 1
             and reference.difference(pool) is None, "reference", reference,
             f"one network of the architecture of {pool!r}")
-    require(isinstance(passes, int) and passes >= 1, "passes", passes, "a whole number ≥ 1")
+    require(whole(passes, 1), "passes", passes, "a whole number ≥ 1")
     layers = chain(pool)
     target = _arrays(reference, layers, 0)
     found = [_match(_arrays(pool, layers, i), target, passes) for i in range(len(pool))]

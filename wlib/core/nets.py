@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from wlib.check import did_you_mean, require, require_one_of
+from wlib.check import did_you_mean, require, require_one_of, whole
 
 
 class Network(nn.Sequential):
@@ -79,7 +79,7 @@ def build(name: str, classes: int = 10, channels: int = 1, size: int = 28, **set
 
 
 def _require_count(argument, value):
-    require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, argument, value,
+    require(whole(value, 1), argument, value,
             "a whole number ≥ 1")
 
 
@@ -135,7 +135,7 @@ def _mlp(classes, channels, size, *, hidden=(64, 32)):
 
 def _lenet(classes, channels, size, *, padding=None):
     padding = (2 if size == 28 else 0) if padding is None else padding
-    require(isinstance(padding, int) and padding >= 0, "padding", padding, "a whole number ≥ 0")
+    require(whole(padding, 0), "padding", padding, "a whole number ≥ 0")
     side = ((size + 2 * padding - 4) // 2 - 4) // 2   # two 5×5 convolutions, each pooled by two
     require(side >= 1, "size", size, "large enough for two 5×5 convolutions and poolings")
     return OrderedDict([

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import store
-from wlib.check import finite, require, require_one_of, short
+from wlib.check import finite, require, require_one_of, short, whole
 from wlib.core import nets, templates
 from wlib.core.batches import Inputs
 
@@ -124,7 +124,7 @@ class Pool:
 
     def repeat(self, times: int) -> Pool:
         """Each network `times` times in a row (N·times)."""
-        require(isinstance(times, int) and times >= 1, "times", times, "a whole number ≥ 1")
+        require(whole(times, 1), "times", times, "a whole number ≥ 1")
         return self[torch.arange(len(self)).repeat_interleave(times)]
 
     def to(self, device: str | torch.device) -> Pool:
@@ -212,7 +212,7 @@ class Pool:
                 own: bool = False) -> Iterator[tuple[slice, slice, Tensor]]:
         """Logits piece by piece: (networks, rows, logits (n, b, K)), all inputs of some networks
         before the next networks."""
-        require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
+        require(whole(batch, 1), "batch", batch, "a whole number ≥ 1")
         given = Inputs.of(inputs, self.device, self.dtype, len(self) if own else None)
         stacked = self.engine(engine) == "vmap"
         group = max(1, VMAP_CELLS // (batch * given.cells * 32)) if stacked else 1

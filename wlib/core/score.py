@@ -5,14 +5,11 @@ Letters: N networks, B inputs, K classes, C channels, H×W pixels, T places of a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wlib.check import require, short
+from wlib.check import require, whole
 from wlib.core.batches import Inputs
 from wlib.core.pool import Pool
 from wlib.seeds import generator
@@ -63,7 +60,7 @@ def calibration(pool: Pool, data, bins: int = 15, engine: str = "auto") -> Tenso
     """Expected calibration error of each network, (N,): mean |confidence − accuracy| over bins of
     equal width, weighted by the inputs in each."""
     inputs, labels = _check(pool, data)
-    require(isinstance(bins, int) and bins >= 1, "bins", bins, "a whole number ≥ 1")
+    require(whole(bins, 1), "bins", bins, "a whole number ≥ 1")
     logits = pool.logits(inputs, engine).double()
     _check_labels(labels, logits)
     confidence, named = logits.softmax(-1).flatten(1, -2).max(-1)               # (N, B) each
@@ -165,7 +162,7 @@ def pgd(pool: Pool, data, eps: float, steps: int = 10, step: float | None = None
     _check_images(pool, data)
     require(isinstance(eps, (int, float)) and eps >= 0, "eps", eps,
             "a distance of at least 0 in the maximum norm")
-    require(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number ≥ 1")
+    require(whole(steps, 1), "steps", steps, "a whole number ≥ 1")
     step = 2.5 * eps / steps if step is None else step
     require(isinstance(step, (int, float)) and step >= 0, "step", step, "a step of at least 0")
     clean = data.floats(pool.device).to(pool.dtype)
@@ -238,63 +235,3 @@ def _check_labels(labels, logits):
 def _check_classes(labels, logits):
     require(int(labels.max()) < logits.shape[-1], "data", f"labels up to {int(labels.max())}",
             f"labels below {logits.shape[-1]}, the networks' outputs")
-
-
-# ---- how sure are we? -----------------------------------------------------------------------
-class Interval(NamedTuple):
-    """An estimate and the ends of its confidence interval, all in one unit."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def bootstrap(a, b=None, *, paired: bool = True, resamples: int = 2000, level: float = 0.95,
-              seed: int = 0) -> Interval:
-    """Percentile interval of the mean of `a`, or of mean(a) − mean(b).
-
-    `a` and `b` hold scores (N, B), networks by images, or (N,), one score a network. Networks and
-    images are both drawn again with replacement. With `paired=True` network i and image j of `a`
-    belong to those of `b` and are drawn together (equal shapes wanted); otherwise each has draws
-    of its own. Few networks give too narrow an interval: for verdicts over 3 seeds the book uses
-    Student's t (`wlib.claims`).
-    """
-    a = _scores(a, "a")
-    require(isinstance(level, (int, float)) and 0 < level < 1, "level", level,
-            "a share between 0 and 1")
-    require(isinstance(resamples, int) and resamples >= 1, "resamples", resamples, "at least 1")
-    require(isinstance(seed, int) and seed >= 0, "seed", seed, "a whole number of at least 0")
-    random = np.random.default_rng([seed, resamples])
-    if b is not None and not paired:
-        b = _scores(b, "b")
-        means = _resampled_means(a, resamples, random) - _resampled_means(b, resamples, random)
-        center = a.mean() - b.mean()
-    else:
-        if b is not None:
-            b = _scores(b, "b")
-            require(a.shape == b.shape, "b", b.shape, f"the shape of a, {a.shape}, to pair them")
-            a = a - b
-        means, center = _resampled_means(a, resamples, random), a.mean()
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(center), float(low), float(high))
-
-
-def _scores(values, name) -> np.ndarray:
-    wanted = "finite scores (N,) or (N, B)"
-    try:
-        x = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: got {short(values)}, want {wanted}") from None
-    x = x[:, None] if x.ndim == 1 else x
-    require(x.ndim == 2 and x.size > 0 and bool(np.isfinite(x).all()), name, values, wanted)
-    return x
-
-
-def _resampled_means(x: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Means of x (N, B) with rows and columns drawn again: as counts, so that two matrix products
-    do all resamples."""
-    def counts(n):
-        return random.multinomial(n, np.full(n, 1 / n), size=resamples) if n > 1 \
-            else np.ones((resamples, 1))
-    rows, columns = counts(x.shape[0]), counts(x.shape[1])                      # (R, N), (R, B)
-    return ((rows @ x) * columns).sum(1) / x.size

@@ -61,7 +61,7 @@ def glyph_backbone(seed: int = 0, *, samples: int = 40, epochs: int = 4, device:
     """
     images = data.load("glyphs", "train", characters=BASE, samples=samples, seed=seed)
     pool = train.stored_fit(_glyph_network, images, seeds=[seed], epochs=epochs, batch=128,
-                            rate=2e-3, device=device)
+                            lr=2e-3, device=device)
     return pool.network(0).cpu().get_submodule("features").requires_grad_(False)
 
 

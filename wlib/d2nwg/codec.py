@@ -156,7 +156,7 @@ def _checked(weights: Any, mask: Tensor | None, length: int | None = None
 
 
 def _check_size(size: Any, most: int | None, networks: int) -> None:
-    require(isinstance(size, int) and not isinstance(size, bool) and size >= 1, "size", size,
+    require(whole(size, 1), "size", size,
             "a whole number ≥ 1")
     require(most is None or size <= most, "size", size,
             f"at most {most}, the rank of {networks} networks around their mean: more zoo, not "

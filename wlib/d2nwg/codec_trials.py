@@ -309,7 +309,7 @@ def batchnorm_points(sets: Sequence[DataSet], seed: int, epochs: int) -> pd.Data
     where their running statistics come from: columns seed, statistics, points."""
     start = train.fit("conv4", sets[0].train, seeds=[seed], epochs=0, width=8, device="cpu")
     pool = Pool.cat([train.stored_fit(start, one.train, seeds=[seed], epochs=epochs, batch=16,
-                                      rate=3e-3, device="cpu") for one in sets])
+                                      lr=3e-3, device="cpu") for one in sets])
     made, tests = codec.PCA.fit(pool.flat()), [one.test for one in sets]
     z = made.encode(pool.flat())
     anew = Pool.cat([pipeline.networks(made, z[i:i + 1], like=start, images=one.train)

@@ -70,7 +70,7 @@ class Seen:
             seed=self.seed, device=self.device)
 
     def sample(self, generator: pipeline.Generator, count: int, conditions: Tensor | None = None,
-               **settings) -> Tensor:
+               **settings: Any) -> Tensor:
         """Weights (m, count, D) for each data set, or for other conditions (m, K, S, d).
 
         A generator without conditions gives each data set samples of its own.
@@ -123,16 +123,23 @@ def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int
         rows.append({"size": int(size), "lr": lr, "codec": kept, "samples": drawn})
     tried = pd.DataFrame(rows)
     best = int(tried["samples"].argmax())
-    return Choice(made[best], rows[best]["size"], rows[best]["lr"], tried)
+    return Choice(made[best], int(grid[best][0]), grid[best][1], tried)
 
 
 # ---- rivals -------------------------------------------------------------------------------------
-def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Baseline, count: int = 1
+def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Rival, count: int = 1
           ) -> Tensor:
-    """Weights (m, count, D) of a baseline that sees the generator's conditions."""
+    """Weights (m, count, D) of a rival that sees the generator's conditions."""
+    encode = _encoder(generator)
+    ready = kind.fit(encode(seen.support)[seen.members.of], seen.members.weights)
+    return ready(encode(seen.shown), count, seen.seed)
+
+
+def _encoder(generator: pipeline.Generator) -> training.Encoder:
     encoder = generator.diffusion.encoder
-    ready = kind.fit(encoder(seen.support)[seen.members.of], seen.members.weights)
-    return ready(encoder(seen.shown), count, seen.seed)
+    if encoder is None:
+        raise ValueError("generator: got one without conditions, want one that is shown images")
+    return encoder
 
 
 def noise_like(seen: Seen, samples: Tensor) -> float:
@@ -208,8 +215,9 @@ def median_seconds(work: Callable[[int], Any], device: str) -> float:
     return sorted(taken)[1]
 
 
-SAMPLERS = {f"DDIM, {k} steps": {"method": "ddim", "steps": k} for k in (5, 10, 20, 50)} | {
-    f"ancestral, {k} steps": {"method": "ancestral", "steps": k} for k in (20, 200)}
+SAMPLERS: dict[str, dict[str, Any]] = {
+    f"DDIM, {k} steps": {"method": "ddim", "steps": k} for k in (5, 10, 20, 50)
+} | {f"ancestral, {k} steps": {"method": "ancestral", "steps": k} for k in (20, 200)}
 
 
 def samplers(seen: Seen, generator: pipeline.Generator, count: int) -> pd.DataFrame:
@@ -284,15 +292,15 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
                    count: int, scoring: bool) -> float:
     """Seconds from the images of some data sets to `count` networks for each, and perhaps on to
     their points on validation images."""
-    sets, encoder = [seen.members.sets[k] for k in places], generator.diffusion.encoder
+    sets, encode = [seen.members.sets[k] for k in places], _encoder(generator)
     backbone = backbones.glyph_backbone(device=seen.device)
     like = seen.members.pool[:1].to(seen.device)
     kind = COSTED[arm]
-    ready = kind and kind().fit(encoder(seen.support)[seen.members.of], seen.members.weights)
+    ready = kind and kind().fit(encode(seen.support)[seen.members.of], seen.members.weights)
 
-    def answer(k):
+    def answer(k: int) -> None:
         x = _features(sets, backbone, seen.device)
-        made = (ready(encoder(x), count) if ready
+        made = (ready(encode(x), count) if ready
                 else generator.sample(x, count, seed=k, device=seen.device))
         if scoring:
             pipeline.points(made, sets, like=like, part="validation")

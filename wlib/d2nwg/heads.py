@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import store
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import nets
 from wlib.core.pool import Pool
 
@@ -95,7 +95,7 @@ def fit(sets: Sequence[Features], *, decay: float = 1e-3, iterations: int = 200,
     shapes = sorted({(s.values.shape[1], len(s.classes)) for s in sets})
     require(len(shapes) == 1, "sets", f"(width, classes) {shapes}", "one width and as many classes")
     require(isinstance(decay, (int, float)) and decay >= 0, "decay", decay, "a number ≥ 0")
-    require(isinstance(iterations, int) and iterations >= 1, "iterations", iterations,
+    require(whole(iterations, 1), "iterations", iterations,
             "a whole number ≥ 1")
     (width, classes), (x, y, fraction) = shapes[0], _padded(sets, nets.resolve_device(device))
     weight = torch.zeros(len(sets), classes, width).to(x).requires_grad_()

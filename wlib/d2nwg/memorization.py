@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from wlib import seeds
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import audit
 from wlib.core.audit import min_l2, z_u
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
@@ -98,7 +98,7 @@ def decision_map(pool: Pool, images: ImageSet, grid: int = 300) -> DecisionMap:
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require(hasattr(images, "floats") and len(images) >= 3, "images", images,
             "an ImageSet of at least three images")
-    require(isinstance(grid, int) and grid >= 2, "grid", grid, "a whole number ≥ 2")
+    require(whole(grid, 2), "grid", grid, "a whole number ≥ 2")
     floats = images.floats()
     flat = floats.flatten(1).double().numpy()
     plane = make_pipeline(StandardScaler(), PCA(2, random_state=0)).fit(flat)

@@ -33,7 +33,7 @@ from sklearn.linear_model import Ridge as LinearRegression
 from torch import Tensor, nn
 
 from wlib import seeds
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core import nets
 from wlib.d2nwg import heads
 from wlib.d2nwg.codec import Codec
@@ -72,7 +72,7 @@ class Rival:
         if hasattr(self, "conditions") and self.looks is not None:
             require(conditions.shape[-1] == self.conditions.shape[-1], "conditions", conditions,
                     f"vectors of {self.conditions.shape[-1]} numbers, as those learned from")
-        require(isinstance(count, int) and count >= 1, "count", count, "a whole number ≥ 1")
+        require(whole(count, 1), "count", count, "a whole number ≥ 1")
         base = seeds.base(generator)
         return self._answer(conditions, count, lambda i, j: seeds.generator(base, i, j))
 
@@ -273,7 +273,7 @@ class Averaged(Rival):
     looks = None
 
     def __init__(self, members: int = 16):
-        require(isinstance(members, int) and members >= 1, "members", members,
+        require(whole(members, 1), "members", members,
                 "a whole number ≥ 1")
         self.members = members
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of, short
+from wlib.check import require, require_one_of, short, whole
 from wlib.core import nets, score
 from wlib.core.pool import Pool
 from wlib.d2nwg.heads import Features
@@ -46,7 +46,7 @@ def tiny_cnn(classes: int = 10, channels: int = 1, size: int = 28) -> nn.Sequent
     order. Larger images make the first linear layer larger: 32×32 in color has 3,424 weights.
     """
     for argument, value in (("classes", classes), ("channels", channels), ("size", size)):
-        require(isinstance(value, int) and value >= 1, argument, value, "a whole number ≥ 1")
+        require(whole(value, 1), argument, value, "a whole number ≥ 1")
     side = ((size - 4) // 2 - 4) // 2 - 1
     require(side >= 1, "size", size, "at least 20, for three convolutions and two poolings")
     return nn.Sequential(OrderedDict([
@@ -158,8 +158,8 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
     require(len(sets) > 0 and all(isinstance(s, DataSet) for s in sets), "sets", sets,
             "at least one DataSet")
     require_one_of("start", start, STARTS)
-    require(isinstance(each, int) and each >= 1, "each", each, "a whole number ≥ 1")
-    require(isinstance(steps, int) and steps >= 0, "steps", steps, "a whole number ≥ 0")
+    require(whole(each, 1), "each", each, "a whole number ≥ 1")
+    require(whole(steps, 0), "steps", steps, "a whole number ≥ 0")
     net = net or _suited(sets)
     jobs = [(t, seeds.base(seeds.generator(seed, s.number, copy)))
             for t, s in enumerate(sets) for copy in range(each)]
@@ -233,7 +233,7 @@ def descend(start: Pool, sets: Images | Sequence[Images], *, order: int | Sequen
     keep = list(keep)
     require(len(keep) > 0 and keep == sorted(set(keep)) and keep[0] >= 0, "keep", keep,
             "rising numbers of steps, from 0")
-    require(isinstance(batch, int) and batch >= 1, "batch", batch, "a whole number ≥ 1")
+    require(whole(batch, 1), "batch", batch, "a whole number ≥ 1")
     require(isinstance(lr, (int, float)) and lr > 0, "lr", lr, "a positive learning rate")
     for s in {id(s): s for s in sets}.values():
         _require_outputs(start, s)

@@ -6,14 +6,14 @@ from wlib.ground.front import first_use
 
 if TYPE_CHECKING:
     from wlib.data import domains, glyphs, imagesets, realsets, sets, universes  # noqa: F401
-    from wlib.data.imagesets import REAL, REAL_SHARES, SHARES, assign, load
+    from wlib.data.imagesets import FRACTIONS, REAL, REAL_FRACTIONS, assign, load
     from wlib.data.sets import SPLITS, Episode, ImageSet, episodes
 else:
     def __getattr__(name: str) -> Any:
         return first_use(__name__, name)
 
-__all__ = ["Episode", "ImageSet", "REAL", "REAL_SHARES", "SHARES", "SPLITS", "assign", "episodes",
-           "load"]
+__all__ = ["Episode", "FRACTIONS", "ImageSet", "REAL", "REAL_FRACTIONS", "SPLITS", "assign",
+           "episodes", "load"]
 
 
 def __dir__() -> list[str]:

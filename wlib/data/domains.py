@@ -48,7 +48,7 @@ def images(domain: str, split: str = "train", *, samples: int = 20, channels: in
     glyphic = domain.endswith("glyphs")
     require(characters is None or glyphic, "characters", characters, f"None for {domain!r}")
     if glyphic:
-        style = "color" if domain.startswith("color") else "grey"
+        style = "color" if domain.startswith("color") else "gray"
         found = load("glyphs", split, by="character", characters=characters, style=style,
                      samples=samples, seed=seed)
     elif domain == "digits":

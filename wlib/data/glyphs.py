@@ -16,10 +16,10 @@ split; `by` says what the splits of one `seed` keep apart:
 |             | STIX and Computer Modern          | glyph of its class; characters are the same |
 
 Under "character" and "face" no (character, face) of the test split was seen in training.  Which
-split a character or a face belongs to never depends on what else is asked for, nor on the seed.
+split a character or a face belongs to never depends on what else is drawn, nor on the seed.
 
 Image i is of class i mod K and depends on seed, split, its character and its number alone, not on
-how many images are asked for: fewer `samples` give the first images of more.
+how many images are drawn: fewer `samples` give the first images of more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from wlib.check import require, require_one_of
 from wlib.data.alphabets import ALPHABETS
 
 BY = ("sample", "character", "face")
-STYLES = {"grey": (1, 28), "color": (3, 32)}  # channels, size
+STYLES = {"gray": (1, 28), "color": (3, 32)}  # channels, size
 CELL, BOX = 56, 40  # pixels: a glyph's longer side is fitted to BOX in the middle of a CELL
 CHUNK = 2048  # images rendered at a time: bounded memory
 LOOK_ALIKE = 0.05  # two bitmaps with a lower cosine distance, at 28×28, count as one
@@ -84,13 +84,13 @@ _SALT = 20077
 class Look:
     """How characters look.
 
-    style: "grey", one channel of 28×28 pixels, or "color", three of 32×32 with a textured paper.
+    style: "gray", one channel of 28×28 pixels, or "color", three of 32×32 with a textured paper.
     warp: 1 is ±15° of turn, scale 0.75–1.15, shear ±0.2 and shift ±2 pixels of 28; 0 is none.
     stroke: 1 is up to a pixel thicker or half a pixel thinner; 0 is none.
     noise: its standard deviation, where white is 1.
     """
 
-    style: str = "grey"
+    style: str = "gray"
     warp: float = 1.0
     stroke: float = 1.0
     noise: float = 0.05
@@ -271,11 +271,10 @@ def distances(cells: Tensor, others: Tensor) -> Tensor:
 
 def look_alikes(characters: Sequence[str], faces: Sequence[str]) -> list[tuple[str, str]]:
     """The pairs of characters that some face draws alike, in the order of `characters`."""
-    nearest = None
+    nearest = torch.full((len(characters), len(characters)), math.inf)
     for face in faces:
         cells = _cells(face, characters)
-        here = distances(cells, cells)
-        nearest = here if nearest is None else torch.minimum(nearest, here)
+        nearest = torch.minimum(nearest, distances(cells, cells))
     return [(characters[i], characters[j])
             for i, j in (nearest < LOOK_ALIKE).triu(1).nonzero().tolist()]
 
@@ -324,8 +323,8 @@ def _render(streams: Sequence[tuple[str, np.random.Generator, np.random.Generato
 
 def _stream(key: str) -> np.random.Generator:
     """Random numbers of one character: image s takes the s-th row, however many are drawn."""
-    key = hashlib.sha256(key.encode()).digest()[:16]
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key)))
+    name = hashlib.sha256(key.encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(name)))
 
 
 def _stroked(cells: np.ndarray, dice: Tensor, stroke: float) -> Tensor:

@@ -32,9 +32,9 @@ from wlib import store
 from wlib.check import did_you_mean, require, require_one_of
 from wlib.data.sets import SPLITS, ImageSet, hashes_of
 
-SHARES = (0.6, 0.2, 0.2)  # of train, validation, test where no test file exists
+FRACTIONS = (0.6, 0.2, 0.2)  # of train, validation, test where no test file exists
 REAL = ("mnist", "fashion", "kmnist", "cifar10", "cifar100", "svhn", "stl10", "gtsrb")
-REAL_SHARES = (0.9, 0.1)  # of train and validation where one does
+REAL_FRACTIONS = (0.9, 0.1)  # of train and validation where one does
 Root = str | Path | None
 
 
@@ -63,16 +63,18 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
 
 
 def _mnist5k(split: str, root: Root, download: bool) -> ImageSet:
-    return _divided(*_mnist5k_arrays(), SHARES)[split]
+    images, labels, classes = _mnist5k_arrays()
+    return _divided(images, labels, classes, FRACTIONS)[split]
 
 
 def _digits(split: str, root: Root, download: bool, *, size: int = 28) -> ImageSet:
     """`size`: height and width in pixels that the 8×8 originals are enlarged to."""
     _require_size(size)
-    whole = _divided(*_digits_arrays(), SHARES)[split]
-    enlarged = torch.nn.functional.interpolate(whole.images.double(), size=(size, size),
+    images, labels, classes = _digits_arrays()
+    small = _divided(images, labels, classes, FRACTIONS)[split]
+    enlarged = torch.nn.functional.interpolate(small.images.double(), size=(size, size),
                                                mode="bicubic", align_corners=False)
-    return ImageSet(enlarged.round().clamp(0, 255).byte(), whole.labels, whole.classes)
+    return ImageSet(enlarged.round().clamp(0, 255).byte(), small.labels, small.classes)
 
 
 @functools.cache
@@ -101,7 +103,7 @@ _DIGITS = tuple("0123456789")
 def _glyphs(split: str, root: Root, download: bool, *,
             characters: str | Sequence[str] | None = None,
             faces: Sequence[str] | None = None, by: str = "sample", samples: int = 20,
-            style: str = "grey", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
+            style: str = "gray", warp: float = 1.0, stroke: float = 1.0, noise: float = 0.05,
             seed: int = 0) -> ImageSet:
     """Rendered characters, kept in the store: settings as in `glyphs.draw` and `glyphs.Look`."""
     from wlib.data import glyphs  # here, because nothing else needs what draws
@@ -129,8 +131,8 @@ def _folder(split: str, root: Root, download: bool, *, size: int | None = None,
     for label, name in enumerate(classes):
         found = len(set(hashes[part.labels == label]))
         require(found >= len(SPLITS), "root", f"{found} different images in {name!r}",
-                f"at least {len(SPLITS)} in each class, one a split")
-    return _divided(part.images, part.labels, classes, SHARES, hashes=hashes)[split]
+                f"at least {len(SPLITS)} in each class, one per split")
+    return _divided(part.images, part.labels, classes, FRACTIONS, hashes=hashes)[split]
 
 
 def _real(name: str, split: str, root: Root, download: bool, size: int) -> ImageSet:
@@ -143,7 +145,7 @@ def _real(name: str, split: str, root: Root, download: bool, size: int) -> Image
     hashes = np.array(hashes_of(train.images))
     fresh = ~np.isin(hashes, hashes_of(test.images))
     groups = None if train.groups is None else train.groups[fresh]
-    return _divided(train.images[fresh], train.labels[fresh], classes, REAL_SHARES,
+    return _divided(train.images[fresh], train.labels[fresh], classes, REAL_FRACTIONS,
                     groups=groups, hashes=hashes[fresh])[split]
 
 
@@ -163,18 +165,18 @@ def _file_set(name: str) -> Callable[..., ImageSet]:
 
 
 def _divided(images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
-             shares: Sequence[float], *, groups: np.ndarray | None = None,
+             fractions: Sequence[float], *, groups: np.ndarray | None = None,
              hashes: np.ndarray | None = None) -> dict[str, ImageSet]:
     """The set divided into splits.
 
-    Images come in the order of their hashes read backward: read forward, where the classes' shares
-    begin and end, one class would come many times in a row.
+    Images come in the order of their hashes read backward: read forward, where the classes'
+    fractions begin and end, one class would come many times in a row.
     """
     hashes = np.array(hashes_of(images)) if hashes is None else hashes
-    part = assign(hashes, labels, shares, groups)
+    part = assign(hashes, labels, fractions, groups)
     order = np.argsort([key[::-1] for key in hashes], kind="stable")
     divided = {}
-    for number, split in enumerate(SPLITS[: len(shares)]):
+    for number, split in enumerate(SPLITS[: len(fractions)]):
         rows = order[part[order] == number]
         if len(rows):
             divided[split] = ImageSet(torch.from_numpy(images[rows]),
@@ -182,11 +184,11 @@ def _divided(images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
     return divided
 
 
-def assign(hashes: np.ndarray, labels: np.ndarray, shares: Sequence[float],
+def assign(hashes: np.ndarray, labels: np.ndarray, fractions: Sequence[float],
            groups: np.ndarray | None = None) -> np.ndarray:
-    """The split of each image (B,): 0, 1, … for the shares in order, -1 for left out.
+    """The split of each image (B,): 0, 1, … for the fractions in order, -1 for left out.
 
-    Class by class, the images in the order of their hashes are dealt to the last share, then to
+    Class by class, the images in the order of their hashes are dealt to the last fraction, then to
     the one before it, and so on.  Images with equal hashes, or of one group (frames of one scene),
     stay together; an image found in two splits all the same (once under each of two labels) is left
     out of the earlier.  Every split gets an image of a class that has enough of them.
@@ -197,14 +199,14 @@ def assign(hashes: np.ndarray, labels: np.ndarray, shares: Sequence[float],
         members = np.flatnonzero(labels == label)
         units = np.unique(unit[members])  # sorted
         start = 0
-        for number in range(len(shares) - 1, 0, -1):
+        for number in range(len(fractions) - 1, 0, -1):
             spare = len(units) - start - number  # leave one for each split still to come
-            count = min(max(1, round(shares[number] * len(units))), max(0, spare))
+            count = int(min(max(1, round(fractions[number] * len(units))), max(0, spare)))
             part[members[np.isin(unit[members], units[start:start + count])]] = number
             start += count
     latest: dict[str, int] = {}
-    for key, number in zip(hashes, part, strict=True):
-        latest[key] = max(number, latest.get(key, 0))
+    for key, place in zip(hashes, part.tolist(), strict=True):
+        latest[key] = max(place, latest.get(key, 0))
     return np.where([latest[key] == number for key, number in zip(hashes, part, strict=True)],
                     part, -1)
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -34,12 +34,15 @@ GTSRB_COUNTS = {"train": 26_640, "test": 12_630}  # torchvision's archives
 
 
 class Part(NamedTuple):
-    """One file's worth of a set: uint8 (B,C,H,W), int64 (B,) and, where frames belong together,
-    the name of each image's group (B,)."""
+    """One file's worth of a set: uint8 (B,C,H,W), int64 (B,), names of groups of frames (B,)."""
 
     images: np.ndarray
     labels: np.ndarray
     groups: np.ndarray | None = None
+
+
+Files = list[tuple[Path, str | None]]  # with MD5 sums
+Read = tuple[Part, Part, Sequence[str]]  # train, test and the classes' names
 
 
 class Real(NamedTuple):
@@ -47,9 +50,9 @@ class Real(NamedTuple):
 
     title: str
     kept: tuple[str, ...]  # what lies directly under the root
-    files: Callable[[Path], list[tuple[Path, str | None]]]  # with MD5 sums
+    files: Callable[[Path], Files]
     fetch: Callable[[Path], None]
-    read: Callable[[Path, int], tuple[Part, Part, Sequence[str]]]
+    read: Callable[[Path, int], Read]
 
 
 def root_of(root: str | Path | None) -> Path:
@@ -143,18 +146,18 @@ CONTENTS = {
 PACKAGED = {"FashionMNIST": Path("/usr/share/datasets/fashion-mnist")}
 
 
-def _idx(cls: type, title: str) -> Real:
+def _idx(cls: Any, title: str) -> Real:
     """MNIST and the sets in its format: four files, packed or not."""
-    def files(root):
+    def files(root: Path) -> Files:
         places = [root / cls.__name__ / "raw", PACKAGED.get(cls.__name__)]
-        return [(_first_there([place / one for place in places if place
-                               for one in (name, name.removesuffix(".gz"))]), None)
+        return [(_first_there([place / kept for place in places if place
+                               for kept in (name, name.removesuffix(".gz"))]), None)
                 for name, _ in cls.resources]
 
-    def fetch(root):
+    def fetch(root: Path) -> None:
         cls(root, download=True)
 
-    def read(root, size):
+    def read(root: Path, size: int) -> Read:
         arrays = [_idx_array(cls, path) for path, _ in files(root)]
         train, test = [Part(images[:, None], labels.astype(np.int64))
                        for images, labels in (arrays[:2], arrays[2:])]
@@ -168,7 +171,7 @@ def _first_there(paths: Sequence[Path]) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _idx_array(cls: type, path: Path) -> np.ndarray:
+def _idx_array(cls: Any, path: Path) -> np.ndarray:
     """The bytes of an idx file in their shape, once its content is known to be the published."""
     packed, name = path.read_bytes(), path.name.removesuffix(".gz")
     try:
@@ -187,16 +190,16 @@ def _idx_array(cls: type, path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dims).reshape(shape).copy()
 
 
-def _cifar(cls: type, title: str) -> Real:
-    def files(root):
+def _cifar(cls: Any, title: str) -> Real:
+    def files(root: Path) -> Files:
         meta = [cls.meta["filename"], cls.meta["md5"]]
         return [(root / cls.base_folder / name, md5)
                 for name, md5 in [*cls.train_list, *cls.test_list, meta]]
 
-    def fetch(root):
+    def fetch(root: Path) -> None:
         cls(root, download=True)
 
-    def read(root, size):
+    def read(root: Path, size: int) -> Read:
         with warnings.catch_warnings():  # the published pickles are older than NumPy 2.4's rule
             warnings.filterwarnings("ignore", message=".*align should be passed")
             parts = [cls(root, train=train) for train in (True, False)]
@@ -208,15 +211,15 @@ def _cifar(cls: type, title: str) -> Real:
 
 
 def _svhn() -> Real:
-    def files(root):
+    def files(root: Path) -> Files:
         return [(root / datasets.SVHN.split_list[split][1], datasets.SVHN.split_list[split][2])
                 for split in ("train", "test")]
 
-    def fetch(root):
+    def fetch(root: Path) -> None:
         for split in ("train", "test"):
             datasets.SVHN(root, split, download=True)
 
-    def read(root, size):
+    def read(root: Path, size: int) -> Read:
         train, test = [Part(np.ascontiguousarray(p.data), p.labels.astype(np.int64).reshape(-1))
                        for p in (datasets.SVHN(root, split) for split in ("train", "test"))]
         return train, test, "0123456789"
@@ -226,38 +229,37 @@ def _svhn() -> Real:
 
 
 def _stl10() -> Real:
-    def labeled() -> type:
+    def labeled() -> Any:
         """torchvision wants the 2.7 GB of unlabeled images to be there too; we do not."""
         return type("STL10", (datasets.STL10,), {"train_list": datasets.STL10.train_list[:2]})
 
-    def files(root):
+    def files(root: Path) -> Files:
         cls = labeled()
         return [(root / cls.base_folder / name, md5) for name, md5 in
                 [*cls.train_list, *cls.test_list]]
 
-    def fetch(root):
+    def fetch(root: Path) -> None:
         labeled()(root, download=True)
 
-    def read(root, size):
+    def read(root: Path, size: int) -> Read:
         train, test = [Part(np.ascontiguousarray(p.data), p.labels.astype(np.int64))
                        for p in (labeled()(root, split) for split in ("train", "test"))]
-        return train, test, ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey",
-                             "ship", "truck")
+        return train, test, "airplane bird car cat deer dog horse monkey ship truck".split()
 
     return Real("STL-10", (datasets.STL10.base_folder,), files, fetch, read)
 
 
 def _gtsrb() -> Real:
-    def files(root):
+    def files(root: Path) -> Files:
         base = root / "gtsrb"
-        return [(base / "GTSRB" / "Training", None), (base / "GTSRB" / "Final_Test" / "Images",
-                None), (base / "GT-final_test.csv", None)]
+        return [(base / name, None) for name in ("GTSRB/Training", "GTSRB/Final_Test/Images",
+                                                 "GT-final_test.csv")]
 
-    def fetch(root):
+    def fetch(root: Path) -> None:
         for split in ("train", "test"):
             datasets.GTSRB(root, split, download=True)
 
-    def read(root, size):
+    def read(root: Path, size: int) -> Read:
         parts = []
         for split, count in GTSRB_COUNTS.items():
             samples = datasets.GTSRB(root, split)._samples  # (path, label)
@@ -268,7 +270,7 @@ def _gtsrb() -> Real:
             parts.append(Part(np.stack([picture(path, size, "RGB") for path, _ in samples]),
                               np.array([label for _, label in samples], dtype=np.int64),
                               np.array(tracks) if split == "train" else None))
-        return *parts, [f"{k:05d}" for k in range(43)]
+        return parts[0], parts[1], [f"{k:05d}" for k in range(43)]
 
     return Real("German traffic signs", ("gtsrb",), files, fetch, read)
 
@@ -302,10 +304,11 @@ def read_folder(root: str | Path | None, size: int | None,
     `channels`: 1, 3, or None for 1 where every image is gray.  What is hidden (a name that begins
     with a dot) or a system's own (`SYSTEMS`) is passed over.
     """
-    require(root is not None and Path(root).is_dir(), "root", root,
+    base = Path(root or "")
+    require(root is not None and base.is_dir(), "root", root,
             "the path of a folder with one directory of images per class")
-    paths = {folder.name: sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(root), p))
-             for folder in sorted(Path(root).iterdir())
+    paths = {folder.name: sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(base), p))
+             for folder in sorted(base.iterdir())
              if folder.is_dir() and not _is_hidden(folder.name)}
     require(len(paths) > 0, "root", str(root), "a folder with one directory of images per class")
     for name, inside in paths.items():
@@ -313,7 +316,7 @@ def read_folder(root: str | Path | None, size: int | None,
                 f"images ({', '.join(IMG_EXTENSIONS)}) in every directory of {root}")
     every = [path for inside in paths.values() for path in inside]
     if channels is None:
-        channels = 1 if all(_is_grey(path) for path in every) else 3
+        channels = 1 if all(_is_gray(path) for path in every) else 3
     images = [picture(path, size, "L" if channels == 1 else "RGB") for path in every]
     for path, image in zip(every, images, strict=True):
         require(image.shape == images[0].shape, "size", f"{path.parent.name}/{path.name} of "
@@ -350,7 +353,7 @@ def picture(path: str | Path, size: int | None, mode: str) -> np.ndarray:
     return pixels[None] if mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _is_grey(path: Path) -> bool:
+def _is_gray(path: Path) -> bool:
     with _opened(path) as image:
         return ImageMode.getmode(image.mode).basemode == "L"
 

@@ -53,7 +53,7 @@ class ImageSet:
     def __getitem__(self, index: Any) -> ImageSet:
         """The chosen images (number, slice, mask or indices) as a set with the same classes."""
         if isinstance(index, (int, np.integer)):
-            require(-len(self) <= index < len(self), "index", index,
+            require(bool(-len(self) <= index < len(self)), "index", index,
                     f"a number from {-len(self)} to {len(self) - 1}")
             index = [int(index)]
         elif not isinstance(index, slice):
@@ -196,7 +196,8 @@ def mixed(sets: Mapping[str, ImageSet]) -> ImageSet:
             "images of one shape: see channels= and size= of wlib.data.domains.images")
     if len(sets) == 1:
         return next(iter(sets.values()))
-    names, labels = [], []
+    names: list[str] = []
+    labels: list[Tensor] = []
     for domain, part in sets.items():
         labels.append(part.labels + len(names))
         names += [f"{domain}: {c}" for c in part.classes]
@@ -232,7 +233,7 @@ def shaped(images: ImageSet, channels: int | None = None, size: int | None = Non
     if channels not in (None, images.channels):
         require(channels == 3, "channels", channels, "3, or None: colors cannot be made gray here")
         x = x.expand(-1, 3, -1, -1)
-    if size not in (None, images.size):
+    if size is not None and size != images.size:
         x = F.interpolate(x.float(), size=(size, size), mode="bilinear", antialias=True,
                           align_corners=False).round().clamp(0, 255).byte()
     return images if x is images.images else ImageSet(x.contiguous(), images.labels,

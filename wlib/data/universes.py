@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wlib import seeds, store
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.data import glyphs
 from wlib.data.imagesets import load
 from wlib.data.sets import SPLITS, ImageSet, first, place_in_class, shaped
@@ -67,7 +67,7 @@ class DataSet:
     test: ImageSet
     spec: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(isinstance(self.name, str) and self.name != "", "name", self.name, "a text")
         require_one_of("split", self.split, SPLITS)
         owner: dict[str, str] = {}
@@ -104,8 +104,8 @@ class DataSet:
 
     def digest(self) -> str:
         """One hash of name, split and all images."""
-        whole = [self.name, self.split, *(part.digest() for part in self.parts.values())]
-        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+        every = [self.name, self.split, *(part.digest() for part in self.parts.values())]
+        return hashlib.sha256(json.dumps(every).encode()).hexdigest()
 
     def __repr__(self) -> str:
         sizes = " + ".join(str(len(part)) for part in self.parts.values())
@@ -113,7 +113,7 @@ class DataSet:
 
 
 def _require_images(part: ImageSet, least: int, argument: str) -> None:
-    require(isinstance(least, int) and least >= 1, "count", least, "a whole number ≥ 1")
+    require(whole(least, 1), "count", least, "a whole number ≥ 1")
     found = part.labels.bincount(minlength=len(part.classes))
     poorest = int(found.argmin())
     require(int(found[poorest]) >= least, argument,
@@ -159,8 +159,8 @@ def characters(split: str, count: int, *, ways: int = 10, counts: Counts = COUNT
             f"a whole number from 2 to the {len(pool)} characters of {split!r}")
     faces = tuple(glyphs.faces_holding(glyphs.characters_of("letters")))
 
-    def spec(random: torch.Generator) -> dict:
-        chosen = torch.randperm(len(pool), generator=random)[:ways].sort().values
+    def spec(rng: torch.Generator) -> dict:
+        chosen = torch.randperm(len(pool), generator=rng)[:ways].sort().values
         return {"characters": "".join(pool[k] for k in chosen.tolist())}
 
     def images(spec: dict, samples: int, own: int) -> ImageSet:
@@ -184,11 +184,11 @@ def styles(split: str, count: int, *, unseen: str = "faces", channels: int = 1,
     require_one_of("unseen", unseen, UNSEEN)
     require(channels in (1, 3), "channels", channels, "1 or 3")
 
-    def spec(random: torch.Generator) -> dict:
-        def between(low, high):
-            return round(low + (high - low) * float(torch.rand((), generator=random)), 3)
+    def spec(rng: torch.Generator) -> dict:
+        def between(low: float, high: float) -> float:
+            return round(low + (high - low) * float(torch.rand((), generator=rng)), 3)
 
-        chosen = {"faces": _three_faces(split, unseen, random), "turn": between(-60, 60),
+        chosen = {"faces": _three_faces(split, unseen, rng), "turn": between(-60, 60),
                   "scale": between(0.7, 1.2), "inverted": between(0, 1) < 0.5,
                   "texture": between(0, 0.4), "waves": between(1, 5), "direction": between(0, 180)}
         if channels == 1:
@@ -199,12 +199,12 @@ def styles(split: str, count: int, *, unseen: str = "faces", channels: int = 1,
     return _universe("styles", split, count, counts, seed, spec, _styled_set)
 
 
-def _three_faces(split: str, unseen: str, random: torch.Generator) -> tuple[str, ...]:
+def _three_faces(split: str, unseen: str, rng: torch.Generator) -> tuple[str, ...]:
     """Three faces at random, in the order of `glyphs.FACES`."""
     faces = [f for f in glyphs.faces_holding(DIGITS)
              if unseen == "combinations" or glyphs.FACES[f][1] == split]
     while True:
-        chosen = torch.randperm(len(faces), generator=random)[:3].sort().values.tolist()
+        chosen = torch.randperm(len(faces), generator=rng)[:3].sort().values.tolist()
         three = tuple(faces[k] for k in chosen)
         if unseen == "faces" or _split_of_three(three) == split:
             return three
@@ -212,12 +212,13 @@ def _three_faces(split: str, unseen: str, random: torch.Generator) -> tuple[str,
 
 def _split_of_three(faces: tuple[str, ...]) -> str:
     """60/20/20 % by the hash of the names, so that no triple is in two splits, whatever the seed"""
-    share = int.from_bytes(hashlib.sha256("/".join(faces).encode()).digest()[:8]) / 2**64
-    return "train" if share < 0.6 else "validation" if share < 0.8 else "test"
+    fraction = int.from_bytes(hashlib.sha256("/".join(faces).encode()).digest()[:8]) / 2**64
+    return "train" if fraction < 0.6 else "validation" if fraction < 0.8 else "test"
 
 
 def _styled_set(spec: dict, samples: int, own: int) -> ImageSet:
-    return ImageSet(*store.cached(styled, spec, samples, own), DIGITS)
+    images, labels = store.cached(styled, spec, samples, own)
+    return ImageSet(images, labels, DIGITS)
 
 
 def styled(spec: dict, samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -248,7 +249,7 @@ def _turned(ink: Tensor, degrees: float, scale: float) -> Tensor:
 
 
 def _waves(size: int, waves: float, direction: float, phases: np.ndarray) -> Tensor:
-    """One sine wave an image, (B, 1, size, size) in [0, 1], each with its phase in turns."""
+    """One sine wave per image, (B, 1, size, size) in [0, 1], each with its phase in turns."""
     place = torch.arange(size) * (2 * math.pi * waves / size)
     angle = math.radians(direction)
     across = math.cos(angle) * place + math.sin(angle) * place[:, None]           # (H, W)
@@ -261,23 +262,23 @@ def _universe(kind: str, split: str, count: int, counts: Counts, seed: int,
               spec: Callable, images: Callable) -> list[DataSet]:
     """Data sets i = 0 … count − 1: spec(generator) and, part by part, images(spec, samples, seed).
     """
-    require(isinstance(count, int) and count >= 1, "count", count, "a whole number ≥ 1")
+    require(whole(count), "count", count, "a whole number ≥ 1")
     counts = _counts(counts)
     place = SPLITS.index(split)
     sets = []
     for i in range(count):
         chosen = spec(seeds.generator(seed, place, i))
-        parts = [images(chosen, samples, seeds.base(seeds.generator(seed, place, i, part)))
-                 for part, samples in enumerate(counts)]
-        sets.append(DataSet(f"{kind} {split} {i}", split, *parts,
+        parts = {name: images(chosen, samples, seeds.base(seeds.generator(seed, place, i, number)))
+                 for number, (name, samples) in enumerate(zip(PARTS, counts, strict=True))}
+        sets.append(DataSet(f"{kind} {split} {i}", split, **parts,
                             spec={"universe": kind, **chosen}))
     return sets
 
 
-def _counts(counts) -> Counts:
-    whole = isinstance(counts, (tuple, list)) and len(counts) == len(PARTS) \
-        and all(isinstance(n, int) and n >= 1 for n in counts)
-    require(whole, "counts", counts, "four whole numbers ≥ 1: " + ", ".join(PARTS))
+def _counts(counts: Sequence[int]) -> Counts:
+    four = isinstance(counts, (tuple, list)) and len(counts) == len(PARTS)
+    require(four and all(map(whole, counts)), "counts", counts,
+            "four whole numbers ≥ 1: " + ", ".join(PARTS))
     return Counts(*counts)
 
 

@@ -3,7 +3,7 @@
     recipe = Recipe(epochs=20)
     images = recovered(pool, recipe, seed=0)
     student = prototype(start_of(pool), images, steps=60)
-    accuracy(student, world.test)                               # (K, E), a row per number of shots
+    accuracy(student, world.test)                           # (K, E), one row per number of shots
 
 All that costs time is kept in the store. Letters: K numbers of shots, E episodes.
 """
@@ -138,7 +138,8 @@ def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recip
 
     `student` is the network that images of the adversarial term are to be hard for.
     """
-    own, net = {"seed": seed, "device": device}, student.network(0)
+    own: dict[str, Any] = {"seed": seed, "device": device}
+    net = student.network(0)
     kept = len(images) // len(teachers) * -(-len(teachers) // 4)
     before = replace(recipe.recovery, steps=recipe.steps - 1)
     yield "images before the last step", recovered(teachers, recipe, recovery=before, **own)
@@ -170,19 +171,19 @@ def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLea
 def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, lr: float,
               seed: int = 0, device: str = "auto") -> Pool:
     """`few_shot.distill`, kept in the store: one network that predicts the features of all."""
-    own = {"batch": 64, "lr": lr, "seed": seed}
+    own: dict[str, Any] = {"batch": 64, "lr": lr, "seed": seed}
     empty = few_shot.distill(networks, images, start, steps=0, device="cpu", **own)
     made = store.cached(_distilled, networks, images, start, own | {"steps": steps}, device)
     return Pool(empty.template, *made).to("cpu")
 
 
-def _distilled(networks, images, start, own, device):
+def _distilled(networks: Pool, images: ImageSet, start: Pool, own: dict[str, Any], device: str
+               ) -> list[dict[str, Tensor]]:
     made = few_shot.distill(networks, images, start, device=device, **own)
     return [made.parameters, made.buffers]
 
 
-def chosen(candidates: Sequence[few_shot.Learner], tasks: Tasks, device: str = "auto"
-           ) -> few_shot.Learner:
+def chosen(candidates: Sequence[Pool], tasks: Tasks, device: str = "auto") -> Pool:
     """The learner that is best on validation episodes; of equals the first."""
     return max(candidates, key=lambda some: accuracy(some, tasks, device=device).mean().item())
 
@@ -215,8 +216,8 @@ class Budget:
 def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, budget: Budget, *,
          seed: int = 0, device: str = "auto") -> Iterator[tuple[str, few_shot.Learner]]:
     """Everything that a pool of one architecture can be used as, by name."""
-    networks, tasks, own = stacked(teachers)[0][1], world.validation, {"seed": seed,
-                                                                       "device": device}
+    networks, tasks = stacked(teachers)[0][1], world.validation
+    own: dict[str, Any] = {"seed": seed, "device": device}
     per_class = len(images) // len(teachers) // teachers.ways
     passes, how = budget.images_seen(teachers, per_class), budget.settings
     real, episode = real_images(world, teachers), how.batch * teachers.ways * (how.shots
@@ -253,32 +254,33 @@ def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearni
 
 # ---- judging ------------------------------------------------------------------------------------
 def accuracy(student: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], *,
-             device: str = "auto", **settings) -> Tensor:
-    """Accuracy in points on each episode, a row per number of shots: (K, E)."""
+             device: str = "auto", **settings: Any) -> Tensor:
+    """Accuracy in points on each episode, one row per number of shots: (K, E)."""
     pairs = {k: [(task.support, task.query) for task in some] for k, some in tasks.items()}
     return store.cached(_accuracy, student, pairs, {"device": device, **settings})
 
 
-def _accuracy(student, pairs, settings):
+def _accuracy(student: few_shot.Learner, pairs: dict[int, list[tuple[ImageSet, ImageSet]]],
+              settings: dict[str, Any]) -> Tensor:
     tasks = {k: [Episode(*pair) for pair in some] for k, some in pairs.items()}
     return torch.stack(list(pipeline.score(student, tasks, **settings).values()))
 
 
 def points(student: few_shot.Learner, tasks: Mapping[int, Sequence[Episode]], *,
-           device: str = "auto", **settings) -> Tensor:
+           device: str = "auto", **settings: Any) -> Tensor:
     """Mean over the numbers of shots on each pair of episodes, (E,) in points."""
     return accuracy(student, tasks, device=device, **settings).mean(0)
 
 
 def judged(students: Mapping[Any, few_shot.Learner], tasks: Mapping[int, Sequence[Episode]], *,
-           device: str = "auto", **settings) -> dict[Any, Tensor]:
+           device: str = "auto", **settings: Any) -> dict[Any, Tensor]:
     """`accuracy` of each learner, by the names that they have."""
     return {name: accuracy(student, tasks, device=device, **settings)
             for name, student in students.items()}
 
 
 def framed(found: Mapping[tuple[str, int], Tensor]) -> pd.DataFrame:
-    """A row per arm and seed of `judged`: points at one and five shots, and their mean."""
+    """One row per arm and seed of `judged`: points at one and five shots, and their mean."""
     return pd.DataFrame([{"arm": arm, "seed": seed, "one": value[0].mean().item(),
                           "five": value[1].mean().item(), "points": value.mean().item()}
                          for (arm, seed), value in found.items()])

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,16 +35,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wlib import seeds
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.core.pool import IMAGES_AT_ONCE, Pool
 from wlib.data.sets import Episode, ImageSet
 from wlib.free import learner as learners
-from wlib.free.learner import adapt, prototypes
+from wlib.free.learner import Body, Weights, adapt, prototypes
 
 HEADS = ("centroid", "fine-tune")
 Features = Callable[[Tensor], Tensor]
 Learner = Pool | Sequence[Pool] | Features
+Pair = tuple[Tensor, Tensor]        # features of support and of query images
 
 
 # ---- evaluation ---------------------------------------------------------------------------------
@@ -68,8 +70,7 @@ def evaluate(learner: Learner, episodes: Iterable[Episode], *, head: str = "cent
     require_one_of("head", head, HEADS)
     require(transductive is None or isinstance(transductive, bool), "transductive", transductive,
             "True, False or None")
-    require(isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0, "steps", steps,
-            "a whole number ≥ 0")
+    require(whole(steps, 0), "steps", steps, "a whole number ≥ 0")
     require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
     tasks = list(episodes)
@@ -91,7 +92,8 @@ def _accuracy(logits: Tensor, task: Episode) -> Tensor:
     return (logits.argmax(1).cpu() == task.query.labels).double().mean()
 
 
-def _fine_tuned(learner, tasks, transductive, steps, lr, device) -> Tensor:
+def _fine_tuned(learner: Any, tasks: list[Episode], transductive: bool | None, steps: int,
+                lr: float, device: torch.device) -> Tensor:
     learners.require_one(learner)
     learner, right = learner.to(device), []
     weights = learners.weights(learner)
@@ -102,7 +104,7 @@ def _fine_tuned(learner, tasks, transductive, steps, lr, device) -> Tensor:
         x, query = (part.floats(device).to(learner.dtype) for part in (task.support, task.query))
         y = task.support.labels.to(device)
 
-        def loss(w, parts=parts, x=x, y=y):
+        def loss(w: Weights, parts: Body = parts, x: Tensor = x, y: Tensor = y) -> Tensor:
             return F.cross_entropy(parts.logits(w, x), y)
 
         adapted = adapt(loss, weights, steps, lr)
@@ -110,9 +112,10 @@ def _fine_tuned(learner, tasks, transductive, steps, lr, device) -> Tensor:
     return torch.stack(right)
 
 
-def _bodies(learner, tasks, transductive):
+def _bodies(learner: Pool, tasks: list[Episode], transductive: bool | None
+            ) -> Iterator[tuple[Episode, Body]]:
     """Each task with the network's body for it; equal tasks share one."""
-    made: dict = {}
+    made: dict[tuple, Body] = {}
     for task in tasks:
         key = (tuple(task.support.images.shape[1:]), len(task.support))
         if key not in made:
@@ -121,20 +124,26 @@ def _bodies(learner, tasks, transductive):
 
 
 # ---- features -----------------------------------------------------------------------------------
-def _embedded(learner, tasks, transductive, device) -> list[tuple[Tensor, Tensor]]:
+def _embedded(learner: Learner, tasks: list[Episode], transductive: bool | None,
+              device: torch.device) -> list[Pair]:
     """Features of each task's support (S,F) and query (B,F) images."""
     if not isinstance(learner, (Pool, list, tuple)):
         require(callable(learner), "learner", learner, "a Pool, a list of pools or a function")
-        return _once(learner, tasks, device)
+        return _once(cast(Features, learner), tasks, device)
     found = [_of_network(pool.to(device), i, tasks, transductive, device)
              for pool in _list("learner", learner) for i in range(len(pool))]
     if len(found) == 1:
         return found[0]
-    return [tuple(torch.cat([F.normalize(part.float(), dim=1) for part in parts], dim=1)
-                  for parts in zip(*task, strict=True)) for task in zip(*found, strict=True)]
+    return [(_beside(*support), _beside(*query)) for support, query in
+            (zip(*task, strict=True) for task in zip(*found, strict=True))]
 
 
-def _of_network(pool, i, tasks, transductive, device):
+def _beside(*features: Tensor) -> Tensor:
+    return torch.cat([F.normalize(part.float(), dim=1) for part in features], dim=1)
+
+
+def _of_network(pool: Pool, i: int, tasks: list[Episode], transductive: bool | None,
+                device: torch.device) -> list[Pair]:
     weights = learners.weights(pool, i)
     if transductive is None:          # features of an image do not depend on its company
         parts = learners.body(pool[i], tasks[0].support.images.shape[1:], None)
@@ -146,7 +155,7 @@ def _of_network(pool, i, tasks, transductive, device):
     return found
 
 
-def _once(function: Features, tasks, device) -> list[tuple[Tensor, Tensor]]:
+def _once(function: Features, tasks: list[Episode], device: torch.device) -> list[Pair]:
     """Features of an image that occurs in many episodes are computed once."""
     images = torch.cat([part.images for task in tasks for part in (task.support, task.query)])
     rows = images.flatten(1).numpy()
@@ -167,18 +176,18 @@ def pixels(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def best(pools: Pool | Sequence[Pool], episodes: Iterable[Episode], **settings) -> Pool:
+def best(pools: Pool | Sequence[Pool], episodes: Iterable[Episode], **settings: Any) -> Pool:
     """The network, of all in these pools, with the highest mean accuracy; of equals the first.
 
     The episodes must be of validation classes: on test classes this would be an oracle. It also
     picks among learners of several learning rates or lengths of training, each a pool of one.
     """
     tasks, single = list(episodes), [p[i] for p in _list("pools", pools) for i in range(len(p))]
-    means = [float(evaluate(one, tasks, **settings).mean()) for one in single]
+    means = [float(evaluate(network, tasks, **settings).mean()) for network in single]
     return single[int(np.argmax(means))]
 
 
-def _list(name: str, pools) -> list[Pool]:
+def _list(name: str, pools: Any) -> list[Pool]:
     pools = [pools] if isinstance(pools, Pool) else pools
     require(isinstance(pools, (list, tuple)) and len(pools) > 0
             and all(isinstance(p, Pool) for p in pools), name, pools, "a Pool or a list of pools")
@@ -197,14 +206,13 @@ def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, step
     require(isinstance(images, ImageSet) and len(images) >= 2, "images", images,
             "an ImageSet with at least 2 images")
     for name, value, least in (("steps", steps, 0), ("batch", batch, 2), ("seed", seed, 0)):
-        require(isinstance(value, int) and not isinstance(value, bool) and value >= least, name,
-                value, f"a whole number ≥ {least}")
+        require(whole(value, least), name, value, f"a whole number ≥ {least}")
     require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
-    device = nets.resolve_device(device)
-    x = images.floats(device).to(start.dtype)
+    place = nets.resolve_device(device)
+    x = images.floats(place).to(start.dtype)
     wanted = targets(pools, x)                                                  # (B, ΣF)
-    student = _student(start, x.shape[1:], wanted.shape[1], seed).to(device)
+    student = _student(start, x.shape[1:], wanted.shape[1], seed).to(place)
     parts = learners.body(student, x.shape[1:])
     theta = {k: t.clone().requires_grad_() for k, t in learners.weights(student).items()}
     adam = torch.optim.Adam(theta.values(), lr=lr)
@@ -234,10 +242,10 @@ def targets(pools: Pool | Sequence[Pool], x: Tensor) -> Tensor:
     return torch.cat(found, dim=1).to(x.dtype)
 
 
-def _student(start: Pool, shape, outputs: int, seed: int) -> Pool:
+def _student(start: Pool, shape: Sequence[int], outputs: int, seed: int) -> Pool:
     name = learners.body(start, shape).head
     net = start.network(0)
-    head = net.get_submodule(name)
+    head: Any = net.get_submodule(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net.set_submodule(name, nn.Linear(head.in_features, outputs))

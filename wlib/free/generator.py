@@ -21,7 +21,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -76,7 +76,8 @@ def generator_for(teachers: Teachers, seed: int = 0, *, nz: int = 64, ngf: int =
     """A fresh generator of images in the teachers' shape; its weights depend on `seed` alone."""
     channels, size, width = teachers.shape
     require(size == width, "teachers", f"images of {size}×{width} pixels", "square ones")
-    return nets.fresh(lambda: MetaGenerator(channels, size, nz, ngf), seed)
+    made = nets.fresh(lambda: MetaGenerator(channels, size, nz, ngf), seed)
+    return cast(MetaGenerator, made)
 
 
 # ---- recovery ---------------------------------------------------------------------------------

@@ -177,12 +177,14 @@ class Objective:
         `state` holds weights to use in place of the network's own, or none.
         """
         seen = shifted(images, offsets, self.pad, flips if self.flip else None)
-        with _watched(net) if self.statistics else contextlib.nullcontext() as gaps:
+        watching: contextlib.AbstractContextManager[list[Tensor]] = (
+            _watched(net) if self.statistics else contextlib.nullcontext([]))
+        with watching as gaps:
             logits = functional_call(net, state, (seen,))
         loss = self.cross_entropy * F.cross_entropy(logits, targets)
         if self.statistics:
             loss = loss + self.statistics * torch.stack(gaps).sum()
-        if self.adversarial:
+        if self.adversarial and self.student is not None:
             loss = loss + self.adversarial * adversarial_loss(logits, self.student(seen), self.kind)
         if self.variation:
             loss = loss + self.variation * variation(images)
@@ -359,7 +361,7 @@ def as_bytes(images: Tensor) -> Tensor:
 def collected(teachers: Teachers, found: Sequence[Inverted], at: Sequence[int]
               ) -> dict[int, ImageSet]:
     """After each number of steps in `at`, all teachers' images as one set (see `as_set`)."""
-    return {k: as_set(teachers, [one.images[k] for one in found]) for k in at}
+    return {k: as_set(teachers, [inverted.images[k] for inverted in found]) for k in at}
 
 
 def as_set(teachers: Teachers, images: Sequence[Tensor]) -> ImageSet:

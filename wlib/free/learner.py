@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from wlib import store
-from wlib.check import require
+from wlib.check import require, whole
 from wlib.core.batchnorm import NORM
 from wlib.core.pool import Pool
 
@@ -85,7 +85,7 @@ def body(learner: Pool, shape: Sequence[int], transductive: bool | None = True,
     require(isinstance(learner, Pool), "learner", learner, "a Pool")
     require(transductive is None or isinstance(transductive, bool), "transductive", transductive,
             "True, False or None")
-    require(transductive is not False or isinstance(support, int) and support >= 1, "support",
+    require(transductive is not False or whole(support, 1), "support",
             support, "the number of support images, which transductive=False counts alone")
     module = copy.deepcopy(learner.template)
     name = _head(module, shape, learner)
@@ -130,7 +130,7 @@ class BatchStatistics(nn.Module):
     stacked episodes asks for just that, and so for `fused=False`.
     """
 
-    def __init__(self, layer: nn.Module, counted: int | None = None, fused: bool = True):
+    def __init__(self, layer: Any, counted: int | None = None, fused: bool = True):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         self.eps, self.counted, self.fused = layer.eps, counted, fused

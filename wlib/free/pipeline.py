@@ -152,7 +152,7 @@ def start_of(teachers: Teachers, seed: int = 0, *, width: int = 16) -> Pool:
 
 
 def by_teacher(teachers: Teachers, images: ImageSet) -> list[ImageSet]:
-    """Images that came teacher by teacher, one set a teacher."""
+    """Images that came teacher by teacher, one set per teacher."""
     require(len(images) % len(teachers) == 0, "images", f"{len(images)} images",
             f"as many for each of {len(teachers)} teachers")
     count = len(images) // len(teachers)
@@ -234,12 +234,11 @@ def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
     how = settings or MetaLearning()
     tasks = imitation(teachers, images)
     steps = how.steps_for(teachers.ways, len(tasks[0][0]))
-    if how.order != "replay only":
-        tasks = bell.prepare(start, tasks, device)
+    walked = bell.prepare(start, tasks, device) if how.order != "replay only" else []
     learner, first, state = start, None, None
     for turn in range(how.turns):
         if how.order != "replay only":
-            learner = bell.imitate(learner, tasks, how.imitation, steps=how.walks,
+            learner = bell.imitate(learner, walked, how.imitation, steps=how.walks,
                                    seed=seed * how.turns + turn, device=device)
         first = first or learner
         state = replay.fit(first, images, how.replay(teachers.ways), steps=(turn + 1) * steps,

@@ -150,7 +150,7 @@ def engine_for(device: torch.device) -> str:
 # ---- meta-training ------------------------------------------------------------------------------
 @dataclass
 class TrainState:
-    """A meta-training so far: the learner, each step's loss (mean of its episodes, in nats) and
+    """A meta-training so far: the learner, each step's loss (mean of its episodes, nats) and
     query accuracy, and what going on needs."""
 
     learner: Pool

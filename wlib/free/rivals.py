@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,7 @@ def fresh_generators(teachers: Teachers, like: MetaGenerator, seed: int = 0
     """A new generator for each teacher, built like `like`; its weights depend on `seed` and the
     teacher's number."""
     require(isinstance(like, MetaGenerator), "like", like, "a MetaGenerator")
-    return [nets.fresh(like, seeds.base(seeds.generator(seed, 2, t.number)))
+    return [cast(MetaGenerator, nets.fresh(like, seeds.base(seeds.generator(seed, 2, t.number))))
             for t in teachers.members]
 
 

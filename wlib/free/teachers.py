@@ -41,12 +41,12 @@ class Teacher:
     """One network (copied, in evaluation mode, its weights frozen) and what its outputs mean.
 
     `number` names the teacher: its random draws depend on it, whatever pool it stands in. A pool
-    gives those that have none their place.
+    gives those that have none (-1) their place.
     """
 
     net: nn.Module
     classes: tuple[str, ...]
-    number: int | None = None
+    number: int = -1
     architecture: str = "own"
     domain: str = "own"
 
@@ -74,7 +74,7 @@ class Teachers:
         members = list(members)
         require(len(members) > 0 and all(isinstance(t, Teacher) for t in members), "members",
                 members, "at least one Teacher")
-        self.members = tuple(replace(t, number=i) if t.number is None else t
+        self.members = tuple(replace(t, number=i) if t.number < 0 else t
                              for i, t in enumerate(members))
         self.shape = tuple(shape)
         known = dict.fromkeys(c for t in members for c in t.classes)
@@ -90,7 +90,7 @@ class Teachers:
         numbers = [t.number for t in self.members]
         require(len(set(numbers)) == len(numbers), "members", f"the numbers {numbers}",
                 "a number of its own for every teacher")
-        require(len(self.shape) == 3 and all(isinstance(s, int) and s >= 1 for s in self.shape),
+        require(len(self.shape) == 3 and all(whole(s, 1) for s in self.shape),
                 "shape", self.shape, "three whole numbers: channels, height, width")
         for t in self.members:
             with torch.no_grad():
@@ -108,7 +108,7 @@ class Teachers:
     def __getitem__(self, index: int | slice | Sequence[int]) -> Teachers:
         """The chosen teachers; an integer gives a pool of one."""
         if isinstance(index, slice):
-            chosen = self.members[index]
+            chosen = list(self.members[index])
         else:
             index = [index] if isinstance(index, int) else [int(i) for i in index]
             require(all(-len(self) <= i < len(self) for i in index), "index", index,
@@ -260,7 +260,7 @@ def trained(sets: ImageSet | Mapping[str, ImageSet], settings: Training | None =
         name, shape = ARCHITECTURES[task.architecture](how.width)
         own = seeds.base(seeds.generator(seed, i))
         pool = train.stored_fit(name, restrict(every, task.classes), seeds=[own], epochs=how.epochs,
-                                batch=how.batch, rate=how.lr, device=device, **shape)
+                                batch=how.batch, lr=how.lr, device=device, **shape)
         members.append(Teacher(pool.network(0), task.classes, i, task.architecture, task.domain))
     return Teachers(members, every.images.shape[1:], every.classes)
 

@@ -166,7 +166,8 @@ def regime(domain: str, kind: tuple[str, int, int], recipe: Recipe, race: Race,
     name, ways, size = kind
     world = pipeline.universe([domain], Sizes(training["samples"], choosing=1, episodes=1),
                               size=size, seed=images)
-    own, settings = {"seed": seed, "device": device}, recipe.recovery
+    settings = recipe.recovery
+    own: dict[str, Any] = {"seed": seed, "device": device}
     pool = trained(world.fit, Training(ways, (name,), training["width"],
                                        epochs=training["epochs"]), count=training["count"], **own)
     like, ready = recipe.start(pool, seed), recipe.practiced(pool, **own)

@@ -6,6 +6,7 @@ Letters: B images, K classes (rows), P inputs and Q outputs of a layer, T taps o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -169,12 +170,12 @@ def _one_row_per_image(net: nn.Module, wires: Wiring, images: Tensor) -> None:
                 "one row per image, to tell whose contribution it is")
 
 
-def window_sums(layer: nn.Module, x: Tensor, taps: int = 1) -> Tensor:
+def window_sums(layer: Any, x: Tensor, taps: int = 1) -> Tensor:
     """What each tap of a kernel sees of each input channel, summed over all places: (B,P,T).
 
     Σ_hw (c[q,p] ∗ a[p]) = Σ_t c[q,p,t] · Σ_hw (what tap t sees of a[p]): the sum over places goes
     before the product, which saves H·W times the multiplications and the tensor (B,Q,P,H,W). Two
-    products with matrices of ones and zeros, one a side, take the sums.
+    products with matrices of ones and zeros, one per side, take the sums.
     """
     if isinstance(layer, nn.Linear):
         x = x.flatten(1, -2).sum(1) if x.ndim > 2 else x         # (B, places, P): of all places
@@ -200,11 +201,12 @@ def _seen(size: int, kernel: int, stride: int, padding: int, dilation: int) -> T
 
 def _filters(net: nn.Module, wires: Wiring, name: str, fold_norm: bool) -> Tensor:
     """A layer's weights as (Q,P,T), a copy."""
-    layer, module = wires.layers[name], net.get_submodule(name)
+    layer = wires.layers[name]
+    module: Any = net.get_submodule(name)
     weight = module.weight.detach().cpu().clone()
     weight = (weight.flatten(2) if layer.kind == "conv"
               else weight.reshape(len(weight), -1, layer.taps))
-    norm = net.get_submodule(wires.norm_of[name]) if name in wires.norm_of else None
+    norm: Any = net.get_submodule(wires.norm_of[name]) if name in wires.norm_of else None
     if fold_norm and norm is not None and norm.running_var is not None:
         factor = (norm.running_var + norm.eps).rsqrt()
         factor = factor if norm.weight is None else factor * norm.weight.detach()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def zeroed(net: nn.Module, wires: Wiring, keep: Tensor, seen: dict | None = None
             continue
         stays = keep[layer.features]
 
-        def zero(module, inputs, name=name, stays=stays):
+        def zero(module: nn.Module, inputs: Any, name: str = name, stays: Tensor = stays) -> Tensor:
             x, axis = inputs[0], -1 if isinstance(module, nn.Linear) else 1
             if seen is not None:
                 seen[name] = x.index_select(axis, stays.nonzero().flatten().to(x.device))
@@ -109,7 +110,7 @@ def check_join(joined: nn.Module, parts: list[nn.Module], images: Tensor) -> Non
 
 
 def alike(got: Tensor, wanted: Tensor, scale: Tensor) -> bool:
-    """Whether two tensors agree to half of their type's digits, as shares of `scale`'s largest."""
+    """Whether two tensors agree to half of their type's digits, relative to `scale`'s largest."""
     if got.shape != wanted.shape or not (finite(got) and finite(wanted)):
         return False
     near = torch.finfo(got.dtype).eps ** 0.5 * float(scale.abs().max())
@@ -134,8 +135,9 @@ def noise(net: nn.Module, wires: Wiring) -> Tensor | None:
     """Images of noise that the network takes; None where no usual size is its own."""
     stem = next((name for name, layer in wires.layers.items() if layer.reads is None), None)
     module = net.get_submodule(stem) if stem else None
+    spec: Any = getattr(net, "spec", None)
     own = getattr(net, "image_size", None) or (
-        net.spec.get("size") if isinstance(getattr(net, "spec", None), dict) else None)
+        spec.get("size") if isinstance(spec, dict) else None)
     sizes = [own] * isinstance(own, int) + list(SIZES)
     shapes = ([(module.in_channels, s, s) for s in sizes] if isinstance(module, nn.Conv2d) else
               [(module.in_features,)] if module else [(c, s, s) for s in sizes for c in (3, 1)])

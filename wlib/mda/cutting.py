@@ -13,7 +13,7 @@ simpler than two; `tests/test_cutting.py` keeps the comparison.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def _own_the_rest(net: nn.Module, part: nn.Module) -> None:
                         tensor.detach().clone())
 
 
-def _slice(module: nn.Module, layer: Layer, keep: Tensor) -> None:
+def _slice(module: Any, layer: Layer, keep: Tensor) -> None:
     rows = keep[layer.features if layer.kind == "norm" else layer.writes].nonzero().flatten()
     columns = None if layer.reads is None else keep[layer.features].nonzero().flatten()
     if isinstance(module, Merge):

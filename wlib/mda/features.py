@@ -6,6 +6,7 @@ Part of `flow`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import fx
 
@@ -25,8 +26,8 @@ class Feature:
     it is None itself where their number is not known, and channels are then last.
     """
 
-    wires: list[int] | None = None
-    axes: tuple | None = None
+    wires: Any = None                   # list[int], or None
+    axes: Any = None                    # tuple, or None
     batch: Batch | None = None          # None: a parameter or buffer
     pieces: tuple[int, ...] = ()
     flat: bool = False                  # flattened: an unknown number of features per channel
@@ -43,7 +44,7 @@ class Feature:
         """The channels' place from the right: 1 if they are last."""
         return 1 if self.axes is None else len(self.axes) - self.axis
 
-    def at(self, dim) -> object:
+    def at(self, dim: Any) -> Any:
         """What an axis holds; UNKNOWN where the tensor's layout does not tell."""
         if not isinstance(dim, int) or isinstance(dim, bool):
             return UNKNOWN
@@ -69,7 +70,7 @@ class Shape:
 
 
 # ---- what becomes of a tensor's axes -----------------------------------------------------------
-def softmax(x: Feature, dim, name: str) -> Feature | None:
+def softmax(x: Feature, dim: Any, name: str) -> Feature | None:
     """Over places it is an activation; over the channels only outputs may go through it."""
     held = x.at(dim) if x.axes is not None or dim != 1 else CHANNELS
     if held in (BATCH, UNKNOWN) or x.flat:
@@ -81,7 +82,7 @@ def softmax(x: Feature, dim, name: str) -> Feature | None:
     return replace(x, source=None, last=name)
 
 
-def places(x: Feature, size=None, rank: int | None = None) -> Feature | None:
+def places(x: Feature, size: Any = None, rank: int | None = None) -> Feature | None:
     """Pooling and padding: the channels are second, places follow; a map of fewer axes is none."""
     if x.axes is None or len(x.axes) < 3 or x.axes[:2] != (BATCH, CHANNELS) or x.flat or (
             rank not in (None, len(x.axes))):
@@ -95,16 +96,16 @@ def rank_of(name: str) -> int | None:
     return int(name[-2]) + 2 if name[-1:] == "d" and name[-2:-1].isdigit() else None
 
 
-def is_one(size) -> bool:
+def is_one(size: Any) -> bool:
     return size == 1 or isinstance(size, (tuple, list)) and all(s == 1 for s in size)
 
 
-def opaque_places(x: Feature, size) -> Feature:
+def opaque_places(x: Feature, size: Any) -> Feature:
     """The same of a tensor that is never cut: a map of one place, if that is what is left."""
     return Feature(axes=(BATCH, None, 1, 1) if is_one(size) else None, batch=x.batch)
 
 
-def flattened(x: Feature, start, end) -> Feature | None:
+def flattened(x: Feature, start: Any, end: Any) -> Feature | None:
     """Axes become one; where channels are among them they must be the first."""
     if x.axes is None or UNKNOWN in (x.at(start), x.at(end)):
         return None
@@ -136,7 +137,7 @@ def broadcast(a: tuple, b: tuple) -> tuple:
 
 
 # ---- what a node of the trace says --------------------------------------------------------------
-def name_of(target) -> str:
+def name_of(target: Any) -> str:
     """An operation's name, the same for torch.relu_, F.relu and x.relu(); user functions' own."""
     if isinstance(target, str):
         return target.rstrip("_") if not target.startswith("_") else target
@@ -147,5 +148,6 @@ def name_of(target) -> str:
     return f"{home}.{name}"
 
 
-def given(node: fx.Node, index: int, name: str, otherwise=None):
+def given(node: fx.Node, index: int, name: str, otherwise: Any = None) -> Any:
+    """An argument of a call, by its place or its name."""
     return node.args[index] if len(node.args) > index else node.kwargs.get(name, otherwise)

@@ -13,7 +13,7 @@ number that is computed from it pins them.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
+from typing import Any, NoReturn
 
 from torch import Tensor, fx, nn
 
@@ -59,7 +59,7 @@ class Flow(Layers):
         self.norm_of: dict[str, str] = {}
         self.whole: dict[tuple[str, str], None] = {}          # what pinned channels, and why
         self.unpaddable = ""
-        self.values: dict[fx.Node, object] = {}
+        self.values: dict[fx.Node, Any] = {}
         self.owners = _owners(net)
         for node in self.graph.nodes:
             if node.op != "output":
@@ -70,7 +70,7 @@ class Flow(Layers):
     def outputs(self) -> Feature:
         """The logits (B, K); anything else is refused."""
         output = next(n for n in self.graph.nodes if n.op == "output").args[0]
-        result = self.values.get(output) if isinstance(output, fx.Node) else None
+        result: Any = self.values.get(output) if isinstance(output, fx.Node) else None
         if isinstance(result, Feature) and result.wires is None and self.whole:
             self.raise_for(*next(iter(self.whole)))
         require(isinstance(result, Feature) and result.wires is not None, "net",
@@ -123,11 +123,11 @@ class Flow(Layers):
             self.pinned.update(f.wires or ())
 
     # ---- one operation ----------------------------------------------------------------------
-    def step(self, node: fx.Node) -> object:
+    def step(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
             return Feature(batch=Batch())
         if node.op == "get_attr":
-            return self.constant(node.target, len(node.users))
+            return self.constant(str(node.target), len(node.users))
         values = [self.values[n] for n in node.all_input_nodes]
         features = [v for v in values if isinstance(v, Feature)]
         if any(f.last for f in features):
@@ -160,15 +160,17 @@ class Flow(Layers):
             self.raise_for(self.name(node), MIX_CALLS[name])
         return Feature(batch=Batch())
 
-    def pin_sizes(self, node, values) -> None:
+    def pin_sizes(self, node: fx.Node, values: list) -> None:
         self.pin(node, [v.of for v in values if isinstance(v, (Number, Shape)) and v.of],
                  "it computes with the number of channels")
 
-    def constant(self, path: str, uses: int = 1) -> object:
+    def constant(self, path: str, uses: int = 1) -> Any:
         """A parameter or buffer: cut along, if channels meet its one long axis."""
         self.reached.add(path.rpartition(".")[0])
         self.asked.add(path)
-        tensor = reduce(lambda m, name: getattr(m, name, None), path.split("."), self.net)
+        tensor: Any = self.net
+        for name in path.split("."):
+            tensor = getattr(tensor, name, None)
         if not isinstance(tensor, Tensor):
             return Feature(batch=None)               # made while tracing; nothing to cut
         if tensor.numel() == 1:
@@ -184,11 +186,11 @@ class Flow(Layers):
         axes = tuple(CHANNELS if i == long[0] else 1 for i in range(tensor.ndim))
         return Feature(self.vectors[path][1], axes, pieces=(tensor.numel(),), path=path)
 
-    def about(self, node, name) -> object:
+    def about(self, node: fx.Node, name: str) -> Any:
         """What is asked of a tensor but no tensor itself: sizes, kinds, checks."""
         x = self.values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else 0
         if node.target is getattr:
-            name = node.args[1]
+            name = str(node.args[1])
         if name in ("size", "shape") and isinstance(x, Feature):
             dim = given(node, 1, "dim") if name == "size" else None
             return Shape(x) if dim is None else self.size(node, x, dim)
@@ -204,7 +206,7 @@ class Flow(Layers):
             return Number()
         return None
 
-    def part(self, node, x: Feature, some: slice) -> object:
+    def part(self, node: fx.Node, x: Feature, some: slice) -> Any:
         """Some sizes of a shape, as x.shape[2:]."""
         if some.start in (None, 0) and some.step is None:
             return Shape(x)
@@ -214,7 +216,7 @@ class Flow(Layers):
             self.pin(node, [x], "it computes with the number of channels")
         return Number()
 
-    def size(self, node, x: Feature, dim) -> Number:
+    def size(self, node: fx.Node, x: Feature, dim: Any) -> Number:
         held = x.at(dim)
         if held == BATCH or (dim == 0 and x.axes is None):
             return Number(batch=x.batch)
@@ -224,7 +226,7 @@ class Flow(Layers):
             self.pin(node, [x], "it computes with the number of features")
         return Number()
 
-    def of_image(self, node, name, features) -> Feature:
+    def of_image(self, node: fx.Node, name: str, features: list[Feature]) -> Feature:
         """An operation on the image, or on what is made of it: never cut; is its batch the same?"""
         x = next((f for f in features if f.batch), features[0])
         if x.batch is None:
@@ -257,16 +259,16 @@ class Flow(Layers):
     # ---- words ------------------------------------------------------------------------------
     def name(self, node: fx.Node) -> str:
         if node.op == "call_module":
-            return f"{node.target} ({type(self.net.get_submodule(node.target)).__name__})"
+            return f"{node.target} ({type(self.net.get_submodule(str(node.target))).__name__})"
         scope = list(node.meta.get("nn_module_stack", {"": ("", type(self.net))}).values())
         where, kind = scope[-1]
         return f"{name_of(node.target)} in {where or 'the network'} " \
                f"({getattr(kind, '__name__', kind)})"
 
-    def refuse(self, node: fx.Node, why: str):
+    def refuse(self, node: fx.Node, why: str) -> NoReturn:
         self.raise_for(self.name(node), why)
 
-    def raise_for(self, what: str, why: str):
+    def raise_for(self, what: str, why: str) -> NoReturn:
         what, why = mixing(self.net) or (what, why)  # says more than the reshaping around it
         raise ValueError(f"net: got {what}, want operations that can be cut: {why}")
 

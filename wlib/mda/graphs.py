@@ -13,13 +13,14 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets
 from wlib.seeds import generator
 
@@ -53,7 +54,7 @@ class Graph:
 
 
 def load(name: str = OFFLINE, seed: int = 0, root: str | Path | None = None,
-         **settings) -> Graph:
+         **settings: Any) -> Graph:
     """A graph by name: "citations", made here (`settings` go to `citations`), or "cora", from the
     folder `cora` of the data root. The seed draws the graph, and which nodes are in which split."""
     require_one_of("name", name, (OFFLINE, "cora"))
@@ -70,18 +71,19 @@ def citations(seed: int = 0, nodes: int = 1400, classes: int = 7, words: int = 5
     """A stochastic block model with a bag of words at every node, about as hard as Cora.
 
     Classes differ in size, the largest three times the smallest. A node has about `cited` links, a
-    share `within` of them to its own class. It says about `length` different words of `words`: a
-    share `topical` from its class's tenth of the vocabulary, the rest from all, frequent and rare.
+    fraction `within` of them to its own class. It says about `length` different words of `words`:
+    a fraction `topical` from its class's tenth of the vocabulary, the rest from all, frequent and
+    rare.
     """
     for argument, value, least in (("classes", classes, 2), ("words", words, 10 * 2),
                                    ("nodes", nodes, classes * (LABELED + 10))):
-        require(isinstance(value, int) and value >= least, argument, value,
+        require(whole(value, least), argument, value,
                 f"a whole number of at least {least}")
-    for argument, value in (("within", within), ("topical", topical)):
-        require(0 <= value <= 1, argument, value, "a share from 0 to 1")
+    for argument, part in (("within", within), ("topical", topical)):
+        require(0 <= part <= 1, argument, part, "a fraction from 0 to 1")
     draw = np.random.default_rng([seed, 23])
-    share = np.linspace(1, 3, classes)
-    labels = draw.permutation(np.repeat(np.arange(classes), _quota(share / share.sum(), nodes)))
+    sizes = np.linspace(1, 3, classes)
+    labels = draw.permutation(np.repeat(np.arange(classes), _quota(sizes / sizes.sum(), nodes)))
     same = labels[:, None] == labels[None]                                     # (n, n)
     own = same.sum(1, keepdims=True) - 1
     chance = np.where(same, within / own, (1 - within) / (nodes - 1 - own)) * cited
@@ -97,13 +99,14 @@ def citations(seed: int = 0, nodes: int = 1400, classes: int = 7, words: int = 5
     return _graph(features, labels, linked, tuple(f"field {k}" for k in range(classes)), draw)
 
 
-def _quota(share: np.ndarray, total: int) -> np.ndarray:
+def _quota(fractions: np.ndarray, total: int) -> np.ndarray:
     """Whole numbers in these proportions that add to `total`."""
-    ends = np.round(np.cumsum(share) * total).astype(int)
+    ends = np.round(np.cumsum(fractions) * total).astype(int)
     return np.diff(ends, prepend=0)
 
 
-def _graph(features, labels, linked, classes, draw) -> Graph:
+def _graph(features: np.ndarray, labels: np.ndarray, linked: np.ndarray,
+           classes: tuple[str, ...], draw: np.random.Generator) -> Graph:
     """Normalized as Kipf and Welling do, with splits like theirs: `LABELED` nodes per class
     to train on, of the others a third to choose by and two thirds to test on, 500 and 1,000 at
     most."""
@@ -145,7 +148,7 @@ def cora(seed: int = 0, root: str | Path | None = None) -> Graph:
             f"lines of {sorted(widths)} fields",
             "in each line a paper, its words (0 or 1) and its class, with tabs between")
     place = {row[0]: i for i, row in enumerate(papers)}
-    require(len(place) == len(papers), str(content), "a paper twice", "one line a paper")
+    require(len(place) == len(papers), str(content), "a paper twice", "one line per paper")
     words = np.array([row[1:-1] for row in papers])
     require(bool(np.isin(words, ["0", "1"]).all()), str(content), "other words", "words 0 or 1")
     labels = [row[-1] for row in papers]
@@ -168,6 +171,8 @@ class GCN(nn.Module):
 
     Takes all nodes (n,F) at once, gives logits (n,K). `links` Â (n,n) is a buffer.
     """
+
+    links: Tensor
 
     def __init__(self, links: Tensor, features: int, classes: int, hidden: int = 16,
                  dropout: float = 0.5):
@@ -192,14 +197,14 @@ def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, rat
     The weights after the epoch with the fewest errors on the validation nodes are kept (ties: the
     smallest loss).
     """
-    require(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number ≥ 1")
-    device = nets.resolve_device(device)
-    net = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
-    net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(device)
-    x, y = net.links @ graph.features.to(device), graph.labels.to(device)
+    require(whole(epochs), "epochs", epochs, "a whole number ≥ 1")
+    where = nets.resolve_device(device)
+    net: Any = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
+    net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(where)
+    x, y = net.links @ graph.features.to(where), graph.labels.to(where)
     step = torch.optim.Adam(net.parameters(), lr=rate, weight_decay=weight_decay)
     best, kept = None, {}
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
+    with torch.random.fork_rng(devices=[] if where.type == "cpu" else None):
         torch.manual_seed(seed)                                                # dropout draws
         for _ in range(epochs):
             net.train()

@@ -101,13 +101,15 @@ def answers(nets: Sequence[nn.Module], parts: Sequence[nn.Module],
     held, own = ([together([images], [classes])
                   for images, classes in zip(sets, chosen, strict=True)] for sets in (held, judged))
     images = together(judged, chosen)
-    source = torch.arange(len(nets)).repeat_interleave(torch.tensor([len(one) for one in own]))
+    counts = torch.tensor([len(images) for images in own])
+    source = torch.arange(len(nets)).repeat_interleave(counts)
     x, truth = images.floats(), images.labels
     return ({"truth": truth} | _of_parts(parts, x, source, held, own)
             | _of_sources(nets, chosen, x, source, held, truth))
 
 
-def _of_parts(parts, x, source, held, judged) -> dict[str, Tensor]:
+def _of_parts(parts: Sequence[nn.Module], x: Tensor, source: Tensor, held: Sequence[ImageSet],
+              judged: Sequence[ImageSet]) -> dict[str, Tensor]:
     """Answers of joined parts, and of the parts apart, each asked for the images of its source."""
     z = [wiring.logits(part, x) for part in parts]
     scales = {arm: fitted(parts, held, kind) for arm, kind in KINDS.items()}
@@ -118,7 +120,8 @@ def _of_parts(parts, x, source, held, judged) -> dict[str, Tensor]:
         "clamped": torch.tensor([len(scale.clamped) for scale in scales["scaled"]])}
 
 
-def _of_sources(nets, chosen, x, source, held, truth) -> dict[str, Tensor]:
+def _of_sources(nets: Sequence[nn.Module], chosen: Sequence[Sequence[int]], x: Tensor,
+                source: Tensor, held: Sequence[ImageSet], truth: Tensor) -> dict[str, Tensor]:
     """Answers of the whole sources, and of base, which shows each image to its own source."""
     z, features = zip(*(read(net, x) for net in nets), strict=True)
     outputs = [logits[:, classes] for logits, classes in zip(z, chosen, strict=True)]
@@ -158,7 +161,7 @@ def read(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of a network (B,K), and the features that its last layer reads (B,P)."""
     head, seen = wiring.trace(net).head, []
 
-    def watch(name, layer, a):
+    def watch(name: str, layer: nn.Module, a: Tensor) -> None:
         if name == head:
             seen.append(a.flatten(1).cpu())
 
@@ -196,7 +199,8 @@ def confusion(runs: Sequence[Mapping[str, Tensor]], arm: str, names: Sequence[st
     """Percent of the images of each class (rows) that get each answer (columns), of all runs."""
     pairs = torch.cat([found["truth"] * len(names) + found[arm] for found in runs])
     counts = pairs.bincount(minlength=len(names) ** 2).view(len(names), -1).double()
-    return pd.DataFrame(100 * counts / counts.sum(1, keepdim=True), names, names)
+    percent = 100 * counts / counts.sum(1, keepdim=True)
+    return pd.DataFrame(percent.numpy(), list(names), list(names))
 
 
 def foreign(cells: pd.DataFrame, rows: Sequence[int], first: int) -> float:
@@ -228,7 +232,7 @@ def differences(parts: Sequence[nn.Module], images: ImageSet) -> dict[str, float
 def blocks(net: nn.Module) -> tuple[dict[str, Tensor], float]:
     """Sizes (Q,P) of the first, a middle and the last layer's weights, summed over kernels; and the
     fraction of exact zeros among the weights behind the first layer."""
-    weights = {name: net.get_submodule(name).weight.detach().abs().cpu()
+    weights = {name: net.get_parameter(f"{name}.weight").detach().abs().cpu()
                for name, layer in wiring.trace(net).layers.items() if layer.kind in ("conv", "fc")}
     names = list(weights)
     behind = torch.cat([weights[name].flatten() for name in names[1:]])
@@ -237,7 +241,7 @@ def blocks(net: nn.Module) -> tuple[dict[str, Tensor], float]:
             (behind == 0).double().mean().item())
 
 
-def operations(parts: Sequence[nn.Module], shape: Sequence[int], execution: str) -> int:
+def operations(parts: Sequence[nn.Module], shape: tuple[int, ...], execution: str) -> int:
     """Multiply-accumulates of the joined network for one image."""
     return cutting.cost(lego.assemble(parts, execution=execution), shape).macs
 
@@ -251,12 +255,12 @@ def fine_tuned(starts: Sequence[Mapping[str, nn.Module | Pool]], images: Images,
     The first seed's validation images choose the learning rate of each arm.
     """
     among: dict[str, Sequence[float]] = {}
-    runs = []
+    runs: list[dict[str, Pool]] = []
     for start, seed in zip(starts, seeds, strict=True):
         runs.append({})
         for arm, begin in start.items():
             tries = {rate: train.stored_fit(begin, images.fit, seeds=[seed], epochs=epochs,
-                                            batch=32, rate=rate, device=device)
+                                            batch=32, lr=rate, device=device)
                      for rate in among.get(arm, rates)}
             right = {rate: score.accuracy(pool, images.validation).item()
                      for rate, pool in tries.items()}

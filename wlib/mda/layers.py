@@ -7,6 +7,7 @@ weights passes them on or, where no rule applies, pins them.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 from torch.nn.utils import parametrize
@@ -43,8 +44,14 @@ PLACES = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
 class Layers:
     """The rules for modules; `Flow` has the wires and the rules for all other operations."""
 
+    unpaddable: str
+    asked: set[str]
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any: ...     # what Flow has
+
     def module(self, node: fx.Node, features: list[Feature]) -> Feature:
-        name, module = node.target, self.net.get_submodule(node.target)
+        name = str(node.target)
+        module = self.net.get_submodule(name)
         kind = base(module)
         if isinstance(module, tuple(MIXES)):
             self.refuse(node, next(why for k, why in MIXES.items() if isinstance(module, k)))
@@ -69,7 +76,7 @@ class Layers:
         self.pin(node, features)
         return Feature(batch=Batch())
 
-    def merge(self, node, module, x) -> Feature:
+    def merge(self, node: fx.Node, module: Merge, x: Feature) -> Feature:
         """Columns that become one output are kept or dropped together."""
         if x.wires is None or x.flat or x.axes not in (None, (BATCH, CHANNELS)):
             self.pin(node, [x], "it reads other than logits")
@@ -82,7 +89,7 @@ class Layers:
         return replace(x, wires=written, pieces=(len(written),), source=None, path=None)
 
     @staticmethod
-    def plain_image(module, kind, x: Feature) -> Feature:
+    def plain_image(module: Any, kind: type, x: Feature) -> Feature:
         """A module on the image, or on what is made of it: what is left to know of its axes."""
         if issubclass(kind, POINTS):
             return replace(x, path=None)
@@ -92,7 +99,7 @@ class Layers:
             return Feature(axes=(BATCH, None), batch=x.batch)
         return Feature(batch=Batch())
 
-    def plain(self, module, kind, name, x: Feature) -> Feature | None:
+    def plain(self, module: Any, kind: type, name: str, x: Feature) -> Feature | None:
         """A module without rows of its own, or a PReLU; None if no rule applies."""
         if issubclass(kind, nn.Identity):
             return x
@@ -113,7 +120,7 @@ class Layers:
                             else "softmax")
         return None
 
-    def check_layer(self, node, name, module) -> None:
+    def check_layer(self, node: fx.Node, name: str, module: nn.Module) -> None:
         """A layer runs once, and no other module holds its tensors: it is cut in one place."""
         if name in self.found:
             self.refuse(node, "it is used twice")
@@ -123,7 +130,7 @@ class Layers:
                 self.refuse(node, f"its weights are shared: {' and '.join(others)} hold the same "
                             "tensor")
 
-    def layer(self, node, features) -> Feature | None:
+    def layer(self, node: fx.Node, features: list[Feature]) -> Feature | None:
         """A call that is all that a module does: F.linear(x, self.weight, self.bias) of its input.
 
         With other weights, settings or input it is no layer that could be cut or asked for what
@@ -131,7 +138,7 @@ class Layers:
         """
         weight = given(node, 1, "weight")
         name = weight.target.rpartition(".")[0] if getattr(weight, "op", "") == "get_attr" else ""
-        module = self.net.get_submodule(name) if name else None
+        module: Any = self.net.get_submodule(name) if name else None
         kind, settings = (nn.Linear, ()) if name_of(node.target) == "linear" else (
             nn.Conv2d, ("stride", "padding", "dilation", "groups"))
         bias = given(node, 2, "bias")
@@ -144,10 +151,10 @@ class Layers:
             return None
         self.check_layer(node, name, module)
         self.asked -= {f"{name}.weight", f"{name}.bias"}
-        return (self.linear if kind is nn.Linear else self.convolution)(
-            node, name, module, features[0])
+        return (self.linear(node, name, module, features[0]) if isinstance(module, nn.Linear) else
+                self.convolution(node, name, module, features[0]))
 
-    def convolution(self, node, name, module, x) -> Feature:
+    def convolution(self, node: fx.Node, name: str, module: nn.Conv2d, x: Feature) -> Feature:
         wires = self.read(node, x, module.in_channels, of=4, axis=1)[0]
         point = module.kernel_size == (1, 1) and module.stride == (1, 1) \
             and module.padding in ((0, 0), "valid", "same")
@@ -168,14 +175,14 @@ class Layers:
         return Feature(written, axes, x.batch, tuple(w // wide * high for w in x.pieces),
                        source=name)
 
-    def linear(self, node, name, module, x) -> Feature:
+    def linear(self, node: fx.Node, name: str, module: nn.Linear, x: Feature) -> Feature:
         wires, taps = self.read(node, x, module.in_features)
         axes = None if x.axes is None else (*x.axes[:-1], CHANNELS)
         if axes is not None and CHANNELS in axes[:-1]:           # it ran over places, not channels
             axes = (*(None if a == CHANNELS else a for a in axes[:-1]), CHANNELS)
         return self.written_by(name, "fc", wires, module.out_features, x, axes, taps)
 
-    def norm(self, node, name, module, x) -> Feature:
+    def norm(self, node: fx.Node, name: str, module: Any, x: Feature) -> Feature:
         if x.wires is None:
             return replace(x, path=None)             # of the image: never cut
         single = isinstance(module, nn.modules.instancenorm._InstanceNorm)      # (C, places) is one
@@ -188,13 +195,14 @@ class Layers:
             self.norm_of[x.source] = name
         return replace(x, source=None)
 
-    def written_by(self, name, kind, reads, count, x, axes, taps=1) -> Feature:
+    def written_by(self, name: str, kind: str, reads: list[int] | None, count: int, x: Feature,
+                   axes: tuple | None, taps: int = 1) -> Feature:
         written = self.new(count)
         self.found[name] = dict(kind=kind, reads=reads, writes=written,
                                 pieces=x.pieces if reads else (), taps=taps)
         return Feature(written, axes, x.batch, (count,), source=name)
 
-    def read(self, node, x: Feature, count: int, of: int | None = None,
+    def read(self, node: fx.Node, x: Feature, count: int, of: int | None = None,
              axis: int = -1) -> tuple[list[int] | None, int]:
         """The wires that a layer with `count` inputs reads, and its features a wire.
 

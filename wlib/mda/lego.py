@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +87,7 @@ def _best_factor(z: Tensor, labels: Tensor) -> float:
     """The factor s that minimizes the cross-entropy of s·z; convex in s, searched over log s."""
     z = z.double()
 
-    def loss(log_s):
+    def loss(log_s: float) -> float:
         return float(F.cross_entropy(z * math.exp(log_s), labels))
 
     return math.exp(minimize_scalar(loss, bounds=(-7, 7), method="bounded").x)
@@ -116,7 +116,7 @@ def scaled(part: nn.Module, scale: Scale | float) -> nn.Module:
                  and scale.shift.isfinite().all()), "scale", scale.factor.tolist(),
             "positive, finite factors")
     part = copy.deepcopy(part)                   # a weight that two layers hold was refused
-    head = part.get_submodule(wires.head)
+    head: Any = part.get_submodule(str(wires.head))
     factor, shift = scale.factor.to(head.weight), scale.shift.to(head.weight)
     with torch.no_grad():
         head.weight.mul_(factor.view(-1, *[1] * (head.weight.ndim - 1)))
@@ -170,7 +170,7 @@ def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None 
     flat = _flat_names(names, wirings, merge)
     parts = ([copy.deepcopy(part) for part in parts] if scales is None else
              [scaled(part, scale) for part, scale in zip(parts, scales, strict=True)])
-    joined = SideBySide(parts) if execution == "grouped" else _padded(parts)
+    joined: Any = SideBySide(parts) if execution == "grouped" else _padded(parts)
     if execution == "dense" and check:
         images = cutcheck.noise(parts[0], wirings[0]) if images is None else images
         if images is not None:
@@ -179,13 +179,14 @@ def assemble(parts: Sequence[nn.Module], scales: Sequence[Scale | float] | None 
     if merge == "keep":
         return joined
     different = list(dict.fromkeys(flat))
-    groups = [[i for i, name in enumerate(flat) if name == one] for one in different]
-    merged = nn.Sequential(joined, Merge(groups, merge))
+    groups = [[i for i, name in enumerate(flat) if name == output] for output in different]
+    merged: Any = nn.Sequential(joined, Merge(groups, merge))
     merged.names = tuple(different)
     return merged
 
 
-def _flat_names(names, wirings, merge) -> tuple:
+def _flat_names(names: Sequence[Sequence[str]] | None, wirings: list[Wiring],
+                merge: str) -> tuple:
     if names is None:
         require(merge == "keep", "names", None, "the parts' class names, to merge by")
         return tuple((p, k) for p, w in enumerate(wirings) for k in range(w.classes))
@@ -196,7 +197,7 @@ def _flat_names(names, wirings, merge) -> tuple:
     return tuple(name for own in names for name in own)
 
 
-def _check_images(parts, wirings) -> None:
+def _check_images(parts: list[nn.Module], wirings: list[Wiring]) -> None:
     """All parts take the same images, as far as their layers tell."""
     for what, of in (("channels", _channels), ("an image size", _size)):
         known = [(i, of(part, wires)) for i, (part, wires) in
@@ -207,13 +208,13 @@ def _check_images(parts, wirings) -> None:
                     f"{known[0][1]}, as parts[{known[0][0]}]: one image goes to all parts")
 
 
-def _channels(part, wires) -> int | None:
+def _channels(part: nn.Module, wires: Wiring) -> int | None:
     """Channels of the image, where a convolution reads it."""
     stem = next((n for n, layer in wires.layers.items() if layer.reads is None), None)
     return getattr(part.get_submodule(stem), "in_channels", None) if stem else None
 
 
-def _size(part, wires) -> int | None:
+def _size(part: nn.Module, wires: Wiring) -> int | None:
     """Height that the network was built for, where it says so."""
     spec = getattr(part, "spec", None)
     own = spec.get("size") if isinstance(spec, dict) else getattr(part, "image_size", None)
@@ -288,7 +289,7 @@ def _other_tensor(a: nn.Module, own: Wiring, b: nn.Module) -> str:
     return ""
 
 
-def _equal(one, two) -> bool:
+def _equal(one: Any, two: Any) -> bool:
     """Whether two settings are the same; what cannot be told counts as different."""
     if isinstance(one, Tensor) and isinstance(two, Tensor):
         return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
@@ -298,7 +299,7 @@ def _equal(one, two) -> bool:
         return False
 
 
-def _pad(wide: nn.Module, modules: list[nn.Module], layers: list[Layer]) -> None:
+def _pad(wide: Any, modules: list[Any], layers: list[Layer]) -> None:
     """Fill one layer of the wide network with the parts' layers, block by block."""
     kinds = {layer.kind for layer in layers}     # one group left makes a plain convolution
     kind = "grouped" if "grouped" in kinds else kinds.pop()
@@ -314,7 +315,8 @@ def _pad(wide: nn.Module, modules: list[nn.Module], layers: list[Layer]) -> None
                 "groups of one width")
         factor = modules[0].out_channels // modules[0].in_channels
         outputs = _places([[w * factor for w in layer.pieces] for layer in layers])
-        wide.groups, columns = sum(m.groups for m in modules), [None] * len(modules)
+        wide.groups = sum(m.groups for m in modules)
+        columns: list[Tensor | None] = [None] * len(modules)
     else:
         outputs = _places([[len(layer.writes)] for layer in layers])
         columns = [None if layer.reads is None else i
@@ -334,7 +336,8 @@ def _places(pieces: list[Sequence[int]], taps: int = 1) -> list[Tensor]:
     A concatenation puts all parts' first pieces first, then all second ones: a consumer's columns
     have to follow that order, [A₁ B₁ A₂ B₂], and not [A₁ A₂ B₁ B₂].
     """
-    places, start = [[] for _ in pieces], 0
+    places: list[list[Tensor]] = [[] for _ in pieces]
+    start = 0
     for widths in zip(*pieces, strict=True):
         for own, width in zip(places, widths, strict=True):
             own.append(torch.arange(start, start + width * taps))

@@ -96,28 +96,28 @@ def _made_of(net: nn.Module) -> Any:
     return None
 
 
-def _count(made_of) -> int:
+def _count(made_of: Any) -> int:
     if made_of is None:
         return 1
     return sum(map(_count, made_of["parts"] if "parts" in made_of else [made_of["merged"]]))
 
 
-def _put_together(made_of, templates: Iterator[nn.Module]) -> nn.Module:
+def _put_together(made_of: Any, templates: Iterator[nn.Module]) -> nn.Module:
     if made_of is None:
         return next(templates)
     if "parts" in made_of:
-        return SideBySide([_put_together(one, templates) for one in made_of["parts"]])
+        return SideBySide([_put_together(part, templates) for part in made_of["parts"]])
     return nn.Sequential(_put_together(made_of["merged"], templates),
                          Merge(made_of["groups"], made_of["how"]))
 
 
-def _templates(template, count: int) -> Iterator[nn.Module]:
+def _templates(template: Template | Sequence[Template], count: int) -> Iterator[nn.Module]:
     """As many copies without weights."""
     several = template if isinstance(template, (list, tuple)) else [template] * count
     require(len(several) == count, "template", f"{len(several)} networks",
             f"one, or one for each of the {count} parts")
-    for one in several:
-        net = one if isinstance(one, nn.Module) or not callable(one) else one()
+    for given in several:
+        net: Any = given if isinstance(given, nn.Module) or not callable(given) else given()
         require(isinstance(net, nn.Module), "template", net,
                 "the uncut network, or a function that makes it")
         yield copy.deepcopy(net).to("meta")
@@ -171,14 +171,14 @@ def _simple(value: Any) -> bool:
 def _lists(value: Any, kind: type = list) -> Any:
     """A value as JSON has it, or with `kind` tuple as it was."""
     if isinstance(value, dict):
-        return {key: _lists(one, kind) for key, one in value.items()}
-    return kind(_lists(one, kind) for one in value) if isinstance(value, (list, tuple)) else value
+        return {key: _lists(item, kind) for key, item in value.items()}
+    return kind(_lists(item, kind) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
     """Give the template the file's widths, after all else that both tell has been compared."""
     for name, told in modules.items():
-        module = _at(net, name)
+        module: Any = _at(net, name)
         where = f"template.{name}" if name else "template"
         require(module is not None, where, "no such module", f"{told['class']}, as in the file")
         require(type(module).__name__ == told["class"], where, type(module).__name__,
@@ -204,9 +204,10 @@ def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
 
 
 def _at(net: nn.Module, path: str) -> nn.Module | None:
+    found: nn.Module | None = net
     for key in path.split(".") if path else ():
-        net = None if net is None else net._modules.get(key)
-    return net
+        found = None if found is None else found._modules.get(key)
+    return found
 
 
 # ---- tensors -----------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     own = named_tensors(net)
     for name, tensor in tensors.items():
         path, _, last = name.rpartition(".")
-        module = _at(net, path)
+        module: Any = _at(net, path)
         require(module is not None and (name in own or hasattr(module, last)), "path",
                 f"a tensor {name}", "tensors that the template has")
         old = own.pop(name, None)

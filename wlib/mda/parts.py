@@ -6,7 +6,7 @@ Letters: K classes (rows of masks), n wires of a network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def disassemble(net: nn.Module, masks: Mapping[str, Tensor], classes: Sequence[i
         require(finite(tensor), name, "NaN or infinity", "finite weights")
     classes = check_classes(classes, wires.classes)
     keep, rescued = kept(wires, masks, classes, head)
-    part = cutting.narrow(net, keep, wires)
+    part: Any = cutting.narrow(net, keep, wires)
     images = getattr(masks, "images", None) if images is None else images
     if check:
         images = cutcheck.noise(net, wires) if images is None else images
@@ -95,15 +95,15 @@ def kept(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int],
 
 
 def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[int]) -> Tensor:
-    """How strongly any of the classes asks for each wire (n,): the largest share of votes.
+    """How strongly any of the classes asks for each wire (n,): the largest fraction of votes.
 
     Masks without scores give zeros. For cuts to a width of one's choice (`selectors`).
     """
     scores = torch.zeros(wires.wires)
-    for name, share in getattr(masks, "scores", {}).items():
+    for name, votes in getattr(masks, "scores", {}).items():
         layer = wires.layers[name]
         if layer.reads is not None:
-            asked = share[list(classes)].amax(0, keepdim=True)                 # (1, P)
+            asked = votes[list(classes)].amax(0, keepdim=True)                 # (1, P)
             scores = torch.maximum(scores, on_wires(asked, layer.features, wires.wires)[0])
     return scores
 
@@ -114,13 +114,13 @@ class Part(NamedTuple):
 
     network: nn.Module
     masks: Masks                # {layer: (K,P) bool}, of the part's classes; other rows are empty
-    channels: dict[str, float]  # the share of its outputs that each layer with a mask keeps
-    weights: float              # the share of all weights
-    macs: float                 # the share of an image's multiply-accumulates
+    channels: dict[str, float]  # the fraction of its outputs that each layer with a mask keeps
+    weights: float              # the fraction of all weights
+    macs: float                 # the fraction of an image's multiply-accumulates
 
 
 def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
-         mode: str = "graph", **thresholds) -> Part:
+         mode: str = "graph", **thresholds: Any) -> Part:
     """The part of a network that some of its classes need: from the network to the cut in one call.
 
     `images` (B,C,H,W), `labels` (B,) with at least one image of each of these classes; those of
@@ -130,5 +130,6 @@ def part(net: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[int],
     cut = disassemble(net, found, classes)
     small, whole = (cutting.cost(n, images[0]) for n in (cut, net))
     return Part(cut, found, {
-        name: len(cut.get_submodule(name).weight) / len(net.get_submodule(name).weight)
-        for name in found}, small.weights / whole.weights, small.macs / whole.macs)
+        name: len(cut.get_parameter(f"{name}.weight")) / len(net.get_parameter(f"{name}.weight"))
+        for name in found},
+        small.weights / whole.weights, small.macs / whole.macs)

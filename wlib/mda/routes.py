@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from scipy.stats import hypergeom
@@ -65,7 +66,7 @@ def _expected(a: int, b: int, channels: int) -> float:
     return float(sum(hypergeom.pmf(j, channels, a, b) * j / (a + b - j) for j in shared))
 
 
-def of_images(net: nn.Module, images: Tensor, labels: Tensor, **settings) -> Masks:
+def of_images(net: nn.Module, images: Tensor, labels: Tensor, **settings: Any) -> Masks:
     """Masks with a row for every image, its route to the output that `labels` names.
 
     With the network's answers for labels, the route to what it said; `settings` go to `masks`.

@@ -7,6 +7,7 @@ does not apply, whereupon `flow` pins the channels.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
 
@@ -28,10 +29,13 @@ from wlib.mda.features import (
 )
 from wlib.mda.tracing import MIXES
 
+if TYPE_CHECKING:
+    from wlib.mda.flow import Flow
+
 NORMS = (nn.modules.batchnorm._NormBase,)      # BatchNorm and InstanceNorm: a row for each wire
 
 
-def rows(flow, x: Feature, vectors: list) -> Feature | None:
+def rows(flow: Any, x: Feature, vectors: list) -> Feature | None:
     """A parameter with a row for each channel: PReLU's slopes, a functional BatchNorm."""
     if x.at(1) != CHANNELS or x.flat:
         return None
@@ -42,7 +46,7 @@ def rows(flow, x: Feature, vectors: list) -> Feature | None:
     return replace(x, source=None)
 
 
-def along(flow, vector: Feature, x: Feature) -> None:
+def along(flow: Any, vector: Feature, x: Feature) -> None:
     """Cut a parameter along with the channels that it meets."""
     flow.tie(vector.wires, x.wires)
     if vector.path:
@@ -52,7 +56,7 @@ def along(flow, vector: Feature, x: Feature) -> None:
         flow.unpaddable = flow.unpaddable or "numbers made of parameters meet a concatenation"
 
 
-def combine(flow, node, features) -> Feature | None:
+def combine(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """Elementwise: tensors whose channels meet tie their wires; a number changes none."""
     moving = [f for f in features if f.batch is not None]
     wired = [f for f in features if f.wires is not None]
@@ -85,7 +89,7 @@ def combine(flow, node, features) -> Feature | None:
     return replace(x, axes=axes, batch=one_batch(moving), source=None, path=None)
 
 
-def meet(flow, node, f: Feature, x: Feature) -> bool:
+def meet(flow: Flow, node: fx.Node, f: Feature, x: Feature) -> bool:
     """Tie the wires of two tensors on their way; a flattened one has some features a wire."""
     wires, (taps, rest) = f.wires, divmod(len(x.wires), len(f.wires))
     if rest or x.flat and not f.flat or taps > 1 and not f.flat or f.flat and x.flat and \
@@ -97,7 +101,7 @@ def meet(flow, node, f: Feature, x: Feature) -> bool:
     return True
 
 
-def table(flow, f: Feature, x: Feature) -> bool:
+def table(flow: Flow, f: Feature, x: Feature) -> bool:
     """A parameter with several long axes, as positions have: cut where it meets channels."""
     axes = f.axes
     if axes is None or x.axes is None or len(axes) > len(x.axes) or x.flat:
@@ -114,12 +118,12 @@ def table(flow, f: Feature, x: Feature) -> bool:
     return True
 
 
-def number(flow, argument) -> object:
+def number(flow: Flow, argument: Any) -> Any:
     """An argument's value: a Number or Shape of the trace, or what is written there."""
     return flow.values[argument] if isinstance(argument, fx.Node) else argument
 
 
-def sizes_of(node) -> tuple:
+def sizes_of(node: fx.Node) -> tuple:
     """The sizes that a view, reshape or expand is given."""
     given = node.args[1:] or tuple(v for k, v in node.kwargs.items() if k in ("shape", "size"))
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
@@ -127,14 +131,15 @@ def sizes_of(node) -> tuple:
     return given
 
 
-def reshape(flow, node, features) -> Feature | None:
+def reshape(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """The batch first, then channels: by −1 with all places, or by their own count."""
     x, sizes = features[0], [number(flow, s) for s in sizes_of(node)]
     if x.axes is None or not sizes or len(features) > 1:
         return None
     before, after = x.axes[:x.axis], x.axes[x.axis + 1:]
     places = any(a != 1 for a in after)
-    axes, at = [], 0
+    axes: list[Any] = []
+    at = 0
     for label in (a for a in before if a != 1):              # what comes before the channels
         while at < len(sizes) and sizes[at] == 1:
             axes.append(1)
@@ -166,7 +171,7 @@ def reshape(flow, node, features) -> Feature | None:
     return None
 
 
-def expand(flow, node, features) -> Feature | None:
+def expand(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """More places for the same channels."""
     x, sizes = features[0], [number(flow, s) for s in sizes_of(node)]
     if len(features) > 1 or x.axes is None or x.flat:
@@ -187,7 +192,7 @@ def expand(flow, node, features) -> Feature | None:
                    source=None, path=None)
 
 
-def expand_as(flow, node, features) -> Feature | None:
+def expand_as(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x, like = (features * 2)[:2]
     if x.wires is None or like.wires is None or like.batch is not x.batch:
         return None
@@ -195,7 +200,7 @@ def expand_as(flow, node, features) -> Feature | None:
     return None if result is None else replace(result, pieces=x.pieces)
 
 
-def index(flow, node, features) -> Feature | None:
+def index(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """x[:, :, ::2, None]: places and new axes; channels and batch only as a whole."""
     x, given = features[0], node.args[1]
     given = given if isinstance(given, tuple) else (given,)
@@ -207,7 +212,8 @@ def index(flow, node, features) -> Feature | None:
         gap = given.index(Ellipsis)
         given = (*given[:gap], *[slice(None)] * (len(x.axes) - here), *given[gap + 1:])
     given = (*given, *[slice(None)] * (len(x.axes) - sum(g is not None for g in given)))
-    axes, left = [], list(x.axes)
+    axes: list[Any] = []
+    left = list(x.axes)
     for g in given:
         if g is None:
             axes.append(1)
@@ -229,7 +235,7 @@ def index(flow, node, features) -> Feature | None:
     return replace(x, axes=tuple(axes), source=None, path=None)
 
 
-def reorder(flow, node, features) -> Feature | None:
+def reorder(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x, name = features[0], name_of(node.target)
     if x.axes is None:
         return None
@@ -248,8 +254,8 @@ def reorder(flow, node, features) -> Feature | None:
     return replace(x, axes=tuple(x.axes[d] for d in order), source=None, path=None)
 
 
-def join(flow, node, features) -> Feature | None:
-    tensors = node.args[0] if node.args else node.kwargs["tensors"]
+def join(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
+    tensors: Any = node.args[0] if node.args else node.kwargs["tensors"]
     dim = given(node, 1, "dim", 0)
     if isinstance(tensors, fx.Node):
         return None
@@ -263,7 +269,7 @@ def join(flow, node, features) -> Feature | None:
                    tuple(p for f in inputs for p in f.pieces))
 
 
-def reduce(flow, node, features) -> Feature | None:
+def reduce(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """A mean or another summary over places."""
     x, dims = features[0], given(node, 1, "dim")
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
@@ -277,8 +283,9 @@ def reduce(flow, node, features) -> Feature | None:
     return replace(x, axes=tuple(axes), source=None, path=None)
 
 
-def squeeze(flow, node, features) -> Feature | None:
-    x, dims = features[0], node.args[1:] or tuple(node.kwargs.values())
+def squeeze(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
+    x = features[0]
+    dims: Any = node.args[1:] or tuple(node.kwargs.values())
     if x.axes is None:
         return None
     if not dims:
@@ -294,7 +301,7 @@ def squeeze(flow, node, features) -> Feature | None:
                    source=None, path=None)
 
 
-def unsqueeze(flow, node, features) -> Feature | None:
+def unsqueeze(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x, dim = features[0], given(node, 1, "dim")
     if x.axes is None or not isinstance(dim, int):
         return None
@@ -302,7 +309,7 @@ def unsqueeze(flow, node, features) -> Feature | None:
     return replace(x, axes=(*x.axes[:at], 1, *x.axes[at:]), source=None, path=None)
 
 
-def mix_rows(flow, node, features) -> Feature | None:
+def mix_rows(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     """A constant matrix from the left, a graph's links: rows mix, wires stay."""
     left, x = (number(flow, a) for a in node.args[:2])
     last = isinstance(x, Feature) and x.wires is not None and x.depth == 1 and (
@@ -311,7 +318,7 @@ def mix_rows(flow, node, features) -> Feature | None:
     return replace(x, source=None) if last and constant else None
 
 
-def per_channel(flow, node, features) -> Feature | None:
+def per_channel(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x, vectors = features[0], features[1:]
     name = (vectors[0].path or "").rpartition(".")[0] if vectors else ""
     module = flow.net.get_submodule(name) if name else None
@@ -354,15 +361,15 @@ MIX_CALLS = {"layer_norm": MIXES[nn.LayerNorm], "group_norm": MIXES[nn.GroupNorm
              "scaled_dot_product_attention": MIXES[nn.MultiheadAttention]}
 
 
-def _layer(flow, node, features):
+def _layer(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     return flow.layer(node, features)
 
 
-def _cast(flow, node, features):
+def _cast(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     return replace(features[0], source=None, path=None)
 
 
-def _pool(flow, node, features):
+def _pool(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x = features[0]
     if len(features) > 1 or given(node, 9, "return_indices", False):
         return None
@@ -376,11 +383,11 @@ def _pool(flow, node, features):
     return places(x, size, rank_of(name))
 
 
-def _flat(flow, node, features):
+def _flat(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     return flattened(features[0], given(node, 1, "start_dim", 0), given(node, 2, "end_dim", -1))
 
 
-def _soft(flow, node, features):
+def _soft(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     return softmax(features[0], given(node, 1, "dim"), name_of(node.target))
 
 

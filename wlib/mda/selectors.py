@@ -1,8 +1,8 @@
 """Other ways to choose channels, the rivals of MDA's contributions, at equal width and equal cut.
 
 A selector gives a score to every wire of a network (n,). `pick` takes the best of each stream (what
-one layer writes, or all blocks of a residual stage), as many as another cut kept there or a share
-of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
+one layer writes, or all blocks of a residual stage), as many as another cut kept there or a
+fraction of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
 
     keep, _ = mda.kept(wires, masks, classes)
     rival = cutting.narrow(net, pick(wires, l1(net), like=keep))
@@ -11,6 +11,7 @@ of them, and `cutting.narrow` cuts. So rivals differ in nothing but the choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ def mean_activation(net: nn.Module, images: Tensor) -> Tensor:
     wires = wiring.trace(net)
     total, meetings = torch.zeros(2, wires.wires, dtype=torch.float64)
 
-    def watch(name, module, x):
+    def watch(name: str, module: nn.Module, x: Tensor) -> None:
         layer = wires.layers[name]
         if layer.reads is not None:
             size = per_channel(x.double().abs(), layer).mean(2).sum(0)                 # (P,)
@@ -71,7 +72,8 @@ def taylor(net: nn.Module, images: Tensor, labels: Tensor,
     require(set(labels.tolist()) <= set(chosen), "labels", sorted(set(labels.tolist())),
             f"labels among the classes {chosen}")
     first = next(net.parameters())
-    total, inputs = torch.zeros(wires.wires, dtype=torch.float64), {}
+    total = torch.zeros(wires.wires, dtype=torch.float64)
+    inputs: dict[str, Tensor] = {}
     hooks = [net.get_submodule(name).register_forward_pre_hook(
         lambda m, x, name=name: inputs.__setitem__(name, x[0]))
         for name, layer in wires.layers.items() if layer.kind != "norm" and layer.reads is not None]
@@ -130,7 +132,8 @@ def _of_filters(net: nn.Module, score: Callable[[Tensor], Tensor]) -> Tensor:
     total, writers = torch.zeros(2, wires.wires)
     for name, layer in wires.layers.items():
         if layer.kind != "norm":
-            weight = net.get_submodule(name).weight.detach().cpu().float()
+            module: Any = net.get_submodule(name)
+            weight = module.weight.detach().cpu().float()
             total.index_add_(0, layer.writes, score(weight.flatten(1)))
             writers.index_add_(0, layer.writes, torch.ones(len(layer.writes)))
     return total / writers.clamp(min=1)
@@ -159,25 +162,26 @@ def streams(wires: Wiring) -> Tensor:
 
 
 def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
-         share: float | None = None) -> Tensor:
+         fraction: float | None = None) -> Tensor:
     """The wires to keep (n,): the best of every stream, at least one.
 
-    As many as `like` (n,) bool keeps there, with its outputs; or a `share` in (0, 1] of them, with
-    all outputs. Pinned wires come first, ties go to the lower wire.
+    As many as `like` (n,) bool keeps there, with its outputs; or a `fraction` in (0, 1] of them,
+    with all outputs. Pinned wires come first, ties go to the lower wire.
     """
-    require((like is None) != (share is None), "like, share", (like is None, share),
+    require((like is None) != (fraction is None), "like, fraction", (like is None, fraction),
             "one of the two")
     require(isinstance(scores, Tensor) and scores.shape == (wires.wires,), "scores", scores,
             f"a number for each of {wires.wires} wires")
     require(like is None or (like.dtype == torch.bool and like.shape == scores.shape), "like",
             like, f"a bool for each of {wires.wires} wires")
-    require(share is None or 0 < share <= 1, "share", share, "a share in (0, 1]")
+    require(fraction is None or 0 < fraction <= 1, "fraction", fraction, "a fraction in (0, 1]")
     keep = wires.pinned.clone()
     scores = scores.masked_fill(wires.pinned, torch.inf)
     numbers = streams(wires)
     for stream in range(int(numbers.max()) + 1):
         members = (numbers == stream).nonzero().flatten()
-        count = round(share * len(members)) if like is None else int(like[members].sum())
+        count = (int(like[members].sum()) if like is not None else
+                 round((fraction or 0) * len(members)))
         best = scores[members].sort(descending=True, stable=True).indices
         keep[members[best[:max(1, count)]]] = True
     keep[wires.outputs] = True if like is None else like[wires.outputs]
@@ -186,15 +190,15 @@ def pick(wires: Wiring, scores: Tensor, like: Tensor | None = None,
 
 def pick_macs(net: nn.Module, scores: Tensor, macs: int, image: Tensor | tuple[int, ...],
               steps: int = 10) -> Tensor:
-    """The wires of the largest common share at which the cut network costs at most `macs`.
+    """The wires of the largest common fraction at which the cut network costs at most `macs`.
 
     Found by halving; what costs the least (a wire per stream) is returned where nothing fits.
     """
     wires, low, high = wiring.trace(net), 0.0, 1.0
-    best = pick(wires, scores, share=1e-9)
+    best = pick(wires, scores, fraction=1e-9)
     for _ in range(steps):
         middle = (low + high) / 2
-        keep = pick(wires, scores, share=middle)
+        keep = pick(wires, scores, fraction=middle)
         if cutting.cost(cutting.narrow(net, keep, wires), image).macs <= macs:
             best, low = keep, middle
         else:

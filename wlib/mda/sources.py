@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
 from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import SPLITS, ImageSet, load
@@ -23,7 +23,7 @@ from wlib.mda.voting import Masks, masks
 # Class 0 of Latin and of Greek, A and alpha, look alike in every face; no two others do.
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
              "Cyrillic": "БДЖЛЧШЩЪЫЬЭЮЯдзйлфцщ"}
-SAMPLES = (150, 40, 60)        # images of a class: training, validation, test
+SAMPLES = (150, 40, 60)        # images per class: training, validation, test
 RATE = 1e-3                    # at twice the rate some networks never leave the start
 
 
@@ -43,13 +43,13 @@ def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
 
     `glyphs` renders the first `ways` letters of an alphabet, `samples` of each for the three
     splits (default `SAMPLES`). Every other name of `wlib.data.load` has its own classes and
-    images, of which `samples`, if given, takes so many a class on average.
+    images, of which `samples`, if given, takes so many per class on average.
     """
     require_one_of("alphabet", alphabet, ALPHABETS)
-    require(isinstance(ways, int) and 1 <= ways <= len(ALPHABETS[alphabet]), "ways", ways,
+    require(whole(ways) and ways <= len(ALPHABETS[alphabet]), "ways", ways,
             f"a whole number from 1 to {len(ALPHABETS[alphabet])}")
     require(samples is None or len(samples) == len(SPLITS), "samples", samples,
-            "one number a split: three")
+            "one number per split: three")
     if name == "glyphs":
         letters = ALPHABETS[alphabet][:ways]
         sets = [load(name, split, characters=letters, style=style, samples=count, seed=seed)
@@ -57,25 +57,26 @@ def images(name: str = "glyphs", alphabet: str = "Latin", *, ways: int = 10,
     else:
         sets = [load(name, split) for split in SPLITS]
         if samples is not None:
-            sets = [one.take(min(len(one), count * len(one.classes)), seed=seed)
-                    for one, count in zip(sets, samples, strict=True)]
+            sets = [full.take(min(len(full), count * len(full.classes)), seed=seed)
+                    for full, count in zip(sets, samples, strict=True)]
     return Images(*divide(sets[0], held), *sets[1:])
 
 
-def divide(whole: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
+def divide(images: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
     """A set in two: all but the last `held` images of each class, and those."""
-    counts = whole.labels.bincount(minlength=len(whole.classes))
-    require(isinstance(held, int) and 1 <= held < int(counts.min()), "held", held,
+    counts = images.labels.bincount(minlength=len(images.classes))
+    require(whole(held) and held < int(counts.min()), "held", held,
             f"a whole number ≥ 1 below the {int(counts.min())} images of the smallest class")
-    late = torch.zeros(len(whole), dtype=torch.bool)
-    for k in range(len(whole.classes)):
-        late[(whole.labels == k).nonzero().flatten()[-held:]] = True
-    return whole[~late], whole[late]
+    late = torch.zeros(len(images), dtype=torch.bool)
+    for k in range(len(images.classes)):
+        late[(images.labels == k).nonzero().flatten()[-held:]] = True
+    return images[~late], images[late]
 
 
 def together(sets: Sequence[ImageSet], picks: Sequence[Sequence[int]]) -> ImageSet:
     """The images of the chosen classes of several sets, labeled from 0 over the sets in order."""
-    images, labels, names = [], [], []
+    images, labels = [], []
+    names: list[str] = []
     for number, (own, classes) in enumerate(zip(sets, picks, strict=True), start=1):
         chosen, renumbered = of_classes(own.images, own.labels, classes)
         images.append(chosen)
@@ -99,9 +100,9 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
     """
     own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
     started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,
-                               batch=batch, rate=RATE, device=device, **own)
+                               batch=batch, lr=RATE, device=device, **own)
     return Pool.cat([train.stored_fit(started[i], data, seeds=[seed], epochs=max(1, epochs // 3),
-                                      batch=2 * batch, rate=RATE / 4, device=device)
+                                      batch=2 * batch, lr=RATE / 4, device=device)
                      for i, seed in enumerate(seeds)])
 
 
@@ -131,7 +132,7 @@ def surest(net: nn.Module, images: ImageSet, per_class: int = 5, correct: bool =
 
 
 def masks_of(net: nn.Module, spoken: ImageSet, mode: str = "graph", strict: bool = True,
-             **settings: bool) -> Masks:
+             **settings: Any) -> Masks:
     """The masks of all classes from the images that speak for them."""
     found = contributions(net, spoken.floats(), spoken.labels, **settings)
     return masks(found, mode=mode, strict=strict)

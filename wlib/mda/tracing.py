@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import linecache
 import sys
+from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -62,7 +63,8 @@ def graph(net: nn.Module, decide: bool = False) -> Tracer:
         for kinds, why in UNTRACEABLE.items():
             require(not any(k.__name__ in kinds for k in type(module).__mro__), "net",
                     _named(name, module), why)
-        require(not isinstance(module, LazyModuleMixin) or not module.has_uninitialized_params(),
+        lazy: Any = module if isinstance(module, LazyModuleMixin) else None
+        require(lazy is None or not lazy.has_uninitialized_params(),
                 "net", _named(name, module), "layers that have their weights: call the network "
                 "on an image once")
     tracer = Tracer(decide)
@@ -92,7 +94,7 @@ OF_A_MODULE = set(vars(nn.Module()))             # its own books: hooks, paramet
 def hull(net: nn.Module) -> nn.Module:
     """A copy of the modules that shares all of their tensors: `copy.deepcopy`, but quick."""
     modules = list(net.modules())
-    memo = {id(t): t for m in modules for own in tensors_of(m) for t in own.values()
+    memo: dict[int, Any] = {id(t): t for m in modules for own in tensors_of(m) for t in own.values()
             if isinstance(t, Tensor)}
     kinds = {k for m in modules for k in type(m).__mro__[:-1]}
     if any(name in vars(k) for k in kinds if not k.__module__.startswith("torch.nn.")
@@ -152,14 +154,14 @@ class Tracer(fx.Tracer):
         super().__init__()
         self.failed, self.reached, self.decide, self.decided = "", {""}, decide, False
         self.paths: dict[int, str] | None = None     # of the parameters and buffers, by their id
-        self.entered: dict[str, fx.Node] = {}        # what a module was called with
+        self.entered: dict[str, fx.Node | None] = {}  # what a module was called with
 
-    def is_leaf_module(self, module, name):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return (base(module) is not None and not isinstance(module, nn.Sequential)
                 or isinstance(module, (Merge, *MIXES)) or parametrize.is_parametrized(module)
                 or type(module).__module__.startswith("torchvision.transforms"))
 
-    def getattr(self, attr, value, proxies):
+    def getattr(self, attr: str, value: Any, proxies: dict[str, fx.Proxy]) -> Any:
         """As in torch.fx, which looks through all tensors of the network for each that is read."""
         if not isinstance(value, Tensor):
             return value
@@ -173,11 +175,12 @@ class Tracer(fx.Tracer):
             proxies[path] = self.create_proxy("get_attr", path, (), {})
         return proxies[path]
 
-    def create_args_for_root(self, root_fn, is_module, concrete_args=None):
+    def create_args_for_root(self, root_fn: Any, is_module: bool,
+                             concrete_args: Any = None) -> tuple[Any, list]:
         image = self.create_proxy("placeholder", "image", (), {})
         return root_fn, [self.root, image]       # the call itself fills in the other defaults
 
-    def call_module(self, module, forward, args, kwargs):
+    def call_module(self, module: nn.Module, forward: Any, args: tuple, kwargs: dict) -> Any:
         name = self.path_of_module(module)
         inside = module.named_modules() if self.is_leaf_module(module, name) else [("", module)]
         self.entered[name] = getattr(args[0], "node", None) if args else None
@@ -188,8 +191,8 @@ class Tracer(fx.Tracer):
             self.failed = self.failed or _named(name, module)
             raise
 
-    def to_bool(self, obj):
-        frame = sys._getframe(1)
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        frame: Any = sys._getframe(1)
         while frame.f_globals.get("__name__", "").startswith("torch.fx"):
             frame = frame.f_back
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)

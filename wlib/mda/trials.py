@@ -112,7 +112,7 @@ def recalibrated(net: nn.Module, spoken: ImageSet, fitted: ImageSet, images: Ima
     return pd.DataFrame(rows)
 
 
-def sweep(net: nn.Module, spoken: ImageSet, images: ImageSet, shares: Sequence[float],
+def sweep(net: nn.Module, spoken: ImageSet, images: ImageSet, fractions: Sequence[float],
           seed: int) -> pd.DataFrame:
     """Accuracy of parts over their cost, for every way to choose: one row per point."""
     wires, masks, rows = wiring.trace(net), masks_of(net, spoken), []
@@ -120,13 +120,13 @@ def sweep(net: nn.Module, spoken: ImageSet, images: ImageSet, shares: Sequence[f
     for number, classes in enumerate(four_sets(len(images.classes))):
         scores = {"MDA": mda.wire_scores(wires, masks, classes)} | rivals(
             net, of(spoken, classes), 10 * seed + number)
-        keeps = {(arm, share): selectors.pick(wires, values, share=share)
-                 for arm, values in scores.items() for share in shares}
+        keeps = {(arm, fraction): selectors.pick(wires, values, fraction=fraction)
+                 for arm, values in scores.items() for fraction in fractions}
         keeps["thresholds", 0.0] = mda.kept(wires, masks, classes, head="full")[0]
         keeps["logit restriction", 1.0] = torch.ones(wires.wires, dtype=torch.bool)
-        for (arm, share), keep in keeps.items():
+        for (arm, fraction), keep in keeps.items():
             part = cutting.narrow(net, keep, wires)
-            rows.append({"arm": _arm(arm), "set": number, "share": share,
+            rows.append({"arm": _arm(arm), "set": number, "fraction": fraction,
                          "macs": cutting.cost(part, shape).macs,
                          "accuracy": accuracy(part, images, classes)})
     return pd.DataFrame(rows).assign(macs=lambda f: f["macs"] / cutting.cost(net, shape).macs)
@@ -227,7 +227,7 @@ def tour(net: nn.Module, spoken: ImageSet, images: ImageSet,
                               .mean().item() for answers in (z, whole))
         shown.append({
             "classes": chosen.tolist(), "pruned": pruned, "restricted": restricted,
-            "lit": {name: keep[layer.writes] for name, layer in wires.voting.items()
+            "stays": {name: keep[layer.writes] for name, layer in wires.voting.items()
                     if name != wires.head},
             "weights": sum(p.numel() for p in small.parameters()) / weights,
             "every": [hits[y == c].mean().item() for c in range(len(images.classes))]})

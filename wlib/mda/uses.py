@@ -36,7 +36,7 @@ def percent(net: nn.Module, images: ImageSet) -> Tensor:
 
 # ---- patterns ----------------------------------------------------------------------------------
 def votes(net: nn.Module, x: Tensor, start: Tensor) -> dict[str, Tensor]:
-    """{layer: (B,P)}, each image's share of votes for every channel, from its output `start`."""
+    """{layer: (B,P)}, each image's fraction of votes for every channel, from its output `start`."""
     return routes.channels(net, routes.of_images(net, x, start, mode="graph").scores)
 
 
@@ -45,7 +45,7 @@ def activations(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     layers = wiring.trace(net).voting
     found: dict[str, list[Tensor]] = {}
 
-    def watch(name, module, a):
+    def watch(name: str, module: nn.Module, a: Tensor) -> None:
         if name in layers and layers[name].reads is not None:
             mean = selectors.per_channel(a, layers[name]).mean(2)              # (B, P)
             found.setdefault(name, []).append(mean.cpu())
@@ -80,8 +80,8 @@ def compressed(net: nn.Module, masks: mda.Masks, scores: Mapping[str, Tensor],
                images: Images) -> dict[str, nn.Module]:
     """The part for all classes, and by each criterion a network of no more operations.
 
-    A rival has one share of channels in every layer, or the part's own widths: what does better on
-    the validation images.
+    A rival keeps one fraction of the channels in every layer, or the part's own widths: what does
+    better on the validation images.
     """
     wires, image = wiring.trace(net), images.fit.floats()[0]
     keep, _ = mda.kept(wires, masks, range(wires.classes))
@@ -91,30 +91,30 @@ def compressed(net: nn.Module, masks: mda.Masks, scores: Mapping[str, Tensor],
         shapes = [selectors.pick_macs(net, scores[arm], macs, image),
                   selectors.pick(wires, scores[arm], like=keep)]
         cuts[arm] = max((cutting.narrow(net, shape, wires) for shape in shapes),
-                        key=lambda one: percent(one, images.validation).mean().item())
+                        key=lambda cut: percent(cut, images.validation).mean().item())
     return cuts
 
 
-def compression(net: nn.Module, images: Images, shares: Sequence[float], epochs: int, seed: int,
+def compression(net: nn.Module, images: Images, fractions: Sequence[float], epochs: int, seed: int,
                 chance: int = 0) -> dict[str, Any]:
     """The part for all classes and its rivals at equal cost, before and after fine-tuning.
 
-    Gives `test` {arm: (B,)} of the networks as cut, a `curve` of validation accuracy over `shares`
-    of channels by criterion, and a `table` of costs and validation accuracies. `seed` orders the
-    images of fine-tuning, `chance` draws the random scores.
+    Gives `test` {arm: (B,)} of the networks as cut, a `curve` of validation accuracy over
+    `fractions` of channels by criterion, and a `table` of costs and validation accuracies. `seed`
+    orders the images of fine-tuning, `chance` draws the random scores.
     """
     wires = wiring.trace(net)
     masks = masks_of(net, images.fit[surest(net, images.fit)])
     scores = rankings(net, images.fit, masks, chance)
     curve, table = [], []
-    for share in shares:
+    for fraction in fractions:
         for arm, own in scores.items():
-            cut = cutting.narrow(net, selectors.pick(wires, own, share=share), wires)
-            curve.append({"arm": arm, "share": share, **_row(cut, images, "accuracy")})
+            cut = cutting.narrow(net, selectors.pick(wires, own, fraction=fraction), wires)
+            curve.append({"arm": arm, "fraction": fraction, **_row(cut, images, "accuracy")})
     cuts, device = compressed(net, masks, scores, images), next(net.parameters()).device.type
     for arm, cut in cuts.items():
         tuned = train.fit(Pool.stack([cut]), images.fit, seeds=[seed], epochs=epochs, batch=32,
-                          rate=1e-3, device=device).network(0)
+                          lr=1e-3, device=device).network(0)
         after = percent(tuned, images.validation).mean().item()
         table.append({"arm": arm, **_row(cut, images, "before"), "after": after})
     return {"test": {arm: percent(cut, images.test) for arm, cut in cuts.items()},
@@ -199,14 +199,15 @@ def graph_parts(name: str, epochs: int, draws: int, seed: int, device: str) -> p
     wires, everything, rows = wiring.trace(net), range(len(papers.classes)), []
 
     @torch.no_grad()
-    def right(one, outputs, names, nodes):
+    def right(one: Any, outputs: Sequence[int], names: Sequence[int], nodes: Tensor) -> float:
         answers = one.eval().mixed(taken)[:, list(outputs)].argmax(1).cpu()
         named = torch.tensor(list(names))[answers]
         return 100 * (named == papers.labels)[nodes].float().mean().item()
 
     for fields in FIELDS:
         nodes = papers.test[torch.isin(papers.labels[papers.test], torch.tensor(fields))]
-        part, own = mda.disassemble(net, masks, fields), range(len(fields))
+        part: Any = mda.disassemble(net, masks, fields)
+        own = range(len(fields))
         keep, _ = mda.kept(wires, masks, fields)
         picks = [selectors.pick(wires, selectors.random(net, 1000 * seed + draw), like=keep)
                  for draw in range(draws)]

@@ -6,6 +6,7 @@ Letters: K classes (rows), P inputs and Q outputs of a layer, n wires of a netwo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,12 @@ from wlib.mda.wiring import Layer, Wiring
 
 EPS = 1e-5              # of the official code; the paper only says that it is small
 MODES = ("official", "graph")
+Thresholds = Mapping[str, tuple[float, float]]       # (α, β) by a layer's kind
 
 
 # ---- masks (equations 5 to 10 and 16) ----------------------------------------------------------
 class Masks(dict):
-    """{layer: (K,P) bool}, with `scores` {layer: (K,P)}, the share of votes before the threshold,
+    """{layer: (K,P) bool}, with `scores` {layer: (K,P)}, fractions of votes before the threshold,
     and `rescued`, the (layer, row) pairs in which no input passed and the strongest was kept.
 
     `classes` are the outputs that were asked for, all where None; `images` are to check a cut by.
@@ -37,7 +39,7 @@ class Masks(dict):
 
     def among(self, classes: Tensor, count: int) -> Masks:
         """Rows of some classes as rows of all `count`, where those not asked for need nothing."""
-        def whole(rows):
+        def whole(rows: Tensor) -> Tensor:
             return rows.new_zeros(count, rows.shape[1]).index_copy(0, classes, rows)
 
         every = Masks({n: whole(m) for n, m in self.items()},
@@ -70,17 +72,17 @@ def masks(contributions: Mapping[str, Tensor], conv: tuple[float, float] = (0.3,
     for name, pair in (("conv", conv), ("fc", fc)):
         require(isinstance(pair, (tuple, list)) and len(pair) == 2, name, pair,
                 "two thresholds (α, β)")
-    wires = getattr(contributions, "wiring", None) if wires is None else wires
-    require(isinstance(wires, Wiring), "wires", wires,
+    known: Any = getattr(contributions, "wiring", None) if wires is None else wires
+    require(isinstance(known, Wiring), "wires", known,
             "the network's wiring.trace(net), for contributions that do not carry it")
-    for name in wires.voting:
+    for name in known.voting:
         require(name in contributions, "contributions", sorted(contributions),
-                f"the layer {name}, as all of {', '.join(wires.voting)}")
-    classes = getattr(contributions, "classes", torch.arange(wires.classes))
+                f"the layer {name}, as all of {', '.join(known.voting)}")
+    classes = getattr(contributions, "classes", torch.arange(known.classes))
     follow = _chain_masks if mode == "official" else _graph_masks
-    found = follow(contributions, wires, classes, {"conv": conv, "fc": fc}, strict)
+    found = follow(contributions, known, classes, {"conv": conv, "fc": fc}, strict)
     if getattr(contributions, "some", False):
-        found = found.among(classes, wires.classes)
+        found = found.among(classes, known.classes)
     found.images = getattr(contributions, "images", None)
     return found
 
@@ -93,7 +95,7 @@ def relative(v: Tensor) -> Tensor:
 
 def vote(rows: Iterable[Tensor], alpha: float, beta: float,
          strict: bool = True) -> tuple[Tensor, Tensor]:
-    """The mask over a layer's inputs and the share of votes behind it, (K,P) each.
+    """The mask over a layer's inputs and the fraction of votes behind it, (K,P) each.
 
     `rows` are K contributions (q,P), to the q outputs that a class needs. Each of these outputs
     votes for the inputs whose relative contribution passes α (equation 9); the inputs whose votes,
@@ -101,18 +103,20 @@ def vote(rows: Iterable[Tensor], alpha: float, beta: float,
     """
     passes = torch.gt if strict else torch.ge
     counts = torch.stack([passes(relative(v), alpha).sum(0) for v in rows])    # (K, P)
-    shares = relative(counts)                                                  # (K, P)
-    return passes(shares, beta), shares
+    votes = relative(counts)                                                   # (K, P)
+    return passes(votes, beta), votes
 
 
-def _rows(contributions, name: str, whole: bool, needed: Tensor) -> Iterator[Tensor]:
+def _rows(contributions: Mapping[str, Tensor], name: str, whole: bool,
+          needed: Tensor) -> Iterator[Tensor]:
     """The contributions to what each class needs, (q,P) each; outputs not needed do not vote."""
     if isinstance(contributions, Contributions):
         return contributions.rows(name, whole, needed)
     return (v[need] for v, need in zip(contributions[name], needed, strict=True))
 
 
-def _chain_masks(contributions, wires, classes, thresholds, strict) -> Masks:
+def _chain_masks(contributions: Mapping[str, Tensor], wires: Wiring, classes: Tensor,
+                 thresholds: Thresholds, strict: bool) -> Masks:
     """The official code's order, layer by layer."""
     found, scores = {}, {}
     needed = F.one_hot(classes, wires.classes).bool()                          # (K, outputs)
@@ -120,13 +124,14 @@ def _chain_masks(contributions, wires, classes, thresholds, strict) -> Masks:
         layer = wires.layers[name]
         if needed.shape[1] != len(layer.writes):
             needed = torch.ones(len(classes), len(layer.writes), dtype=torch.bool)
-        rows = _rows(contributions, name, False, needed)
-        needed, scores[name] = vote(rows, *thresholds[layer.kind], strict)
+        rows, (alpha, beta) = _rows(contributions, name, False, needed), thresholds[layer.kind]
+        needed, scores[name] = vote(rows, alpha, beta, strict)
         found[name] = needed
     return Masks(found, scores)
 
 
-def _graph_masks(contributions, wires, classes, thresholds, strict) -> Masks:
+def _graph_masks(contributions: Mapping[str, Tensor], wires: Wiring, classes: Tensor,
+                 thresholds: Thresholds, strict: bool) -> Masks:
     """Along the wires: a layer must deliver what the layers that run after it need of its outputs.
 
     Class 0 of a chain 3 → 4 → 3 needs output 0, which alone votes in the last layer. If hidden
@@ -138,12 +143,12 @@ def _graph_masks(contributions, wires, classes, thresholds, strict) -> Masks:
     wanted[:, wires.pinned] = True                                                # they stay anyhow
     for name, layer in reversed(wires.voting.items()):
         needed = wanted[:, layer.writes]                                          # (K, Q)
-        rows = _rows(contributions, name, True, needed)
-        mask, share = vote(rows, *thresholds[layer.kind], strict)
+        rows, (alpha, beta) = _rows(contributions, name, True, needed), thresholds[layer.kind]
+        mask, votes = vote(rows, alpha, beta, strict)
         for row in (needed.any(1) & ~mask.any(1)).nonzero().flatten().tolist():
-            mask[row, share[row].argmax()] = True
+            mask[row, votes[row].argmax()] = True
             rescued.append((name, row))
-        found[name], scores[name] = mask, share
+        found[name], scores[name] = mask, votes
         if layer.reads is not None:
             channels = layer.reads if mask.shape[1] == len(layer.reads) else layer.features
             wanted |= on_wires(mask.float(), channels, wires.wires) > 0

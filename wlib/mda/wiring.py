@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,13 +43,13 @@ class Layer:
 
     name: str
     kind: str
-    reads: Tensor | None
+    reads: Any                          # a Tensor, or None
     writes: Tensor
     pieces: tuple[int, ...] = ()
     taps: int = 1
 
     @property
-    def features(self) -> Tensor | None:
+    def features(self) -> Any:
         """The wire of every input feature (P·taps,), channel by channel as a flattening does."""
         return None if self.reads is None else self.reads.repeat_interleave(self.taps)
 
@@ -112,7 +113,7 @@ def trace(net: nn.Module) -> Wiring:
 
 def _same(a: Wiring, b: Wiring) -> bool:
     """Whether two wirings differ in nothing that a cut depends on."""
-    def plain(value):
+    def plain(value: Any) -> Any:
         if isinstance(value, (Layer, Vector)):
             return [plain(v) for v in vars(value).values()]
         return value.tolist() if isinstance(value, Tensor) else value
@@ -131,7 +132,7 @@ def _finished(net: nn.Module, flow: Flow) -> Wiring:
     roots = {wire: i for i, wire in enumerate(sorted(of_layers))}
     table = torch.tensor([roots.get(r, -1) for r in root])
 
-    def final(wires):
+    def final(wires: list[int] | None) -> Any:
         return None if wires is None else table[torch.tensor(wires)]
 
     layers = {name: Layer(name, **{k: final(v) if k in ("reads", "writes") else v
@@ -221,9 +222,9 @@ def check_samples(images: Tensor, labels: Tensor, classes: int) -> None:
 
 def check_classes(classes: Sequence[int], count: int) -> tuple[int, ...]:
     """Classes in ascending order, refused unless all exist, once each, and there are any."""
-    given = classes.tolist() if hasattr(classes, "tolist") else classes
-    given = list(given) if isinstance(given, Iterable) else []
-    require(all(isinstance(c, Integral) and not isinstance(c, bool) and 0 <= c < count
+    listed = classes.tolist() if hasattr(classes, "tolist") else classes
+    given: list[Any] = list(listed) if isinstance(listed, Iterable) else []
+    require(all(isinstance(c, Integral) and not isinstance(c, bool) and 0 <= int(c) < count
                 for c in given) and len(set(given)) == len(given) > 0, "classes", classes,
             f"different whole numbers from 0 to {count - 1}, at least one")
     return tuple(sorted(int(c) for c in given))

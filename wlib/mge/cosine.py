@@ -13,8 +13,9 @@ orthogonal matrix, so the squared norm stays the same. Computed in float64 by th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import scipy.fft
 import torch
 from torch import Tensor
@@ -47,7 +48,10 @@ def length(x: Tensor, name: str) -> int:
     return x.shape[-1]
 
 
-def _along_rows(given, name, overwrite, whole, in_steps, by_torch) -> Tensor:
+def _along_rows(given: Tensor, name: str, overwrite: bool, whole: Callable[..., np.ndarray],
+                in_steps: Callable[[Tensor, int], None], by_torch: Callable[[Tensor], Tensor]
+                ) -> Tensor:
+    """The transform of each row by the route that suits: `whole` by SciPy, or one of the others."""
     n = length(given, name)
     x = given.to(torch.float64, copy=not overwrite)
     if x.device.type != "cpu" or x.requires_grad:

@@ -34,7 +34,7 @@ class Limits:
         for name in ("accuracy", "gap", "robust", "ks"):
             value = getattr(self, name)
             require(isinstance(value, (int, float)) and not isinstance(value, bool)
-                    and 0 <= value <= 1, name, value, "a share in [0, 1]")
+                    and 0 <= value <= 1, name, value, "a fraction in [0, 1]")
 
     def of(self, criterion: str) -> float:
         """What is allowed in a criterion."""
@@ -49,8 +49,8 @@ def discriminate(pool: Pool, seed_pool: Pool, data: Any, *, train: Any = None,
 
     `pool` has a multiple of `seed_pool`'s networks, the children of one in a row, as `generate`
     lays them; `data` and `train` are `ImageSet`s, the validation and the training images, and
-    must share no image. A network is accepted if it meets every criterion within its limit; the
-    gap is asked only if `train` is given.
+    must have no image in common. A network is accepted if it meets every criterion within its
+    limit; the gap is asked only if `train` is given.
 
     The frame has a row per network: network, parent, the quantities in `CRITERIA`, a bool per
     criterion ("ks ok", "accuracy ok", …) and accepted. `attrs` holds "acceptance rate",

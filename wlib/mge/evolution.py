@@ -54,7 +54,7 @@ class Fitness:
     sd: float = 0.1
     engine: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(hasattr(self.data, "floats") and len(self.data) > 0, "data", self.data,
                 "an ImageSet with images")
         for name in ("alpha", "beta", "robust", "sd"):
@@ -114,8 +114,8 @@ class Evolution:
 
     parents: int = 10           # μ networks live on
     offspring: int = 40         # λ children per generation, λ ≥ μ
-    fusion: float = 0.5         # share of children made of two parents, else a copy of one
-    mutation: float = 0.7       # share of the fused that are mutated as well; a copy always is
+    fusion: float = 0.5         # fraction of children made of two parents, else a copy of one
+    mutation: float = 0.7       # fraction of the fused that are mutated as well; a copy always is
     search: str = "evolution"   # or "random": every child is a fresh mutant of a seed network
     keep_seed: bool = True      # the seed network is in the first population, not mutants alone
     race: int | None = None     # a child leaves when it cannot reach the parent in this place
@@ -223,20 +223,19 @@ def stored_evolve(pool: Pool, fitness: Fitness, mutate: Callable[[Pool, int], Po
                   generator: int = 0) -> tuple[Pool, EvolutionState]:
     """`evolve`, with each generation kept in the store under a key of its own: a run that was
     killed goes on where it was, and a generation more costs a generation."""
-    kept = None
-    for number in range(max(1, generations + 1)):
-        kept = store.cached(_stored_generation, pool, fitness, mutate, min(number, generations),
-                            settings, seeds.base(generator), kept)
-    state = EvolutionState.restored(kept, pool)
+    state = EvolutionState.restored(
+        store.resume(_evolved, pool, fitness, mutate, settings, seeds.base(generator),
+                     steps=generations, every=1), pool)
     return state.population, state
 
 
-def _stored_generation(pool: Pool, fitness: Fitness, mutate: Callable[[Pool, int], Pool],
-                       number: int, settings: Evolution, generator: int,
-                       kept: dict[str, Any] | None) -> dict[str, Any]:
-    state = None if kept is None else EvolutionState.restored(kept, pool)
-    return evolve(pool, fitness, mutate, number, settings, generator=generator,
-                  state=state)[1].state()
+def _evolved(pool: Pool, fitness: Fitness, mutate: Callable[[Pool, int], Pool],
+             settings: Evolution, generator: int, *, state: dict[str, Any] | None, steps: int
+             ) -> dict[str, Any]:
+    """`evolve` from a kept state on, for the store."""
+    going = None if state is None else EvolutionState.restored(state, pool)
+    return evolve(pool, fitness, mutate, steps, settings, generator=generator,
+                  state=going)[1].state()
 
 
 def _check(pool: Pool, fitness: Fitness, mutate: Any, settings: Evolution, first: Pool | None
@@ -329,8 +328,8 @@ def _select(state: EvolutionState, pool: Pool, judged: Judged, fitness: Fitness,
             counts: dict[str, int]) -> EvolutionState:
     """The fittest live on; what happened is noted."""
     values = fitness.values(judged, known)
-    order = np.lexsort((judged["loss"].numpy(), -values.numpy()))[: state.began["parents"]]
-    order = torch.from_numpy(order.copy())
+    best = np.lexsort((judged["loss"].numpy(), -values.numpy()))[: state.began["parents"]]
+    order = torch.from_numpy(best.copy())
     kept = {k: t[order] for k, t in judged.items()}
     right, last = accuracy(kept), state.records[-1] if state.records else {}
     record = {"generation": len(state.records), "best accuracy": float(right.max()),
@@ -364,7 +363,7 @@ class Final(NamedTuple):
 
 def final(pool: Pool, validation: Any, test: Any, engine: str = "auto") -> Final:
     """The one look at the test images, for networks chosen without them. Validation and test sets
-    that share an image are refused."""
+    with an image in common are refused."""
     require(isinstance(pool, Pool), "pool", pool, "a Pool")
     require_disjoint("test", test, validation)
     errors = score.errors(pool, test, engine)

@@ -15,13 +15,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wlib.core import audit, batchnorm, score, train
+from wlib.core import audit, batchnorm, nets, score, train
 from wlib.core.pool import Pool
+from wlib.mge.cosine import dct
 from wlib.mge.discriminator import Limits, discriminate
-from wlib.mge.evolution import Fitness, choose
-from wlib.mge.generator import ORDERS, REDRAWS, dct, generate, spectra
+from wlib.mge.evolution import EvolutionState, Fitness, accuracy, choose, diversity
+from wlib.mge.generator import ORDERS, REDRAWS, generate, spectra
 
 ARMS = (*ORDERS, *REDRAWS[1:], *audit.CONTROLS)     # MGE's own is "energy"
 WITHOUT_DRAWS = ("zero-fill", "pruning")            # one child is all that there is
@@ -64,9 +65,9 @@ def distribution(parent: Pool, energies: Iterable[float], per: str, draws: int, 
     return pd.DataFrame(rows)
 
 
-def share_right(parent: Pool, data: Any, arms: Sequence[str], per: str, draws: int, seed: int
+def fraction_right(parent: Pool, data: Any, arms: Sequence[str], per: str, draws: int, seed: int
                 ) -> dict[str, Tensor]:
-    """Share of children, at energy 0.95, that get an image right, in points: {arm: (B,)}; beside
+    """Fraction of children, at energy 0.95, that get an image right, in points: {arm: (B,)}; beside
     the arms the seed network itself."""
     pools = {arm: rival(arm, parent, 0.95, per, draws, seed) for arm in arms}
     return {arm: 100 * (1 - score.errors(pool, data).double().mean(0))
@@ -100,9 +101,9 @@ def fates(arm: str, parent: Pool, data: Any, train_set: Any, energy: float, draw
     is for MGE alone."""
     table = discriminate(candidates(arm, parent, energy, draws, seed), parent, data,
                          train=train_set, limits=_limits(arm), lazy=True)
-    failed = ~table[[name for name in table if name.endswith(" ok")]]
-    return pd.DataFrame({"fate": failed.idxmax(axis=1).str.removesuffix(" ok").where(
-        ~table["accepted"], "accepted")})
+    failed = ~table[[f"{criterion} ok" for criterion in table.attrs["criteria"]]]
+    failed.columns = table.attrs["criteria"]
+    return pd.DataFrame({"fate": failed.idxmax(axis=1).where(~table["accepted"], "accepted")})
 
 
 def _limits(arm: str) -> Limits:
@@ -127,7 +128,29 @@ def lottery(parent: Pool, validation: Any, test: Any, energies: Sequence[float],
             "best on validation": chosen.item()}
 
 
+def generation(state: EvolutionState, before: EvolutionState | None, fitness: Fitness
+               ) -> dict[str, Any]:
+    """One position of the explorer of an evolution: error sets, accuracy, diversity and fitness of
+    the population, who is new in it since `before`, and the networks judged so far."""
+    judged, new = state.judged, state.population.flat()
+    old = before.population.flat() if before else new[:0]
+    return {"errors": judged["errors"], "accuracy": accuracy(judged),
+            "diversity": diversity(judged["errors"]), "fitness": fitness.values(judged),
+            "new": [not any(torch.equal(weights, other) for other in old) for weights in new],
+            "evaluations": state.records[-1]["evaluations"]}
+
+
 # ---- what an accepted network costs -------------------------------------------------------------
+def architecture(name: str, data: Any) -> str | nn.Module:
+    """A name of `wlib.core.nets`, or torchvision's ResNet-18 for images of this many channels."""
+    if name != "resnet18":
+        return name
+    from torchvision.models import resnet18  # late: slow to import, and seldom timed
+    net = resnet18(num_classes=len(data.classes))
+    net.conv1 = nn.Conv2d(data.channels, 64, 7, stride=2, padding=3, bias=False)
+    return nets.fresh(net, 0)
+
+
 def offer(arm: str, parent: Pool, train_set: Any, energy: float, count: int, seed: int) -> Pool:
     """Candidates of one network, with running statistics of their own where it has any."""
     if arm == "noise":
@@ -167,15 +190,15 @@ def cost(parent: Pool, train_set: Any, data: Any, sample: Any, energies: Sequenc
     return pd.DataFrame(rows)
 
 
-def share_of_training(rows: pd.DataFrame) -> pd.Series:
-    """Per arm, what one accepted network costs as a share of training one, in %, at the cheaper
+def percent_of_training(rows: pd.DataFrame) -> pd.Series:
+    """Per arm, what one accepted network costs in % of training one, at the cheaper
     energy. Where none is accepted, one counts as accepted."""
     by = rows.groupby(["arm", "energy"])
     accepted = by["accepted"].sum().clip(lower=1) / by["candidates"].sum()
     each = by["making"].median() + by["judging"].median()
-    shares = (100 * each / accepted / by["training"].median()).groupby("arm").min()
+    percent = (100 * each / accepted / by["training"].median()).groupby("arm").min()
     made = rows.loc[rows["arm"] == "MGE", "making"].median() / rows["training"].median()
-    return pd.concat([shares, pd.Series({"making alone": 100 * made})])
+    return pd.concat([percent, pd.Series({"making alone": 100 * made})])
 
 
 def _seconds(work: Callable[..., Any], *args: Any, **settings: Any) -> tuple[float, Any]:

@@ -2,9 +2,10 @@
 
 A reconstruction: we could not read the paper's formulas, so the steps follow its abstract and
 public summaries, and every choice they leave open is an argument here. One network's weights are
-read as a signal and moved to a frequency domain by the discrete cosine transform; the important
-coefficients, which hold a share `energy` of the squared norm, are kept; the others are drawn again
-from a normal distribution of the same mean and spread; the inverse transform gives a new network.
+read as a signal and moved to a frequency domain by the discrete cosine transform; the largest
+coefficients, which hold a fraction `energy` of the squared norm, are kept; the others are drawn
+again from a normal distribution of the same mean and spread; the inverse transform gives a new
+network.
 
 Letters: N networks, P weights per network, n the length of a signal.
 """
@@ -30,7 +31,7 @@ WEIGHTS_AT_ONCE = 2**21     # of all networks in work: float64 memory for these 
 def keep_mask(coefficients: Tensor, energy: float, order: str = "energy",
               generator: torch.Generator | int = 0) -> Tensor:
     """The mask (…, n) of the coefficients to keep: the first in `order` that together hold at
-    least a share `energy` of the squared norm, and at least one.
+    least a fraction `energy` of the squared norm, and at least one.
 
     Orders: `energy`, the largest first; `high-freq` and `low-freq`, from one end of the spectrum;
     `random`, drawn once for all rows. Ties keep the lower frequency first.
@@ -56,7 +57,7 @@ def keep_mask(coefficients: Tensor, energy: float, order: str = "energy",
 
 
 def _enough(power: Tensor, energy: float) -> Tensor:
-    """How many of the first numbers of each row hold the share of its sum: (…, 1)."""
+    """How many of the first numbers of each row hold this fraction of its sum: (…, 1)."""
     held = power.cumsum(-1)
     # A coefficient is kept if those before it do not suffice yet (slack for the sum's rounding).
     short = held[..., :-1] < energy * held[..., -1:] * (1 - 1e-12)
@@ -116,9 +117,9 @@ def generate(pool: Pool, children: int, energy: float = 0.95, per: str = "networ
     """New networks (N·children) from each network of a pool, without training: MGE's generator.
 
     1. Transform the weights, all as one signal (`per="network"`) or tensor by tensor.
-    2. Keep the coefficients that come first in `order` up to a share `energy` of the squared norm.
-       Besides the orders of `keep_mask`: `raw` (no transform, the largest weights), `shuffled`
-       (a fixed random permutation before the transform), `2-D` (along both axes of a matrix).
+    2. Keep the coefficients that come first in `order` and hold a fraction `energy` of the squared
+       norm. Besides the orders of `keep_mask`: `raw` (no transform, the largest weights),
+       `shuffled` (a fixed random permutation before the transform), `2-D` (both axes of a matrix).
     3. Draw the rest again: `normal` with the mean and spread of the coefficients it replaces;
        `resample`, a random permutation of them; `sign-flip`, random signs; `zero-fill`, nothing.
     4. Transform back.
@@ -181,7 +182,8 @@ def _read(pool: Pool, span: slice) -> Tensor:
                       for name, part in _inside(span, pool)], dim=1).double()
 
 
-def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor):
+def _write(family: dict[str, Tensor], rows: slice, moving: Pool, span: slice, weights: Tensor
+           ) -> None:
     """Put these weights (rows, n) of one span into rows of stacked tensors."""
     for name, part in _inside(span, moving):
         family[name][rows].view(len(weights), part.stop - part.start).copy_(weights[:, part])
@@ -218,7 +220,7 @@ def _redrawing(coefficients: Tensor, kept: Tensor, redraw: str
     mean, spread = rest.mean(), rest.std(correction=0)
     del rest                                            # not while the copies are made
 
-    def fresh(source):
+    def fresh(source: torch.Generator) -> Tensor:
         if redraw == "normal":
             z = torch.randn(m, generator=source, dtype=torch.float64).to(device)
             return z.mul_(spread).add_(mean).to(dtype)
@@ -227,7 +229,7 @@ def _redrawing(coefficients: Tensor, kept: Tensor, redraw: str
         signs = torch.randint(2, (m,), generator=source) * 2 - 1
         return coefficients[places] * signs.to(device)
 
-    def rows(sources):
+    def rows(sources: list[torch.Generator]) -> Tensor:
         copies = coefficients.repeat(len(sources), 1)
         for row, source in zip(copies, sources, strict=True):
             row.index_copy_(0, places, fresh(source))
@@ -259,13 +261,14 @@ def _inverse(c: Tensor, pool: Pool, span: slice, order: str, base: int) -> Tenso
     return idct(c, overwrite=True)
 
 
-def _shuffle(x, span, base):
+def _shuffle(x: Tensor, span: slice, base: int) -> Tensor:
     """The fixed permutation of one signal; its path is apart from every child's."""
     return torch.randperm(x.shape[-1], generator=seeds.generator(base, span.start, 0, 0)
                           ).to(x.device)
 
 
-def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform) -> Tensor:
+def _each_matrix(rows: Tensor, pool: Pool, span: slice, transform: Callable[[Tensor], Tensor]
+                 ) -> Tensor:
     """Transform both axes of each tensor (outputs × all the rest) that lies in the span."""
     result = rows.clone()
     for name, part in _inside(span, pool):
@@ -287,13 +290,13 @@ def check_pool(pool: Pool) -> None:
     require(isinstance(pool, Pool), "pool", pool, "a Pool (Pool.stack([network]) makes one)")
 
 
-def _check_settings(energy, per, order, smallest):
+def _check_settings(energy: float, per: str, order: str, smallest: int) -> None:
     _check_energy(energy)
     require_one_of("per", per, ("network", "tensor"))
     require_one_of("order", order, ORDERS)
     require(whole(smallest), "smallest", smallest, "a whole number of weights ≥ 1")
 
 
-def _check_energy(energy):
+def _check_energy(energy: float) -> None:
     require(isinstance(energy, (int, float)) and not isinstance(energy, bool)
-            and 0 < energy <= 1, "energy", energy, "a share in (0, 1]")
+            and 0 < energy <= 1, "energy", energy, "a fraction in (0, 1]")

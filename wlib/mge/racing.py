@@ -91,7 +91,7 @@ def reachable(fitness: Any, seen: Tensor, parents: Tensor) -> Tensor:
     union = errors + parents.double().sum(1) - both
     empty = 1.0 if m == count else 0.0              # two empty sets are equal, while they are empty
 
-    def value(k):                                                               # (N, 1)
+    def value(k: Tensor) -> Tensor:                                             # (N, 1)
         overlap = torch.where(union + k == 0, empty, both / (union + k).clamp(min=1))
         return (fitness.alpha * (1 - (errors + k) / count)
                 + fitness.beta * (1 - overlap.mean(1, keepdim=True)))
@@ -262,7 +262,7 @@ def quantile(total: np.ndarray, marked: np.ndarray, drawn: np.ndarray, level: fl
     return (x[:, 0] + low.argmax(1)).astype(np.int64)
 
 
-def _log_choose(n, k):
+def _log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 

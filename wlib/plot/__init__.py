@@ -20,7 +20,7 @@ from wlib.plot.mge import (
     evolution_explorer,
     fates,
     gains,
-    kept_share,
+    kept_fraction,
     luck,
     mge_caption,
     mge_explorer,
@@ -42,7 +42,7 @@ from wlib.plot.style import (
 from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 # Their figures are read when a notebook asks for them.
-PARTS = ("d2nwg", "d2nwg_worth", "free", "mda", "mge_uses")
+PARTS = ("d2nwg", "d2nwg_worth", "free", "mda", "mge_pages", "mge_uses")
 
 __all__ = [
     "CONTROL",
@@ -64,7 +64,7 @@ __all__ = [
     "headline",
     "heats",
     "image_grid",
-    "kept_share",
+    "kept_fraction",
     "lines",
     "luck",
     "MARKERS",

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn  # noqa: F401 -- brings its color maps
+from numpy.typing import ArrayLike
 
 from wlib import claims
 from wlib.plot import figures
@@ -20,11 +21,10 @@ from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 ARMS = {"shared": METHOD, "aligned": REDRAWN, "independent": CONTROL}     # how a zoo starts
 
 
-def in_words(values, unit: str = "") -> str:
+def in_words(values: Sequence[float] | pd.Series, unit: str = "") -> str:
     """One value per seed as mean and interval; where all seeds agree, the value."""
-    values = np.asarray(values, float)
     if len(values) > 1 and np.ptp(values) < 1e-4:
-        return f"{values[0]:.3g} {unit}".strip()
+        return f"{np.mean(values):.3g} {unit}".strip()
     return claims.interval(values).words(unit)
 
 
@@ -36,7 +36,8 @@ def in_table(frame: pd.DataFrame, by: Sequence[str], columns: Mapping[str, str])
     return pd.DataFrame(rows).set_index(list(by))
 
 
-def zoo_map(maps: Mapping, turn, dark, *, title: str):
+def zoo_map(maps: Mapping[str, ArrayLike], turn: ArrayLike, dark: ArrayLike, *, title: str
+            ) -> plt.Figure:
     """Two principal components of the networks of some zoos, (n, 2) each, side by side: colored by
     the turn of their data sets in degrees (n,), squares where `dark` (n,) says dark on light."""
     turn, dark = np.asarray(turn, float), np.asarray(dark, bool)
@@ -56,7 +57,7 @@ def zoo_map(maps: Mapping, turn, dark, *, title: str):
     return figure
 
 
-def means(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str):
+def means(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str) -> plt.Figure:
     """Accuracy of single networks and of means of some, a line of dots each, one arm per start."""
     figure = figures.dots(frame, "accuracy", name="networks", arms=arms, title="",
                           xlabel="test accuracy")
@@ -69,7 +70,7 @@ def means(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str):
 
 
 def ceilings(frame: pd.DataFrame, trained: Mapping[str, float], *, arms: Mapping[str, str] = ARMS,
-             title: str):
+             title: str) -> plt.Figure:
     """Accuracy of reconstructed networks over the latent's size, a panel for networks that the
     codec was fitted on and one for others; dashed, what the networks had before (`trained`)."""
     figure = figures.panels(frame, "networks", "size", "accuracy", arms=arms, categorical=False,
@@ -88,17 +89,18 @@ def ceilings(frame: pd.DataFrame, trained: Mapping[str, float], *, arms: Mapping
     return figure
 
 
-def zoo_sizes(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str):
+def zoo_sizes(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str) -> plt.Figure:
     """Accuracy of reconstructed networks of unseen data sets over the size of the zoo."""
-    figure = figures.lines(frame, "of", "accuracy", arms=arms, title=title, level={"chance": 0.1},
+    figure = figures.lines(frame, "of", "accuracy", arms=arms, level={"chance": 0.1},
                            xlabel="networks that the codec is fitted on, all directions kept",
                            ylabel="accuracy after the codec")
     figure.axes[0].set_ylim(0, None)
     figure.set_size_inches(6.6, 3.4)
+    headline(figure, title)
     return figure
 
 
-def spans(frame: pd.DataFrame, *, title: str):
+def spans(frame: pd.DataFrame, *, title: str) -> plt.Figure:
     """Bars of networks for unseen data sets (columns network, seed, accuracy), by where they were
     looked for; those of the shared start stand out."""
     table = over_seeds(frame, ["network"], "accuracy")

@@ -6,18 +6,20 @@ As in `wlib.plot`: a function takes results and draws, and computes nothing that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import ArrayLike
 
 from wlib.plot.explore import Chart, explorer, frame
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 
 
-def schedules(curves: Mapping[str, Sequence[float]], *, title: str):
+def schedules(curves: Mapping[str, Sequence[float]], *, title: str) -> plt.Figure:
     """The share of variance left, one line per schedule, each over its own steps."""
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
     styles = ((CONTROL, "-", 4), (METHOD, "--", 2), (REDRAWN, "-", 2))
@@ -31,7 +33,7 @@ def schedules(curves: Mapping[str, Sequence[float]], *, title: str):
     return figure
 
 
-def paths(latents, path, *, title: str, whole: int = 10):
+def paths(latents: ArrayLike, path: ArrayLike, *, title: str, whole: int = 10) -> plt.Figure:
     """Latents (n, 2) beside the ends of paths (N, steps + 1, 2), of which some are drawn whole."""
     latents, path = np.asarray(latents, float), np.asarray(path, float)
     figure, axes = plt.subplots(1, 2, figsize=(FULL[0], 3.5), sharex=True, sharey=True)
@@ -49,7 +51,7 @@ def paths(latents, path, *, title: str, whole: int = 10):
     return figure
 
 
-def quality(frame: pd.DataFrame, *, title: str):
+def quality(frame: pd.DataFrame, *, title: str) -> plt.Figure:
     """Accuracy over the time to sample one network, one dot per sampler (columns `sampler`, such as
     "DDIM, 20 steps", `seed`, `points`, `ms`), with 95 % intervals of accuracy over seeds."""
     figure, axis = plt.subplots(figsize=(FULL[0], 3.6))
@@ -79,8 +81,9 @@ def quality(frame: pd.DataFrame, *, title: str):
 NUMBERS = 16        # of a latent that are drawn: each costs bytes in every frame
 
 
-def reverse_explorer(latents, weights, points, goals: Mapping, *, names: Sequence, signal,
-                     every: int = 2, kernels: tuple[int, int, int] = (8, 5, 5)):
+def reverse_explorer(latents: Any, weights: Any, points: Any, goals: Mapping[str, Any], *,
+                     names: Sequence, signal: ArrayLike,
+                     every: int = 2, kernels: tuple[int, int, int] = (8, 5, 5)) -> Any:
     """An explorer of the way from noise to a network: the latent, the first layer, the accuracy.
 
     For m data sets and k steps `latents` (m, k + 1, L), `weights` (m, k + 1, D) and `points`
@@ -110,8 +113,8 @@ def reverse_explorer(latents, weights, points, goals: Mapping, *, names: Sequenc
     return explorer({"data set": places, "steps taken": shown}, one, start=[0, len(shown) // 2])
 
 
-def reverse_caption(name, step: int, steps: int, left: float, latent, points: float,
-                    goal: Mapping) -> str:
+def reverse_caption(name: Any, step: int, steps: int, left: float, latent: np.ndarray,
+                    points: float, goal: Mapping) -> str:
     """All numbers of one position in a sentence or two."""
     gap = np.sqrt(np.mean((latent - goal["latent"]) ** 2))
     return (f"Data set {name}, {step} of {steps} steps taken: {left:.1%} of the variance is the "

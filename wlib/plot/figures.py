@@ -21,19 +21,20 @@ from wlib.plot.theme import METHOD
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequence[str],
-          axis=None, arm: str = "arm", categorical: bool = True, percent: bool = True,
-          xlabel: str = "", ylabel: str = "", title: str = "", level: Mapping | None = None):
-    """`y` over `x`, a line per arm, with 95 % intervals over the column `seed`.
+          axis=None, categorical: bool = True, percent: bool = True,
+          level: Mapping | None = None, **labels: str):
+    """`y` over `x`, a line for each value of the column `arm`, with 95 % intervals over `seed`.
 
     `arms` maps names to colors; without colors the first is the method's and the rest follow the
-    palette. `level` draws labeled horizontal lines ({"chance": 0.1}).
+    palette. `level` draws labeled horizontal lines ({"chance": 0.1}). `labels` are those of the
+    axis: title, xlabel, ylabel; the last two are the columns' names unless they are given.
     """
     axis = axis or plt.figure(figsize=COLUMN).subplots()
     colors = dict(arms) if isinstance(arms, Mapping) else dict(zip(arms, PALETTE, strict=False))
-    table = over_seeds(frame[frame[arm].isin(list(colors))], [arm, x], y)
+    table = over_seeds(frame[frame["arm"].isin(list(colors))], ["arm", x], y)
     values = sorted(table[x].unique())
     for number, (name, color) in enumerate(colors.items()):
-        part = table[table[arm] == name].sort_values(x)
+        part = table[table["arm"] == name].sort_values(x)
         shift = (number - (len(colors) - 1) / 2) * 0.07 if categorical else 0.0
         at = [values.index(v) + shift for v in part[x]] if categorical else part[x]
         axis.errorbar(at, part["mean"], part["half"], label=name, color=color, capsize=2,
@@ -45,8 +46,7 @@ def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequ
         axis.set_xticks(range(len(values)), [f"{v:g}" for v in values])
     if percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel=xlabel or x, ylabel=ylabel or y)
-    axis.set_title(title)
+    axis.set(**{"xlabel": x, "ylabel": y} | {k: text for k, text in labels.items() if text})
     axis.legend()
     return axis.figure
 
@@ -71,9 +71,12 @@ def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]]
 
 
 def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
-         colors: Mapping[str, str] | None = None, title: str = "", xlabel: str = "",
-         level: Mapping | None = None, percent: bool = True, axis=None):
-    """Horizontal bars, one per row of the table, with intervals of half-width `half`."""
+         colors: Mapping[str, str] | None = None, level: Mapping | None = None,
+         percent: bool = True, axis=None, **labels: str):
+    """Horizontal bars, one per row of the table, with intervals of half-width `half`.
+
+    `labels` are those of the axis: title, and xlabel, which is else the column's name.
+    """
     axis = axis or plt.figure(figsize=(6.4, 0.42 * len(table) + 1.2)).subplots()
     colors = [(colors or {}).get(n, METHOD) for n in table[name]]
     axis.barh(range(len(table)), table[value], color=colors, height=0.62,
@@ -88,24 +91,26 @@ def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
                   fontsize=9)
     if percent:
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel=xlabel or value)
-    axis.set_title(title, pad=16 if level else None)
+    axis.set_title(labels.pop("title", ""), pad=16 if level else None)
+    axis.set(**{"xlabel": value} | labels)
     return axis.figure
 
 
-def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str, xlabel: str,
-           ylabel: str, levels: Mapping[str, Mapping] | None = None, **style):
-    """`lines` side by side, a panel for each value of a column, in the order of the frame;
+def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str,
+           levels: Mapping[str, Mapping] | None = None, **style):
+    """`lines` in one `style` side by side, a panel for each value of a column, in their order.
+
     `levels` has horizontal lines by panel. Arms stand a little apart, so that bars do not hide
-    each other."""
+    each other.
+    """
     values, width = frame[column].unique(), float(np.ptp(frame[x]))
     apart = {name: 0.009 * width * (k - (len(arms) - 1) / 2) for k, name in enumerate(arms)}
     frame = frame.assign(**{x: frame[x] + frame["arm"].map(apart).fillna(0.0)})
     figure, axes = plt.subplots(1, len(values), figsize=(FULL[0], 3.5), squeeze=False)
     for axis, value in zip(axes[0], values, strict=True):
-        lines(frame[frame[column] == value], x, y, arms=arms, axis=axis, xlabel=xlabel,
-              ylabel=ylabel if value == values[0] else " ", title=str(value),
-              level=(levels or {}).get(value), **style)
+        lines(frame[frame[column] == value], x, y, arms=arms, axis=axis,
+              level=(levels or {}).get(value), **style | {"title": str(value)})
+        axis.set_ylabel(axis.get_ylabel() if value == values[0] else " ")
         axis.title.set(fontweight="normal", fontsize=10)
         axis.get_legend().remove()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5,

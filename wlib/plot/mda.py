@@ -35,26 +35,26 @@ from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import METHOD
 
 
-def chain(weights: Sequence, lit: Sequence, *, title: str):
+def chain(weights: Sequence, needed: Sequence, *, title: str):
     """A small chain of linear layers as units and weights, what stays in blue.
 
-    `weights` are matrices (Q,P) from the first layer on, `lit` a bool array for each column of
-    units, one more. The first column is the input, which is never cut; `lit` says what the layer
+    `weights` are matrices (Q,P) from the first layer on, `needed` a bool array for each column of
+    units, one more. The first column is the input, which is never cut; `needed` says what the layer
     behind it needs.
     """
-    weights, lit = [np.asarray(w, float) for w in weights], [np.asarray(m, bool) for m in lit]
+    weights, needed = [np.asarray(w, float) for w in weights], [np.asarray(m, bool) for m in needed]
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
-    heights = [(len(column) - 1) / 2 - np.arange(len(column)) for column in lit]
+    heights = [(len(column) - 1) / 2 - np.arange(len(column)) for column in needed]
     largest = max(np.abs(w).max() for w in weights)
     for at, w in enumerate(weights):
-        stays = np.ones(len(lit[0]), bool) if at == 0 else lit[at]
+        stays = np.ones(len(needed[0]), bool) if at == 0 else needed[at]
         for q, p in zip(*np.nonzero(w), strict=True):
-            kept = lit[at + 1][q] and stays[p]
+            kept = needed[at + 1][q] and stays[p]
             axis.plot([at, at + 1], [heights[at][p], heights[at + 1][q]], zorder=2 if kept else 1,
                       color=METHOD if kept else "#d5d5d5", lw=0.5 + 3 * abs(w[q, p]) / largest,
                       ls="-" if w[q, p] > 0 else (0, (2, 1.5)))
     names = ["input", *("hidden" for _ in weights[1:]), "class"]
-    for at, (column, y, name) in enumerate(zip(lit, heights, names, strict=True)):
+    for at, (column, y, name) in enumerate(zip(needed, heights, names, strict=True)):
         stays = np.ones(len(column), bool) if at == 0 else column
         axis.scatter(np.full(len(y), at), y, s=430, zorder=3, lw=1.5,
                      c=[METHOD if kept else "white" for kept in stays],
@@ -63,9 +63,9 @@ def chain(weights: Sequence, lit: Sequence, *, title: str):
             label = number if name == "class" else number + 1
             axis.text(at, height, str(label), ha="center", va="center", zorder=4, fontsize=10,
                       color="white" if kept else "#5f5f5f")
-        axis.text(at, max(map(len, lit)) / 2 + 0.2, name, ha="center", fontsize=10)
-    top = max(map(len, lit)) / 2
-    axis.set(xlim=(-0.4, len(lit) - 0.6), ylim=(-top - 0.1, top + 0.6))
+        axis.text(at, max(map(len, needed)) / 2 + 0.2, name, ha="center", fontsize=10)
+    top = max(map(len, needed)) / 2
+    axis.set(xlim=(-0.4, len(needed) - 0.6), ylim=(-top - 0.1, top + 0.6))
     axis.set_axis_off()
     axis.set_title(title)
     return figure
@@ -149,7 +149,7 @@ def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column
 def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
     """Accuracy of parts over the MACs they keep, a line per arm, a panel per network.
 
-    Columns network, arm, share, macs, accuracy, seed. Arm "thresholds" is drawn as a star, arm
+    Columns network, arm, fraction, macs, accuracy, seed. Arm "thresholds" is drawn as a star, arm
     "logit restriction" as a dotted line.
     """
     networks = list(table["network"].unique())

@@ -18,8 +18,8 @@ def mda_explorer(positions: Mapping[tuple[int, int], Mapping], names: Sequence[s
                  start: Sequence[int] | None = None):
     """An explorer of parts: where their classes begin, how many they are, what stays and knows.
 
-    A position, under (first class, number of classes), has `classes`, the sorted chosen ones, `lit`
-    {layer: bool (Q,)}, `every`, the accuracy of the part with all outputs on each of the K
+    A position, under (first class, number of classes), has `classes`, the sorted chosen ones,
+    `stays` {layer: bool (Q,)}, `every`, the accuracy of the part with all outputs on each of the K
     classes, `pruned` and `restricted`, the accuracy on its own classes of the part and of the
     whole network restricted to them, and `weights`, the share kept.
     """
@@ -40,12 +40,12 @@ def mda_explorer(positions: Mapping[tuple[int, int], Mapping], names: Sequence[s
 def mda_caption(part: Mapping, names: Sequence[str], *, images: int) -> str:
     """All numbers of one position in a sentence or two."""
     own = [names[c] for c in part["classes"]]
-    lit = sum(int(np.asarray(mask).sum()) for mask in part["lit"].values())
-    total = sum(len(mask) for mask in part["lit"].values())
+    stays = sum(int(np.asarray(mask).sum()) for mask in part["stays"].values())
+    total = sum(len(mask) for mask in part["stays"].values())
     every = np.asarray(part["every"], float)
     others = np.delete(every, part["classes"])
     foreign = f" and {others.mean():.0%} of the others" if len(others) else ""
-    return (f"Part for {' '.join(own)}: {lit} of {total} channels stay, {part['weights']:.0%} of "
+    return (f"Part for {' '.join(own)}: {stays} of {total} channels stay, {part['weights']:.0%} of "
             f"the weights. With all outputs it gets {every[part['classes']].mean():.0%} of its "
             f"own images right{foreign} ({images} validation images in all). Among its own "
             f"classes alone the part gets {part['pruned']:.0%}, the whole network restricted to "
@@ -54,12 +54,12 @@ def mda_caption(part: Mapping, names: Sequence[str], *, images: int) -> str:
 
 def strips(part):
     """A row of squares per layer, full where a channel stays; of wide layers, some channels."""
-    lit = {name: np.asarray(mask, bool) for name, mask in part["lit"].items()}
-    chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(lit))
-    wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, lit.values())))
-    high, gap = (chart.HEIGHT - 30) / len(lit), min(1.0, 0.2 * wide)
+    masks = {name: np.asarray(mask, bool) for name, mask in part["stays"].items()}
+    chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(masks))
+    wide = (chart.WIDTH - 6 - left) / min(most, max(map(len, masks.values())))
+    high, gap = (chart.HEIGHT - 30) / len(masks), min(1.0, 0.2 * wide)
     every, stays = [], []                       # runs of squares; the dashes begin anew in each
-    for number, (name, mask) in enumerate(lit.items()):
+    for number, (name, mask) in enumerate(masks.items()):
         shown = mask[np.linspace(0, len(mask) - 1, min(most, len(mask))).round().astype(int)]
         y = round(30 + high * (number + 0.5))
         chart.text(left - 6, y + 4, name, "text-anchor='end'")
@@ -72,7 +72,7 @@ def strips(part):
     chart.path("".join(every), "currentColor", f"{square} stroke-opacity='.18'")
     if stays:
         chart.path("".join(stays), METHOD, square)
-    counts = ", ".join(f"{name} {int(mask.sum())} of {len(mask)}" for name, mask in lit.items())
+    counts = ", ".join(f"{name} {int(mask.sum())} of {len(mask)}" for name, mask in masks.items())
     return chart.svg(f"Channels that stay: {counts}.")
 
 

@@ -141,10 +141,10 @@ def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str):
 
 
 def cost_curve(frame: pd.DataFrame, *, point: tuple[float, float], level: float, title: str):
-    """Accuracy over cost as a share of the full network's, a line a criterion, and one part."""
+    """Accuracy over cost as a fraction of the full network's, a line per criterion, and a part."""
     figure = lines(frame, "cost", "accuracy", arms=COMPRESSION, categorical=False, title=title,
                    level={"full network": level}, ylabel="validation accuracy",
-                   xlabel="multiply-accumulates, share of the full network")
+                   xlabel="multiply-accumulates, fraction of the full network")
     axis = figure.axes[0]
     axis.plot(*point, marker="*", ms=15, color=METHOD, mec="white", ls="", zorder=5,
               label="the part")

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from wlib.plot.explore import Chart, explorer, frame
+from wlib.plot import explore
+from wlib.plot.explore import Chart, explorer
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN, SKY
@@ -61,13 +62,13 @@ def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
     return figure
 
 
-def kept_share(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[str, str],
+def kept_fraction(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[str, str],
                title: str):
-    """Share of coefficients kept over the energy kept, with the line of independent Gaussian
-    weights (columns `energy`, `share`), for which every transform is the same."""
-    figure = lines(frame, "energy", "share", arms=arms, categorical=False,
+    """Fraction of coefficients kept over the energy kept, with the line of independent Gaussian
+    weights (columns `energy`, `fraction`), for which every transform is the same."""
+    figure = lines(frame, "energy", "fraction", arms=arms, categorical=False,
                    xlabel="energy kept t", ylabel="share of coefficients kept", title=title)
-    figure.axes[0].plot(gaussian["energy"], gaussian["share"], color="#333333", ls="--", lw=1,
+    figure.axes[0].plot(gaussian["energy"], gaussian["fraction"], color="#333333", ls="--", lw=1,
                         label="independent Gaussian weights")
     figure.axes[0].legend()
     figure.set_size_inches(6.4, 3.4)
@@ -144,62 +145,63 @@ def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
     return figure
 
 
-def mge_explorer(parent, kernels, glances: Sequence[Mapping], *, images: int, draws: int):
+def mge_explorer(parent, kernels, frames: Sequence[Mapping], *, images: int, draws: int):
     """An explorer of the energy kept: the first layer's spectrum and kernels, the distribution of
     all weights, and the accuracy beside that of two kinds of noise.
 
-    `parent` (P,) are the seed network's weights, `kernels` the shape of its first layer. A glance
+    `parent` (P,) are the seed network's weights, `kernels` the shape of its first layer. A frame
     is a position: `energy`, `child` (P,), `coefficients` and `kept` of the first layer (n,),
     `drawn` (n,), `ks`, and `accuracy` by arm.
     """
     parent = np.asarray(parent, float)
-    glances = [{**glance, "child": np.asarray(glance["child"], float)} for glance in glances]
+    frames = [{**frame, "child": np.asarray(frame["child"], float)} for frame in frames]
     edges = np.linspace(-4, 4, 65) * parent.std()
     heights = [np.histogram(weights, edges, density=True)[0]
-               for weights in (parent, *(glance["child"] for glance in glances))]
+               for weights in (parent, *(frame["child"] for frame in frames))]
 
-    def one(energy):
+    def drawn(energy):
         at = energies.index(energy)
-        return frame([_glance_spectrum(glances[at]), _glance_kernels(parent, glances[at], kernels),
-                      _glance_weights(glances[at]["ks"], len(parent), edges, heights, at + 1),
-                      _glance_accuracy(glances, at)],
-                     mge_caption(glances[at], images=images, draws=draws))
+        frame = frames[at]
+        charts = [_energy_spectrum(frame), _energy_kernels(parent, frame, kernels),
+                  _energy_weights(frame["ks"], len(parent), edges, heights, at + 1),
+                  _energy_accuracy(frames, at)]
+        return explore.frame(charts, mge_caption(frame, images=images, draws=draws))
 
-    energies = [glance["energy"] for glance in glances]
-    return explorer({"energy kept t": energies}, one, start=[len(energies) // 2])
+    energies = [frame["energy"] for frame in frames]
+    return explorer({"energy kept t": energies}, drawn, start=[len(energies) // 2])
 
 
-def mge_caption(glance: Mapping, *, images: int, draws: int) -> str:
+def mge_caption(frame: Mapping, *, images: int, draws: int) -> str:
     """All numbers of one position in a sentence."""
-    kept, right = np.asarray(glance["kept"], bool), glance["accuracy"]
-    return (f"Energy kept {glance['energy']:g}: {kept.sum()} of {kept.size} coefficients of the "
+    kept, right = np.asarray(frame["kept"], bool), frame["accuracy"]
+    return (f"Energy kept {frame['energy']:g}: {kept.sum()} of {kept.size} coefficients of the "
             f"first layer stay. Of {images} validation images MGE's children (draws: {draws}) get "
             f"{right['energy']:.0%} right, noise of the same distance {right['noise']:.0%}, noise "
             f"that also keeps the norm {right['noise-norm']:.0%}. The distribution of all weights "
-            f"differs by {glance['ks']:.3f} (Kolmogorov–Smirnov).")
+            f"differs by {frame['ks']:.3f} (Kolmogorov–Smirnov).")
 
 
-def _glance_spectrum(glance):
-    c, kept, drawn = (np.asarray(glance[name]) for name in ("coefficients", "kept", "drawn"))
+def _energy_spectrum(frame):
+    c, kept, drawn = (np.asarray(frame[name]) for name in ("coefficients", "kept", "drawn"))
     kept, at, limit = kept.astype(bool), np.arange(len(c)), 1.1 * np.abs(c).max()
     chart = Chart("First layer: spectrum", (-1, len(c)), (-limit, limit), xlabel="frequency")
     chart.stems(at[kept], c[kept], METHOD, f"{kept.sum()} kept")
     chart.stems(at[~kept], drawn[~kept], REDRAWN, f"{(~kept).sum()} redrawn")
     return chart.svg(f"The largest {kept.mean():.0%} of the first layer's coefficients hold "
-                     f"{glance['energy']:.0%} of its energy and stay; the others are redrawn.")
+                     f"{frame['energy']:.0%} of its energy and stay; the others are redrawn.")
 
 
-def _glance_kernels(parent, glance, shape):
+def _energy_kernels(parent, frame, shape):
     n, count = int(np.prod(shape)), min(4, int(np.prod(shape[:-2])))
     chart, limit = Chart(f"First layer: {count} kernels"), np.abs(parent[:n]).max()
-    for name, weights, top in (("seed", parent, 40), ("child", glance["child"], 120)):
+    for name, weights, top in (("seed", parent, 40), ("child", frame["child"], 120)):
         chart.tiles(weights[:n].reshape(-1, *shape[-2:])[:count], top, limit, name)
-    cosine = np.corrcoef(parent[:n], glance["child"][:n])[0, 1]
+    cosine = np.corrcoef(parent[:n], frame["child"][:n])[0, 1]
     return chart.svg(f"{count} kernels of the seed network and of its child: the first layer's "
                      f"weights correlate by {cosine:.2f}.")
 
 
-def _glance_weights(distance, count, edges, heights, at):
+def _energy_weights(distance, count, edges, heights, at):
     top = 1.1 * max(row.max() for row in heights)
     chart = Chart(f"All {count:,} weights", (edges[0], edges[-1]), (0, top), xlabel="weight",
                   ylabel="density")
@@ -209,9 +211,9 @@ def _glance_weights(distance, count, edges, heights, at):
                      f"{distance:.3f} at most (Kolmogorov–Smirnov distance).")
 
 
-def _glance_accuracy(glances, at):
-    energies = [glance["energy"] for glance in glances]
-    right = {arm: [glance["accuracy"][arm] for glance in glances]
+def _energy_accuracy(frames, at):
+    energies = [frame["energy"] for frame in frames]
+    right = {arm: [frame["accuracy"][arm] for frame in frames]
              for arm in ("energy", "noise", "noise-norm")}
     low, high = min(map(min, right.values())), max(map(max, right.values()))
     chart = Chart("Validation images right", (energies[0] - 0.02, energies[-1] + 0.02),
@@ -240,16 +242,16 @@ def evolution_explorer(steps: Sequence[Mapping], lines: Mapping[str, Sequence[fl
     """
     steps = [{name: np.asarray(value) for name, value in step.items()} for step in steps]
     often = np.concatenate([step["errors"] for step in steps]).mean(0)       # (B,)
-    open_ones = np.flatnonzero((often > 0) & (often < 1))
-    picked = np.linspace(0, len(open_ones) - 1, min(shown, len(open_ones))).round().astype(int)
-    some = open_ones[np.argsort(-often[open_ones], kind="stable")][picked]
+    disputed = np.flatnonzero((often > 0) & (often < 1))
+    picked = np.linspace(0, len(disputed) - 1, min(shown, len(disputed))).round().astype(int)
+    some = disputed[np.argsort(-often[disputed], kind="stable")][picked]
 
-    def one(number):
-        return frame([_population(steps, number, seed_accuracy), _error_sets(steps[number], some),
-                      _fitness(steps, number), _searches(lines, number, seed_accuracy)],
-                     evolution_caption(steps, number, lines, images=images))
+    def drawn(number):
+        charts = [_population(steps, number, seed_accuracy), _error_sets(steps[number], some),
+                  _fitness(steps, number), _searches(lines, number, seed_accuracy)]
+        return explore.frame(charts, evolution_caption(steps, number, lines, images=images))
 
-    return explorer({"generation": list(range(len(steps)))}, one)
+    return explorer({"generation": list(range(len(steps)))}, drawn)
 
 
 def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, images: int) -> str:
@@ -273,8 +275,8 @@ def _limits(values, margin=0.06):
 
 
 def _population(steps, number, seed_accuracy):
-    step, everyone = steps[number], np.concatenate([one["accuracy"] for one in steps])
-    chart = Chart("The population", _limits(np.concatenate([one["diversity"] for one in steps])),
+    step, everyone = steps[number], np.concatenate([s["accuracy"] for s in steps])
+    chart = Chart("The population", _limits(np.concatenate([s["diversity"] for s in steps])),
                   _limits([*everyone, seed_accuracy]), xlabel="diversity", percent=True)
     chart.line(chart.x, [seed_accuracy] * 2, "#808080", "seed network", dashes="5 3")
     for new, color, name in ((False, METHOD, "stayed"), (True, REDRAWN, "new")):
