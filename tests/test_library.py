@@ -80,6 +80,8 @@ def test_a_name_means_the_nearest_thing():
     meant = extension().meant
     assert list(meant("wlib.mge.generator.generate", None)) == [
         "wlib.mge.generator.generate", "wlib.mge.generate"]
+    assert list(meant("wlib.mge.generate", None)) == ["wlib.mge.generate"]
+    assert list(meant("wlib.mge", None)) == ["wlib.mge"]
     assert list(meant("flat", "wlib.core.pool.Pool")) == [
         "wlib.core.pool.Pool.flat", "wlib.core.pool.flat", "wlib.core.flat", "wlib.flat"]
     assert list(meant("flat", None)) == []

@@ -141,7 +141,9 @@ def meant(text: str, place: str | None) -> Iterator[str]:
     """What a text may name, the nearest first: in the docstring of `place` also what lies there."""
     if FULL_NAME.fullmatch(text):
         yield text
-        yield ".".join([*text.split(".")[:2], *text.split(".")[3:]])     # shown in its package
+        library, package, *path = text.split(".")
+        if len(path) > 1:
+            yield ".".join([library, package, *path[1:]])               # shown in its package
     while place:
         yield f"{place}.{text}"
         place = place.rpartition(".")[0]
