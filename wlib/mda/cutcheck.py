@@ -130,15 +130,20 @@ def drawn(shape: Sequence[int]) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
+def size_of(net: nn.Module) -> int | None:
+    """Height of the images that a network was built for, where it says so."""
+    spec = getattr(net, "spec", None)
+    own = spec.get("size") if isinstance(spec, dict) else getattr(net, "image_size", None)
+    return own if isinstance(own, int) else None
+
+
 @torch.no_grad()
 def noise(net: nn.Module, wires: Wiring) -> Tensor | None:
     """Images of noise that the network takes; None where no usual size is its own."""
     stem = next((name for name, layer in wires.layers.items() if layer.reads is None), None)
     module = net.get_submodule(stem) if stem else None
-    spec: Any = getattr(net, "spec", None)
-    own = getattr(net, "image_size", None) or (
-        spec.get("size") if isinstance(spec, dict) else None)
-    sizes = [own] * isinstance(own, int) + list(SIZES)
+    own = size_of(net)
+    sizes = SIZES if own is None else (own, *SIZES)
     shapes = ([(module.in_channels, s, s) for s in sizes] if isinstance(module, nn.Conv2d) else
               [(module.in_features,)] if module else [(c, s, s) for s in sizes for c in (3, 1)])
     first = next(net.parameters())

@@ -199,7 +199,8 @@ def _flat_names(names: Sequence[Sequence[str]] | None, wirings: list[Wiring],
 
 def _check_images(parts: list[nn.Module], wirings: list[Wiring]) -> None:
     """All parts take the same images, as far as their layers tell."""
-    for what, of in (("channels", _channels), ("an image size", _size)):
+    for what, of in (("channels", _channels),
+                     ("an image size", lambda part, _: cutcheck.size_of(part))):
         known = [(i, of(part, wires)) for i, (part, wires) in
                  enumerate(zip(parts, wirings, strict=True))]
         known = [(i, value) for i, value in known if value is not None]
@@ -212,13 +213,6 @@ def _channels(part: nn.Module, wires: Wiring) -> int | None:
     """Channels of the image, where a convolution reads it."""
     stem = next((n for n, layer in wires.layers.items() if layer.reads is None), None)
     return getattr(part.get_submodule(stem), "in_channels", None) if stem else None
-
-
-def _size(part: nn.Module, wires: Wiring) -> int | None:
-    """Height that the network was built for, where it says so."""
-    spec = getattr(part, "spec", None)
-    own = spec.get("size") if isinstance(spec, dict) else getattr(part, "image_size", None)
-    return own if isinstance(own, int) else None
 
 
 # ---- alignment padding (section 4.1) -----------------------------------------------------------

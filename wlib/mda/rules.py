@@ -353,14 +353,6 @@ MIX_CALLS = {"layer_norm": MIXES[nn.LayerNorm], "group_norm": MIXES[nn.GroupNorm
              "scaled_dot_product_attention": MIXES[nn.MultiheadAttention]}
 
 
-def _layer(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
-    return flow.layer(node, features)
-
-
-def _cast(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
-    return replace(features[0], source=None, path=None)
-
-
 def _pool(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     x = features[0]
     if len(features) > 1 or given(node, 9, "return_indices", False):
@@ -375,15 +367,8 @@ def _pool(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
     return places(x, size, rank_of(name))
 
 
-def _flat(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
-    return flattened(features[0], given(node, 1, "start_dim", 0), given(node, 2, "end_dim", -1))
-
-
-def _soft(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature | None:
-    return softmax(features[0], given(node, 1, "dim"), name_of(node.target))
-
-
-RULES = ({name: combine for name in POINT_NAMES} | dict.fromkeys(CAST_NAMES, _cast)
+RULES = ({name: combine for name in POINT_NAMES} | dict.fromkeys(
+             CAST_NAMES, lambda flow, node, features: replace(features[0], source=None, path=None))
          | dict.fromkeys(PLACE_NAMES, _pool)
          | dict.fromkeys(("mean", "sum", "amax", "amin", "logsumexp"), reduce)
          | dict.fromkeys(("view", "reshape"), reshape)
@@ -391,7 +376,12 @@ RULES = ({name: combine for name in POINT_NAMES} | dict.fromkeys(CAST_NAMES, _ca
          | dict.fromkeys(("permute", "transpose", "swapaxes"), reorder)
          | dict.fromkeys(("matmul", "mm"), mix_rows)
          | dict.fromkeys(("batch_norm", "prelu"), per_channel)
-         | dict.fromkeys(("linear", "conv2d"), _layer)
-         | dict.fromkeys(("softmax", "log_softmax", "normalize", "cumsum"), _soft)
-         | {"flatten": _flat, "expand": expand, "expand_as": expand_as,
+         | dict.fromkeys(("linear", "conv2d"),
+                         lambda flow, node, features: flow.layer(node, features))
+         | dict.fromkeys(("softmax", "log_softmax", "normalize", "cumsum"),
+                         lambda flow, node, features: softmax(
+                             features[0], given(node, 1, "dim"), name_of(node.target)))
+         | {"flatten": lambda flow, node, features: flattened(
+                features[0], given(node, 1, "start_dim", 0), given(node, 2, "end_dim", -1)),
+            "expand": expand, "expand_as": expand_as,
             "getitem": index, "squeeze": squeeze, "unsqueeze": unsqueeze})
