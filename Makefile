@@ -27,7 +27,8 @@ book: $(STAMP)
 test: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(THREADS) $(RUN) -m pytest -m "not book" -n auto --maxprocesses 4 --dist worksteal --durations=10
+	$(THREADS) $(RUN) -m pytest -m "not book" -n auto --maxprocesses 4 --dist worksteal --durations=10 \
+		--cov --cov-report=
 	$(THREADS) $(RUN) -m pytest -m book --durations=10
 
 # Installed when it is asked for: neither the book nor its tests need it.

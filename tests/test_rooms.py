@@ -69,7 +69,7 @@ FREE = """from wlib.core import nets
 teacher = free.Teacher(nets.build('conv4', classes=2), 'ab')
 teachers = free.Teachers([teacher], (1, 28, 28))
 free.recover(teachers, free.generator_for(teachers))"""
-NEEDS = {"mge": (MGE, 1500), "mda": (MDA, 3700), "d2nwg": (D2NWG, 2200), "free": (FREE, 2500)}
+NEEDS = {"mge": (MGE, 1500), "mda": (MDA, 3200), "d2nwg": (D2NWG, 2200), "free": (FREE, 2500)}
 
 
 @pytest.mark.parametrize("method", METHODS)
