@@ -44,7 +44,7 @@ def adaptation(axis: Any, x: float, y: float) -> None:
             axis.plot(*(way + (x, y)).T, color=color, marker="o", markersize=2.2, linewidth=0.9)
         axis.add_patch(Circle(start + (x, y), 0.07, facecolor=color, edgecolor=PAPER, zorder=4))
     for goal, color in zip(goals, (METHOD, REDRAWN, GOOD, PURPLE), strict=True):
-        network(axis, *(goal + (x + 0.06, y + 0.04)), 0.26, color)
+        network(axis, goal[0] + x + 0.06, goal[1] + y + 0.04, 0.26, color)
     axis.text(x + 0.1, y + 1.5, "fresh", fontsize=9)
 
 
@@ -57,7 +57,7 @@ def two_walks(axis: Any, x: float, y: float) -> None:
             ring = center + level * np.column_stack([np.cos(turn), np.sin(turn)]) / np.sqrt(form)
             axis.plot(*(ring + (x, y)).T, color=color, linewidth=0.8, alpha=0.7)
     at = np.array([1.55, 1.5])
-    axis.add_patch(Circle(at + (x, y), 0.06, facecolor=INK, zorder=4))
+    axis.add_patch(Circle(tuple(at + (x, y)), 0.06, facecolor=INK, zorder=4))
     axis.text(*(at + (x + 0.1, y + 0.02)), "learner", fontsize=9)
     for _ in range(3):
         for center, form, color in zip(centers, forms, (METHOD, REDRAWN), strict=True):

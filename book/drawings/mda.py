@@ -45,7 +45,7 @@ def small_mda() -> tuple[list[np.ndarray], dict[int, list[np.ndarray]]]:
               np.array([[2, -1, 0, 3], [1, 1, -2, 0], [0, 4, 1, -1]])]
     images = {0: np.array([1, 2, 1]), 2: np.array([0, 1, 3])}
 
-    def relative(v):
+    def relative(v: np.ndarray) -> np.ndarray:
         v = v - v.min(-1, keepdims=True)
         return v / (v.max(-1, keepdims=True) + 1e-5)
 

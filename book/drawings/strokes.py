@@ -13,9 +13,10 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from wlib.plot.theme import INK, PAPER
 
 WIDTH = 7.2  # inches: one full text column
-STYLE = {"font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "path",
-         "svg.hashsalt": "weights-as-data", "text.color": INK, "axes.edgecolor": INK,
-         "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 9.5, "svg.fonttype": "path",
+    "svg.hashsalt": "weights-as-data", "text.color": INK, "axes.edgecolor": INK,
+    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10}
 
 
 def rendered(make: Callable[[], Figure]) -> bytes:
@@ -50,14 +51,14 @@ def box(
     axis: Any, x: float, y: float, width: float, height: float, color: str, **style: Any
 ) -> None:
     """A rounded box with a colored edge, lower left corner at (x, y)."""
-    style = {"facecolor": PAPER, "edgecolor": color, "linewidth": 1.5} | style
+    style = dict[str, Any](facecolor=PAPER, edgecolor=color, linewidth=1.5) | style
     axis.add_patch(FancyBboxPatch((x, y), width, height, **style,
                                   boxstyle="round,pad=0,rounding_size=0.08"))
 
 
 def arrow(axis: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
     """An arrow between two points."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": INK, "linewidth": 1.2} | style
+    style = dict[str, Any](arrowstyle="-|>", mutation_scale=11, color=INK, linewidth=1.2) | style
     axis.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
 
 

@@ -21,7 +21,7 @@ ROLES = {"method": METHOD, "control": "#777777", "trivial": "#ababab", "referenc
 
 
 def standings(table: pd.DataFrame, *, title: str, xlabel: str,
-              level: Mapping[str, float] | None = None):
+              level: Mapping[str, float] | None = None) -> plt.Figure:
     """A row per arm, from the top: columns arm, label (of `ROLES`), mean, half (may be infinite)
     and seeds, a list of one value per seed. `level` draws dotted lines ({"chance": 10})."""
     figure, axis = plt.subplots(figsize=(FULL[0], 0.36 * len(table) + 1.3))
@@ -48,7 +48,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
     return figure
 
 
-def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str):
+def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str) -> plt.Figure:
     """A dot per data set and seed (columns x, y, name, seed); named ones are drawn as the mean
     over seeds, with the name. Above the diagonal y is ahead."""
     figure, axis = plt.subplots(figsize=(FULL[0], 4.8))
@@ -100,7 +100,7 @@ def show_pairs(arms: Comparison, rival: str, method: str, names: Mapping[int, st
          alt=f"{title}. Real sets: {real} points.")
 
 
-def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]):
+def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]) -> plt.Figure:
     """Points over the size of the zoo (columns size, points, arm, seed), sizes on a logarithmic
     axis, with 95 % intervals over seeds. `level` draws labeled dotted lines."""
     colors = {"sampled": METHOD, "ridge": "#5f5f5f", "nearest network": "#ababab"}

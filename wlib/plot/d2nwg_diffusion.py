@@ -98,7 +98,7 @@ def reverse_explorer(latents: Any, weights: Any, points: Any, goals: Mapping[str
     left = [*np.asarray(signal, float)[::-1], 1.0]
     size = int(np.prod(kernels))
 
-    def one(name, step):
+    def one(name: Any, step: int) -> str:
         at = places.index(name)
         goal = {key: values[at] for key, values in goals.items()}
         return frame([_latent(latents[at, step], goal["latent"], top),
@@ -123,7 +123,7 @@ def reverse_caption(name: Any, step: int, steps: int, left: float, latent: np.nd
             f"test images, the trained one {goal['points']:.1f}.")
 
 
-def _latent(latent, goal, top):
+def _latent(latent: np.ndarray, goal: np.ndarray, top: float) -> str:
     count = min(NUMBERS, len(latent))
     title = "The latent" if count == len(latent) else f"The latent's first {count} numbers"
     chart = Chart(title, (-1, count), (-top, top), xlabel="number", whole=True)
@@ -136,7 +136,7 @@ def _latent(latent, goal, top):
                      f"correlate by {np.corrcoef(latent, goal)[0, 1]:.2f}.")
 
 
-def _kernels(now, goal):
+def _kernels(now: np.ndarray, goal: np.ndarray) -> str:
     chart, limit = Chart(f"First layer: {len(now)} kernels"), np.abs(goal).max()
     for name, tiles, top in (("now", now, 50), ("trained", goal, 110)):
         chart.text(0, top - 6, name)
@@ -146,7 +146,7 @@ def _kernels(now, goal):
                      f"correlate by {cosine:.2f}.")
 
 
-def _seeing(points, goal, step):
+def _seeing(points: np.ndarray, goal: float, step: int) -> str:
     chart = Chart("Accuracy of the decoded network", (0, len(points) - 1), (0, 100),
                   xlabel="steps taken", ylabel="points", whole=True)
     chart.line((0, len(points) - 1), (goal, goal), "#808080", "trained", dashes="5 3")

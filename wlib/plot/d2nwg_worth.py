@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, PercentFormatter
+from numpy.typing import ArrayLike
 
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline
@@ -24,7 +25,8 @@ KINDS = {"sampled": METHOD, "network with noise": REDRAWN, "mean of two networks
          "held-out trained networks": GOOD}
 
 
-def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str], *, title: str):
+def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str], *, title: str
+            ) -> plt.Figure:
     """Fine-tuning curves (columns `start`, `arm`, `seed`, `step`, `points`) side by side, a panel
     for each value of `start`."""
     figure, (axes,) = plt.subplots(1, len(panels), figsize=(FULL[0] + 0.6, 3.9), sharey=True,
@@ -42,7 +44,8 @@ def courses(frame: pd.DataFrame, panels: Mapping[str, str], arms: Sequence[str],
     return figure
 
 
-def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins: int = 30):
+def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins: int = 30
+              ) -> plt.Figure:
     """Histograms of distances, one under the other with common bins, and a mark."""
     edges = np.linspace(0, max(v.max() for v in found.values()) * 1.02, bins + 1)
     figure, axes = plt.subplots(len(found), 1, figsize=(FULL[0], 0.62 * len(found) + 1.2),
@@ -59,10 +62,10 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
     return figure
 
 
-def trade_off(frame: pd.DataFrame, *, title: str):
+def trade_off(frame: pd.DataFrame, *, title: str) -> plt.Figure:
     """Accuracy `points` against `novelty` of each `arm`: every data set and seed small, means of
     the levels of an arm large and joined from `level` to level."""
-    axis = plt.figure(figsize=(6.4, 3.8)).subplots()
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
     for number, (arm, color) in enumerate(KINDS.items()):
         part = frame[frame["arm"] == arm]
         mean = part.groupby("level")[["novelty", "points"]].mean()
@@ -73,11 +76,11 @@ def trade_off(frame: pd.DataFrame, *, title: str):
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(xlabel="novelty of errors", ylabel="test accuracy, points", ylim=(0, 102))
     axis.legend()
-    headline(axis.figure, title)
-    return axis.figure
+    headline(figure, title)
+    return figure
 
 
-def beside(panels: Mapping[str, Any], *, title: str):
+def beside(panels: Mapping[str, Any], *, title: str) -> plt.Figure:
     """Weights (1 + k, places) of a sampled network over its nearest, a panel for each name."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(FULL[0], 1.25 * len(panels) + 1.0))
     limit = max(float(np.abs(np.asarray(v)).max()) for v in panels.values())
@@ -96,7 +99,8 @@ def beside(panels: Mapping[str, Any], *, title: str):
     return figure
 
 
-def decisions(maps, labels, names: Sequence[str], *, title: str):
+def decisions(maps: Any, labels: ArrayLike, names: Sequence[str], *, title: str
+              ) -> plt.Figure:
     """A `memorization.DecisionMap`, a panel per network, with the images in their class's color."""
     figure, (axes,) = plt.subplots(1, len(names), figsize=(FULL[0] + 0.6, 3.1), sharey=True,
                                    squeeze=False)
@@ -116,7 +120,7 @@ def decisions(maps, labels, names: Sequence[str], *, title: str):
     return figure
 
 
-def sweep(frame: pd.DataFrame, *, title: str):
+def sweep(frame: pd.DataFrame, *, title: str) -> plt.Figure:
     """Columns `arm`, `width`, `seed`, `share`, `own` and `seen`, over the width."""
     figure, axes = plt.subplots(1, 3, figsize=(FULL[0] + 0.6, 3.2))
     arms = dict(zip(frame["arm"].unique(), (SKY, METHOD, PURPLE), strict=False))

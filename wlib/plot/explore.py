@@ -12,11 +12,13 @@ import base64
 import html
 import io
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from wlib.check import require
@@ -60,7 +62,8 @@ def _slider(name: str, positions: Sequence, index: int) -> widgets.SelectionSlid
         layout={"width": "32em", "max_width": "100%"})
 
 
-def _frames(sliders, positions, frame, chosen, made) -> widgets.Widget:
+def _frames(sliders: Sequence[widgets.SelectionSlider], positions: Sequence[Sequence],
+            frame: Callable[..., str], chosen: tuple, made: list[str]) -> widgets.Widget:
     """A stack for the first slider, of stacks for the others; the last ones hold the frames."""
     if not sliders:
         made.append(frame(*chosen))
@@ -88,15 +91,19 @@ class Chart:
     color and in dashes; `key` names them in a row under the title. With `whole`, x counts things.
     """
 
+    x: tuple[float, float]      # unset where there is only the title
+    y: tuple[float, float]
     WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 330, 236, 46, 322, 46, 196
 
     def __init__(self, title: str, x: tuple[float, float] | None = None,
                  y: tuple[float, float] | None = None, *, xlabel: str = "", ylabel: str = "",
                  percent: bool = False, whole: bool = False):
-        self.x, self.y, self.parts, self.named = x, y, [], self.LEFT
+        self.parts: list[str] = []
+        self.named = self.LEFT
         self.text(self.LEFT, 14, title, "font-weight='600'")
         if x is None or y is None:
             return
+        self.x, self.y = x, y
         for value in self._ticks(y, 4):
             height = self.up(value)
             self.path(f"M{self.LEFT} {height:.1f}H{self.RIGHT}", "currentColor",
@@ -111,18 +118,18 @@ class Chart:
                                 f"rotate(-90)'")
 
     @staticmethod
-    def _ticks(limits, count, whole=False):
+    def _ticks(limits: tuple[float, float], count: int, whole: bool = False) -> np.ndarray:
         ticks = MaxNLocator(count, integer=whole).tick_values(*limits)
-        values = ticks.round(9) + 0.0                                       # no "-0"
+        values = np.round(ticks, 9) + 0.0                                   # no "-0"
         return values[(values >= limits[0]) & (values <= limits[1])]
 
-    def across(self, x):
-        """Pixels from the left."""
+    def across(self, x: ArrayLike) -> Any:
+        """Pixels from the left, as many as values."""
         low, high = self.x
         return self.LEFT + (np.asarray(x, float) - low) / (high - low) * (self.RIGHT - self.LEFT)
 
-    def up(self, y):
-        """Pixels from the top."""
+    def up(self, y: ArrayLike) -> Any:
+        """Pixels from the top, as many as values."""
         low, high = self.y
         return self.BOTTOM - (np.asarray(y, float) - low) / (high - low) * (self.BOTTOM - self.TOP)
 
@@ -135,14 +142,15 @@ class Chart:
         """A path in pixels."""
         self.parts.append(f"<path d='{d}' stroke='{color}' fill='{fill}' {style}/>")
 
-    def stems(self, x, y, color: str, name: str) -> None:
+    def stems(self, x: ArrayLike, y: ArrayLike, color: str, name: str) -> None:
         """A stem from zero to each value."""
         zero = self.up(0.0)
         self.path("".join(f"M{a:.1f} {zero:.1f}V{b:.1f}" for a, b in zip(
             self.across(x), self.up(y), strict=True)), color, "stroke-width='1.4'")
         self.key(name, color)
 
-    def line(self, x, y, color: str, name: str, *, width: float = 1.5, dashes: str = "") -> None:
+    def line(self, x: ArrayLike, y: ArrayLike, color: str, name: str, *, width: float = 1.5,
+             dashes: str = "") -> None:
         """A line through points."""
         style = f"stroke-width='{width}'" + (f" stroke-dasharray='{dashes}'" if dashes else "")
         points = "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(
@@ -150,7 +158,8 @@ class Chart:
         self.path(f"M{points}", color, style)
         self.key(name, color, style)
 
-    def steps(self, edges, heights, color: str, name: str, *, filled: bool = False) -> None:
+    def steps(self, edges: ArrayLike, heights: ArrayLike, color: str, name: str, *,
+              filled: bool = False) -> None:
         """A histogram: its outline, or its area."""
         across, up, base = self.across(edges), self.up(heights), self.up(0.0)
         outline = "".join(f"V{h:.1f}H{right:.1f}" for h, right in zip(up, across[1:], strict=True))
@@ -169,7 +178,7 @@ class Chart:
         self.text(self.named + 22, 33, name)
         self.named += 40 + round(6.1 * len(name))
 
-    def tiles(self, tiles, top: float, limit: float, name: str) -> None:
+    def tiles(self, tiles: ArrayLike, top: float, limit: float, name: str) -> None:
         """A row of square arrays (n, h, h), blue below zero and red above, white at zero."""
         import seaborn  # noqa: F401 -- brings the color map; late, because it takes a second
 

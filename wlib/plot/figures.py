@@ -7,13 +7,15 @@ it; both come from the notebook, where the results are. Intervals are Student's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from wlib.check import require
 from wlib.plot.style import COLUMN, FULL, MARKERS, PALETTE, headline, over_seeds
@@ -21,8 +23,8 @@ from wlib.plot.theme import METHOD
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequence[str],
-          axis=None, categorical: bool = True, percent: bool = True,
-          level: Mapping | None = None, **labels: str):
+          axis: plt.Axes | None = None, categorical: bool = True, percent: bool = True,
+          level: Mapping[str, float] | None = None, **labels: str) -> plt.Figure:
     """`y` over `x`, a line for each value of the column `arm`, with 95 % intervals over `seed`.
 
     `arms` maps names to colors; without colors the first is the method's and the rest follow the
@@ -48,12 +50,12 @@ def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequ
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(**{"xlabel": x, "ylabel": y} | {k: text for k, text in labels.items() if text})
     axis.legend()
-    return axis.figure
+    return axis.figure.get_figure(root=True)
 
 
 def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]],
          groups: Mapping[str, Mapping[str, str] | Sequence[str]], title: str,
-         xlabel: str, ylabel: str):
+         xlabel: str, ylabel: str) -> plt.Figure:
     """`lines` in panels: a row for each value of the column `rows[0]`, a column for each group of
     arms; one scale for all, so that panels compare."""
     column, values = rows
@@ -71,15 +73,15 @@ def grid(frame: pd.DataFrame, x: str, y: str, *, rows: tuple[str, Sequence[str]]
 
 
 def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
-         colors: Mapping[str, str] | None = None, level: Mapping | None = None,
-         percent: bool = True, axis=None, **labels: str):
+         colors: Mapping[str, str] | None = None, level: Mapping[str, float] | None = None,
+         percent: bool = True, axis: plt.Axes | None = None, **labels: str) -> plt.Figure:
     """Horizontal bars, one per row of the table, with intervals of half-width `half`.
 
     `labels` are those of the axis: title, and xlabel, which is else the column's name.
     """
     axis = axis or plt.figure(figsize=(6.4, 0.42 * len(table) + 1.2)).subplots()
-    colors = [(colors or {}).get(n, METHOD) for n in table[name]]
-    axis.barh(range(len(table)), table[value], color=colors, height=0.62,
+    shades = [(colors or {}).get(n, METHOD) for n in table[name]]
+    axis.barh(range(len(table)), table[value], color=shades, height=0.62,
               xerr=None if half is None else table[half],
               error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": "#333333"})
     axis.set_yticks(range(len(table)), table[name])
@@ -93,11 +95,12 @@ def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_title(labels.pop("title", ""), pad=16 if level else None)
     axis.set(**{"xlabel": value} | labels)
-    return axis.figure
+    return axis.figure.get_figure(root=True)
 
 
-def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str,
-           levels: Mapping[str, Mapping] | None = None, **style):
+def panels(frame: pd.DataFrame, column: str, x: str, y: str, *,
+           arms: Mapping[str, str] | Sequence[str], title: str,
+           levels: Mapping[str, Mapping[str, float]] | None = None, **style: Any) -> plt.Figure:
     """`lines` in one `style` side by side, a panel for each value of a column, in their order.
 
     `levels` has horizontal lines by panel. Arms stand a little apart, so that bars do not hide
@@ -119,7 +122,7 @@ def panels(frame: pd.DataFrame, column: str, x: str, y: str, *, arms, title: str
     return figure
 
 
-def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""):
+def image_grid(rows: Mapping[str, Any], *, columns: int = 12, title: str = "") -> plt.Figure:
     """The first `columns` images of each `ImageSet`, a labeled row per set, pixels left square."""
     require(len(rows) > 0, "rows", rows, "at least one named image set")
     figure, axes = plt.subplots(len(rows), 1, figsize=(FULL[0], 0.62 * len(rows) + 0.4),
@@ -137,7 +140,8 @@ def image_grid(rows: Mapping[str, object], *, columns: int = 12, title: str = ""
     return figure
 
 
-def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
+def tiles(rows: Mapping[str, Collection[ArrayLike]], *, title: str, names: Sequence[str] = ()
+          ) -> plt.Figure:
     """Maps (H, W) in labeled rows, one per column, each scaled to its own range; `names` over the
     columns. For images of an `ImageSet` see `image_grid`."""
     columns = max(len(row) for row in rows.values())
@@ -159,7 +163,7 @@ def tiles(rows: Mapping[str, object], *, title: str, names: Sequence[str] = ()):
 
 
 def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
-         xlabel: str, arm: str = "arm"):
+         xlabel: str, arm: str = "arm") -> plt.Figure:
     """A line of dots for each value of the column `name`, a color per arm, with 95 % intervals."""
     table = over_seeds(frame[frame[arm].isin(list(arms))], [name, arm], value)
     axis = side_by_side(table, name=name, arm=arm, arms=arms)
@@ -168,11 +172,11 @@ def dots(frame: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str],
     axis.set(xlabel=xlabel, xlim=(max(0, axis.get_xlim()[0]), min(1.01, axis.get_xlim()[1])))
     axis.legend()
     axis.set_title(title)
-    return axis.figure
+    return axis.figure.get_figure(root=True)
 
 
 def side_by_side(table: pd.DataFrame, *, name: str, arm: str, arms: Mapping[str, str],
-                 height: float = 0.4, step: float = 0.16):
+                 height: float = 0.4, step: float = 0.16) -> plt.Axes:
     """A new axis with a line for each value of the column `name` and on it a dot per arm.
 
     `table` as from `over_seeds`; lines are `height` inches apart, dots of a line `step` lines.
@@ -189,7 +193,8 @@ def side_by_side(table: pd.DataFrame, *, name: str, arm: str, arms: Mapping[str,
     return axis
 
 
-def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str):
+def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label: str
+          ) -> plt.Figure:
     """Tables of equal rows and columns as colored cells with their numbers, side by side on one
     color scale."""
     import seaborn as sns
@@ -212,7 +217,7 @@ def heats(tables: Mapping[str, pd.DataFrame], *, title: str, xlabel: str, label:
 
 
 def scatter(frame: pd.DataFrame, x: str, y: str, *, group: Sequence[str],
-            arms: Mapping[str, str], title: str, xlabel: str, ylabel: str):
+            arms: Mapping[str, str], title: str, xlabel: str, ylabel: str) -> plt.Figure:
     """Points of every seed, small, and a line through the means over seeds of each group, large.
 
     `group` names the columns of arm and setting; settings are joined in the order of their x.
@@ -229,4 +234,4 @@ def scatter(frame: pd.DataFrame, x: str, y: str, *, group: Sequence[str],
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     axis.legend()
     axis.set_title(title)
-    return axis.figure
+    return axis.figure.get_figure(root=True)

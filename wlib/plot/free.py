@@ -8,11 +8,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from ipywidgets import VBox
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from wlib.plot.explore import Chart, explorer, frame
@@ -26,7 +29,8 @@ ARMS = {"meta-generator": METHOD, "fresh generator": REDRAWN}
 
 def recovery_explorer(curves: Mapping[tuple[str, int], Sequence[float]],
                       images: Mapping[tuple[str, int, int], np.ndarray], *, teachers: int,
-                      steps: Sequence[int], classes: Sequence[Sequence[str]], start: Sequence[int]):
+                      steps: Sequence[int], classes: Sequence[Sequence[str]],
+                      start: Sequence[int]) -> VBox:
     """An explorer of adaptation: one image per class from both generators, and the teacher's
     cross-entropy so far.
 
@@ -36,7 +40,7 @@ def recovery_explorer(curves: Mapping[tuple[str, int], Sequence[float]],
     """
     top = 1.05 * max(max(values) for values in curves.values())
 
-    def one(teacher, step):
+    def one(teacher: int, step: int) -> str:
         at = teacher - 1
         mine = {arm: curves[arm, at] for arm in ARMS}
         seen = {arm: images[arm, at, step] for arm in ARMS}
@@ -55,7 +59,7 @@ def recovery_caption(curves: Mapping[str, Sequence[float]], teacher: int, step: 
             f"{words}.")
 
 
-def _remembered(images, step):
+def _remembered(images: Mapping[str, np.ndarray], step: int) -> str:
     """A row of gray images for each generator."""
     chart = Chart(f"Images after {step} step{'' if step == 1 else 's'}")
     for top, (arm, stack) in zip((46, 142), images.items(), strict=True):
@@ -65,7 +69,7 @@ def _remembered(images, step):
     return chart.svg(f"Images of {len(stack)} classes after {step} steps, one row per generator.")
 
 
-def _gray(chart, strip, top, width):
+def _gray(chart: Chart, strip: np.ndarray, top: int, width: int) -> None:
     """A gray picture of 16 shades: half the bytes, and no eye sees the difference."""
     file = io.BytesIO()
     Image.fromarray(strip // 16 * 17).quantize(16).save(file, "png", optimize=True, bits=4)
@@ -76,7 +80,7 @@ def _gray(chart, strip, top, width):
                        f"href='data:image/png;base64,{data}'/>")
 
 
-def _descent(curves, step, top):
+def _descent(curves: Mapping[str, Sequence[float]], step: int, top: float) -> str:
     """Both curves up to here in full, the rest pale."""
     steps = max(len(values) for values in curves.values()) - 1
     chart = Chart("What the teacher says of them", (0, steps), (0, top), xlabel="steps",
@@ -88,7 +92,8 @@ def _descent(curves, step, top):
     return chart.svg(f"Cross-entropy in nats after {step} steps: {words}.")
 
 
-def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, title: str):
+def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, title: str
+               ) -> plt.Figure:
     """Cross-entropy and accuracy over the number of steps, side by side, with 95 % intervals over
     seeds; the number of steps that the claim is about is marked."""
     figure, axes = plt.subplots(1, 2, figsize=(FULL[0], 3.6))
@@ -109,7 +114,7 @@ def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, tit
 
 # ---- 32: learners beside their rivals -----------------------------------------------------------
 def ranked(frame: pd.DataFrame, panels: Mapping[str, str], *, arms: Mapping[str, str], title: str,
-           levels: Mapping[str, Mapping[str, float]] | None = None):
+           levels: Mapping[str, Mapping[str, float]] | None = None) -> plt.Figure:
     """A row per arm, a panel for each column of `panels` ({column: label of its axis}).
 
     Means over the column `seed` with 95 % intervals, and each seed as a small pale dot. `arms`
@@ -141,7 +146,7 @@ TIMES = (CONTROL, METHOD, REDRAWN)      # before learning, after the method's, a
 
 
 def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mapping[str, str],
-           title: str, xlabel: str, level: Mapping[str, float] | None = None):
+           title: str, xlabel: str, level: Mapping[str, float] | None = None) -> plt.Figure:
     """A line of dots for each value of the column `name`, a color per arm, with 95 % intervals over
     the column `seed`. `level` draws labeled vertical lines ({"chance": 20})."""
     table = over_seeds(frame, [name, arm], value)
@@ -150,18 +155,20 @@ def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mappin
         axis.axvline(at, color="#333333", lw=1, ls=":", label=label)
     axis.set_ylim(len(axis.get_yticks()) - 0.5, -0.5)
     axis.set(xlabel=xlabel)
-    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center",
-                       ncols=len(arms) + len(level or {}))
-    headline(axis.figure, title)
-    return axis.figure
+    figure = axis.figure.get_figure(root=True)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center",
+                  ncols=len(arms) + len(level or {}))
+    headline(figure, title)
+    return figure
 
 
-def cosine_maps(maps: Mapping[str, object], labels: Sequence[str], *, title: str):
+def cosine_maps(maps: Mapping[str, ArrayLike], labels: Sequence[str], *, title: str
+                ) -> plt.Figure:
     """Cosines (T,T) as colored cells with their numbers, side by side on one color scale."""
     figure, axes = plt.subplots(1, len(maps), sharey=True, squeeze=False,
                                 figsize=(FULL[0] + 1, 0.3 * len(labels) + 1.7))
     for axis, (name, cosines) in zip(axes[0], maps.items(), strict=True):
-        numbers = np.round(cosines, 1) + 0.0 if len(labels) <= 9 else False  # + 0.0: no "-0.0"
+        numbers = np.round(np.asarray(cosines), 1) + 0.0 if len(labels) <= 9 else False  # no "-0.0"
         sns.heatmap(cosines, vmin=-1, vmax=1, cmap="RdBu_r", cbar=False, ax=axis, linewidths=0.5,
                     annot=numbers, fmt=".1f", annot_kws={"fontsize": 9}, square=True)
         axis.set_xticks([])
@@ -172,13 +179,14 @@ def cosine_maps(maps: Mapping[str, object], labels: Sequence[str], *, title: str
     return figure
 
 
-def crowds(frame: pd.DataFrame, x: str, y: str, *, arms: Sequence[str], title: str, **settings):
+def crowds(frame: pd.DataFrame, x: str, y: str, *, arms: Sequence[str], title: str,
+           **settings: Any) -> plt.Figure:
     """`plot.lines` over the number of networks, the page wide and the legend below the lines."""
-    axis = plt.figure(figsize=(FULL[0], 3.6)).subplots()
+    figure, axis = plt.subplots(figsize=(FULL[0], 3.6))
     lines(frame, x, y, arms=dict(zip(arms, (METHOD, CONTROL, REDRAWN), strict=True)), axis=axis,
           percent=False, **settings)
-    if axis.get_legend() is not None:
-        axis.get_legend().remove()
-    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    headline(axis.figure, title)
-    return axis.figure
+    if legend := axis.get_legend():
+        legend.remove()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    headline(figure, title)
+    return figure

@@ -7,6 +7,7 @@ are those of notebook 21; `mda_joined` has those of 22 and `mda_uses` those of 2
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,7 +36,7 @@ from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import METHOD
 
 
-def chain(weights: Sequence, needed: Sequence, *, title: str):
+def chain(weights: Sequence, needed: Sequence, *, title: str) -> plt.Figure:
     """A small chain of linear layers as units and weights, what stays in blue.
 
     `weights` are matrices (Q,P) from the first layer on, `needed` a bool array for each column of
@@ -72,19 +73,20 @@ def chain(weights: Sequence, needed: Sequence, *, title: str):
 
 
 def places(table: pd.DataFrame, value: str, *, name: str, arms: Mapping[str, str], title: str,
-           xlabel: str):
+           xlabel: str) -> plt.Figure:
     """`figures.dots` between 0 and 1 with the legend below, where it hides nothing."""
     figure = dots(table, value, name=name, arms=arms, title="", xlabel=xlabel)
     axis, = figure.axes
     axis.set_xlim(0, 1.02)
-    axis.get_legend().remove()
+    if legend := axis.get_legend():
+        legend.remove()
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(arms),
                   handlelength=1.2, columnspacing=1.2)
     headline(figure, title)
     return figure
 
 
-def depth_curve(table: pd.DataFrame, x: str, y: str, **style):
+def depth_curve(table: pd.DataFrame, x: str, y: str, **style: Any) -> plt.Figure:
     """`figures.lines` of an accuracy, between 0 and 100 %."""
     figure = lines(table, x, y, **style)
     axis, = figure.axes
@@ -93,7 +95,7 @@ def depth_curve(table: pd.DataFrame, x: str, y: str, **style):
 
 
 def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str,
-                    xlabel: str):
+                    xlabel: str) -> plt.Figure:
     """Bars of a value with 95 % intervals over seeds, a row per arm, a panel per network.
 
     The first arm is what the others are held against: a dotted line through the panel.
@@ -121,7 +123,7 @@ def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str],
 
 
 def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column: str, panel: str,
-                 arms: Mapping[str, str], title: str, xlabel: str):
+                 arms: Mapping[str, str], title: str, xlabel: str) -> plt.Figure:
     """A value before and after, joined by a line, with 95 % intervals over seeds: `rows` are
     values of the column `arm`, the two `arms` values of `column`, a panel each of `panel`."""
     names = list(table[panel].unique())
@@ -146,7 +148,7 @@ def before_after(table: pd.DataFrame, value: str, *, rows: Sequence[str], column
     return figure
 
 
-def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+def width_sweep(table: pd.DataFrame, *, arms: Mapping[str, str], title: str) -> plt.Figure:
     """Accuracy of parts over the MACs they keep, a line per arm, a panel per network.
 
     Columns network, arm, fraction, macs, accuracy, seed. Arm "thresholds" is drawn as a star, arm

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from ipywidgets import VBox
 
 from wlib.plot.explore import Chart, explorer, frame
 from wlib.plot.theme import METHOD, REDRAWN
@@ -15,7 +16,7 @@ FRAMES = 50             # of an explorer: with its figures the page stays below 
 
 def mda_explorer(positions: Mapping[tuple[int, int], Mapping], names: Sequence[str], *,
                  starts: Sequence[int], counts: Sequence[int], images: int,
-                 start: Sequence[int] | None = None):
+                 start: Sequence[int] | None = None) -> VBox:
     """An explorer of parts: where their classes begin, how many they are, what stays and knows.
 
     A position, under (first class, number of classes), has `classes`, the sorted chosen ones,
@@ -23,7 +24,7 @@ def mda_explorer(positions: Mapping[tuple[int, int], Mapping], names: Sequence[s
     classes, `pruned` and `restricted`, the accuracy on its own classes of the part and of the
     whole network restricted to them, and `weights`, the share kept.
     """
-    def picture(first, count):
+    def picture(first: int, count: int) -> str:
         part = positions[first, int(count)]
         return frame([strips(part), _known(part, names)],
                      mda_caption(part, names, images=images))
@@ -52,7 +53,7 @@ def mda_caption(part: Mapping, names: Sequence[str], *, images: int) -> str:
             f"them {part['restricted']:.0%}.")
 
 
-def strips(part):
+def strips(part: Mapping) -> str:
     """A row of squares per layer, full where a channel stays; of wide layers, some channels."""
     masks = {name: np.asarray(mask, bool) for name, mask in part["stays"].items()}
     chart, left, most = Chart("Channels that stay, by layer"), 74, max(8, SQUARES // len(masks))
@@ -76,7 +77,7 @@ def strips(part):
     return chart.svg(f"Channels that stay: {counts}.")
 
 
-def _known(part, names):
+def _known(part: Mapping, names: Sequence[str]) -> str:
     """What the part with all outputs knows of each class, and of its own beside the whole."""
     every, own = np.asarray(part["every"], float), set(part["classes"])
     chart = Chart("What it knows, all outputs kept")

@@ -45,8 +45,8 @@ def show_confusions(tables: Mapping[str, pd.DataFrame], taken: pd.DataFrame, arm
     """Confusions of several arms; `taken` has the percent of images of two groups of classes
     (columns) that get a class of the other source, one row per arm, of which `arm` is told."""
     first, second = taken.columns
-    title = (f"{arm.capitalize()} parts give {taken.loc[arm, first]:.0f}% of {first} and "
-             f"{taken.loc[arm, second]:.0f}% of {second} to the wrong source")
+    title = (f"{arm.capitalize()} parts give {taken[first][arm]:.0f}% of {first} and "
+             f"{taken[second][arm]:.0f}% of {second} to the wrong source")
     show(heats(tables, xlabel="answer", label="% of the images", title=title),
          alt=f"Confusion of {len(next(iter(tables.values())))} classes. " + " ".join(
              f"{name}: {row[first]:.0f}% of {first} and {row[second]:.0f}% of {second} get a class "
@@ -61,8 +61,8 @@ def show_gaps(frame: pd.DataFrame, controls: Sequence[str]) -> None:
     pairs = list(dict.fromkeys(frame["pair"]))
     mean = frame.groupby(["arm", "pair"])["gap"].mean()
     few, many = mean["scaled", pairs[0]], mean["scaled", pairs[-1]]
-    best = mean[list(controls)].groupby("arm").mean().idxmax()
-    axis = plt.figure(figsize=(FULL[0], 4.0)).subplots()
+    best = str(mean[list(controls)].groupby("arm").mean().idxmax())
+    figure, axis = plt.subplots(figsize=(FULL[0], 4.0))
     arms = {"scaled": METHOD, "padded": REDRAWN, "parts apart": GOOD}
     lines(frame.assign(at=frame["pair"].map(pairs.index)), "at", "gap", axis=axis, percent=False,
           arms=arms | dict(zip(controls, CONTROLS, strict=False)),
@@ -72,10 +72,11 @@ def show_gaps(frame: pd.DataFrame, controls: Sequence[str]) -> None:
           ylabel="accuracy minus base, points", level={"base": 0.0})
     axis.set_xticks(range(len(pairs)), pairs)
     axis.set_ylim(bottom=max(-100, axis.get_ylim()[0]), top=min(40, axis.get_ylim()[1]))
-    axis.get_legend().remove()
-    axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4,
-                       handlelength=1.5, columnspacing=1.2)
-    show(axis.figure, alt="Gap to base in points against the number of classes. Scaled parts: "
+    if legend := axis.get_legend():
+        legend.remove()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                  handlelength=1.5, columnspacing=1.2)
+    show(figure, alt="Gap to base in points against the number of classes. Scaled parts: "
          f"{few:+.1f} for {pairs[0]} classes, {many:+.1f} for {pairs[-1]}. The best control on "
          f"average is {best}: {mean[best, pairs[0]]:+.1f} and {mean[best, pairs[-1]]:+.1f}.")
 
@@ -87,7 +88,7 @@ def show_sizes(frame: pd.DataFrame, limit: float) -> None:
     """
     far = frame["factor"] > limit
     above, below = (part["gain"].mean() if len(part) else 0.0 for part in (frame[far], frame[~far]))
-    axis = plt.figure(figsize=(COLUMN[0] + 1.2, COLUMN[1])).subplots()
+    figure, axis = plt.subplots(figsize=(COLUMN[0] + 1.2, COLUMN[1]))
     for marker, (kind, color) in zip(MARKERS, KINDS.items(), strict=False):
         part = frame[frame["kind"] == kind]
         if not part.empty:
@@ -103,7 +104,7 @@ def show_sizes(frame: pd.DataFrame, limit: float) -> None:
     axis.set_title(f"Scaling gains {above:+.1f} points where logits differ more than {limit:g}-fold"
                    f", {below:+.1f} below")
     axis.legend()
-    show(axis.figure, alt="Gain of scaling in points against the factor between the sources' mean "
+    show(figure, alt="Gain of scaling in points against the factor between the sources' mean "
          f"winning logits, a dot per pair and seed: {above:+.1f} points on average above {limit:g} "
          f"({far.sum()} dots), {below:+.1f} below ({(~far).sum()} dots).")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
@@ -18,7 +19,8 @@ from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN
 BOTH, NONE = "#222222", "#d4d4d4"
 
 
-def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str):
+def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str
+               ) -> plt.Figure:
     """Two decision routes through one network, over each other: a column of dots per layer.
 
     `layers` has bool (2,P): which channels each route uses. Channels are sorted by who uses them,
@@ -62,7 +64,8 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
     return figure
 
 
-def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str, ylabel: str):
+def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title: str, ylabel: str
+             ) -> plt.Figure:
     """A value over the layers, first to last, a line per arm and a panel per network.
 
     Columns `network`, `layer`, `arm`, `seed` and the value; bars are 95 % intervals over seeds.
@@ -98,7 +101,8 @@ COMPRESSION = {"contributions": METHOD, "largest weights (L1)": REDRAWN,
                "random": CONTROL}
 
 
-def one_route(image, near: pd.DataFrame, *, said: int, true: int, title: str):
+def one_route(image: ArrayLike, near: pd.DataFrame, *, said: int, true: int, title: str
+              ) -> plt.Figure:
     """An image beside the overlap of its route with the routes of all classes, layer by layer.
 
     `near` has a row per class and a column per layer; `image` is (C,H,W) in [0, 1].
@@ -122,7 +126,7 @@ def one_route(image, near: pd.DataFrame, *, said: int, true: int, title: str):
     return figure
 
 
-def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str):
+def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str) -> plt.Figure:
     """Cosines of all pairs of images (B,B) on one color scale, lines between classes."""
     figure, axes = plt.subplots(1, len(matrices), figsize=(FULL[0], 2.9), sharey=True)
     low = min(float(np.asarray(m).min()) for m in matrices.values())
@@ -140,7 +144,8 @@ def cosines(matrices: Mapping[str, np.ndarray], *, every: int, title: str):
     return figure
 
 
-def cost_curve(frame: pd.DataFrame, *, point: tuple[float, float], level: float, title: str):
+def cost_curve(frame: pd.DataFrame, *, point: tuple[float, float], level: float, title: str
+               ) -> plt.Figure:
     """Accuracy over cost as a fraction of the full network's, a line per criterion, and a part."""
     figure = lines(frame, "cost", "accuracy", arms=COMPRESSION, categorical=False, title=title,
                    level={"full network": level}, ylabel="validation accuracy",

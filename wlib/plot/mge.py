@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from ipywidgets import VBox
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from wlib.plot import explore
 from wlib.plot.explore import Chart, explorer
@@ -16,7 +18,8 @@ from wlib.plot.style import FULL, MARKERS, headline, over_seeds
 from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN, SKY
 
 
-def steps(weights, coefficients, kept, drawn, child, *, title: str):
+def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: ArrayLike,
+          child: ArrayLike, *, title: str) -> plt.Figure:
     """The generator on one signal: weights, their spectrum with what is kept, the redrawn
     spectrum, and the child beside its parent. All (n,) arrays, `kept` bool."""
     weights, coefficients, drawn, child = (np.asarray(v, float) for v in
@@ -42,7 +45,7 @@ def steps(weights, coefficients, kept, drawn, child, *, title: str):
     return figure
 
 
-def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
+def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str) -> plt.Figure:
     """Distance and cosine of children to their seed network over the energy kept, with what
     theory says: ρ = √(2(1 − t)) and cos = t."""
     figure, (left, right) = plt.subplots(1, 2, figsize=FULL)
@@ -63,7 +66,7 @@ def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str):
 
 
 def kept_fraction(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[str, str],
-               title: str):
+                  title: str) -> plt.Figure:
     """Fraction of coefficients kept over the energy kept, with the line of independent Gaussian
     weights (columns `energy`, `fraction`), for which every transform is the same."""
     figure = lines(frame, "energy", "fraction", arms=arms, categorical=False,
@@ -75,7 +78,8 @@ def kept_fraction(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[
     return figure
 
 
-def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
+def spectrum_lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], title: str,
+                   xlabel: str, ylabel: str, level: Mapping[str, float]) -> plt.Figure:
     """Two panels, `per` network and tensor, of a distance over the energy kept, from zero."""
     figure, axes = plt.subplots(1, 2, figsize=FULL, sharey=True)
     for axis, per in zip(axes, ("network", "tensor"), strict=True):
@@ -87,7 +91,7 @@ def spectrum_lines(frame, x, y, *, arms, title, xlabel, ylabel, level):
     return figure
 
 
-def fates(table: pd.DataFrame, *, title: str):
+def fates(table: pd.DataFrame, *, title: str) -> plt.Figure:
     """What became of each arm's candidates: a row of parts that add to one, a row per arm.
 
     The index names the arms, the columns the fates, "accepted" last.
@@ -111,7 +115,7 @@ def fates(table: pd.DataFrame, *, title: str):
 
 
 def gains(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], xlabel: str,
-          ylabel: str, title: str):
+          ylabel: str, title: str) -> plt.Figure:
     """`lines` of what was gained or lost, with a line at nothing. Beyond ±2 the scale is
     logarithmic, so that a gain of a tenth shows beside one of ten."""
     figure = lines(frame, x, y, arms=arms, percent=False, xlabel=xlabel, title=title,
@@ -127,7 +131,8 @@ def gains(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], xlabe
     return figure
 
 
-def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
+def luck(counts: ArrayLike, chosen: Sequence[np.ndarray], fresh: Sequence[np.ndarray],
+         limit: ArrayLike, *, truth: float, title: str) -> plt.Figure:
     """Accuracy of the best of `counts` equal networks on the images that chose it and on fresh
     ones, (N,) and (N,) with their spread as (2, N) each, and the limit of theory (N,)."""
     figure, axis = plt.subplots(figsize=(6.4, 3.4))
@@ -145,7 +150,8 @@ def luck(counts, chosen, fresh, limit, *, truth: float, title: str):
     return figure
 
 
-def mge_explorer(parent, kernels, frames: Sequence[Mapping], *, images: int, draws: int):
+def mge_explorer(parent: ArrayLike, kernels: Sequence[int], frames: Sequence[Mapping], *,
+                 images: int, draws: int) -> VBox:
     """An explorer of the energy kept: the first layer's spectrum and kernels, the distribution of
     all weights, and the accuracy beside that of two kinds of noise.
 
@@ -159,7 +165,7 @@ def mge_explorer(parent, kernels, frames: Sequence[Mapping], *, images: int, dra
     heights = [np.histogram(weights, edges, density=True)[0]
                for weights in (parent, *(frame["child"] for frame in frames))]
 
-    def drawn(energy):
+    def drawn(energy: float) -> str:
         at = energies.index(energy)
         frame = frames[at]
         charts = [_energy_spectrum(frame), _energy_kernels(parent, frame, kernels),
@@ -181,7 +187,7 @@ def mge_caption(frame: Mapping, *, images: int, draws: int) -> str:
             f"differs by {frame['ks']:.3f} (Kolmogorov–Smirnov).")
 
 
-def _energy_spectrum(frame):
+def _energy_spectrum(frame: Mapping) -> str:
     c, kept, drawn = (np.asarray(frame[name]) for name in ("coefficients", "kept", "drawn"))
     kept, at, limit = kept.astype(bool), np.arange(len(c)), 1.1 * np.abs(c).max()
     chart = Chart("First layer: spectrum", (-1, len(c)), (-limit, limit), xlabel="frequency")
@@ -191,7 +197,7 @@ def _energy_spectrum(frame):
                      f"{frame['energy']:.0%} of its energy and stay; the others are redrawn.")
 
 
-def _energy_kernels(parent, frame, shape):
+def _energy_kernels(parent: np.ndarray, frame: Mapping, shape: Sequence[int]) -> str:
     n, count = int(np.prod(shape)), min(4, int(np.prod(shape[:-2])))
     chart, limit = Chart(f"First layer: {count} kernels"), np.abs(parent[:n]).max()
     for name, weights, top in (("seed", parent, 40), ("child", frame["child"], 120)):
@@ -201,7 +207,8 @@ def _energy_kernels(parent, frame, shape):
                      f"weights correlate by {cosine:.2f}.")
 
 
-def _energy_weights(distance, count, edges, heights, at):
+def _energy_weights(distance: float, count: int, edges: np.ndarray, heights: Sequence[np.ndarray],
+                    at: int) -> str:
     top = 1.1 * max(row.max() for row in heights)
     chart = Chart(f"All {count:,} weights", (edges[0], edges[-1]), (0, top), xlabel="weight",
                   ylabel="density")
@@ -211,7 +218,7 @@ def _energy_weights(distance, count, edges, heights, at):
                      f"{distance:.3f} at most (Kolmogorov–Smirnov distance).")
 
 
-def _energy_accuracy(frames, at):
+def _energy_accuracy(frames: Sequence[Mapping], at: int) -> str:
     energies = [frame["energy"] for frame in frames]
     right = {arm: [frame["accuracy"][arm] for frame in frames]
              for arm in ("energy", "noise", "noise-norm")}
@@ -231,7 +238,7 @@ def _energy_accuracy(frames, at):
 
 
 def evolution_explorer(steps: Sequence[Mapping], lines: Mapping[str, Sequence[float]], *,
-                       images: int, seed_accuracy: float, shown: int = 60):
+                       images: int, seed_accuracy: float, shown: int = 60) -> VBox:
     """An explorer of the generations of an evolution: the population by accuracy and diversity,
     who errs on which image, fitness, and the best network beside other searches. Of the images
     it shows those on which the networks of the run disagree.
@@ -246,7 +253,7 @@ def evolution_explorer(steps: Sequence[Mapping], lines: Mapping[str, Sequence[fl
     picked = np.linspace(0, len(disputed) - 1, min(shown, len(disputed))).round().astype(int)
     some = disputed[np.argsort(-often[disputed], kind="stable")][picked]
 
-    def drawn(number):
+    def drawn(number: int) -> str:
         charts = [_population(steps, number, seed_accuracy), _error_sets(steps[number], some),
                   _fitness(steps, number), _searches(lines, number, seed_accuracy)]
         return explore.frame(charts, evolution_caption(steps, number, lines, images=images))
@@ -268,13 +275,13 @@ def evolution_caption(steps: Sequence[Mapping], number: int, lines: Mapping, *, 
             f"At the same number of networks: {others}.")
 
 
-def _limits(values, margin=0.06):
+def _limits(values: ArrayLike, margin: float = 0.06) -> tuple[float, float]:
     low, high = float(np.min(values)), float(np.max(values))
     room = margin * (high - low) + 1e-3
     return low - room, high + room
 
 
-def _population(steps, number, seed_accuracy):
+def _population(steps: Sequence[Mapping], number: int, seed_accuracy: float) -> str:
     step, everyone = steps[number], np.concatenate([s["accuracy"] for s in steps])
     chart = Chart("The population", _limits(np.concatenate([s["diversity"] for s in steps])),
                   _limits([*everyone, seed_accuracy]), xlabel="diversity", percent=True)
@@ -290,7 +297,7 @@ def _population(steps, number, seed_accuracy):
                      f"diversity; the seed network is at {seed_accuracy:.1%}.")
 
 
-def _error_sets(step, some):
+def _error_sets(step: Mapping, some: np.ndarray) -> str:
     """A row per network, a column per image, a mark where the network errs."""
     wrong, always = step["errors"][:, some], int(step["errors"].all(0).sum())
     chart = Chart("Who errs on which image")
@@ -307,7 +314,7 @@ def _error_sets(step, some):
                      f"Of all images {always} are wrong for the whole population.")
 
 
-def _fitness(steps, number):
+def _fitness(steps: Sequence[Mapping], number: int) -> str:
     at = np.arange(len(steps))
     best, mean = (np.array([f(step["fitness"]) for step in steps]) for f in (np.max, np.mean))
     chart = Chart("Fitness", (-0.3, len(steps) - 0.7), _limits([*best, *mean]),
@@ -320,7 +327,7 @@ def _fitness(steps, number):
                      f"in the first population {best[0]:.3f} and {mean[0]:.3f}.")
 
 
-def _searches(lines, number, seed_accuracy):
+def _searches(lines: Mapping[str, Sequence[float]], number: int, seed_accuracy: float) -> str:
     everything = [seed_accuracy, *(v for values in lines.values() for v in values)]
     chart = Chart("Best on the validation images", (-0.3, len(next(iter(lines.values()))) - 0.7),
                   _limits(everything), xlabel="generation", percent=True, whole=True)

@@ -22,10 +22,11 @@ GRAYS = ("#5f5f5f", "#8a8a8a", "#ababab")
 Drawn = tuple[plt.Figure, str]
 
 # ---- 11: the generator --------------------------------------------------------------------------
-PANELS = {"What to keep": ["energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D"],
-          "How to redraw": ["energy", "resample", "sign-flip", "zero-fill"],
-          "Controls, same distance": {"energy": METHOD, "noise": GRAYS[0], "noise-norm": GRAYS[1],
-                                      "pruning": GRAYS[2], "shuffled weights": "#333333"}}
+PANELS: dict[str, Mapping[str, str] | Sequence[str]] = {
+    "What to keep": ["energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D"],
+    "How to redraw": ["energy", "resample", "sign-flip", "zero-fill"],
+    "Controls, same distance": {"energy": METHOD, "noise": GRAYS[0], "noise-norm": GRAYS[1],
+                                "pruning": GRAYS[2], "shuffled weights": "#333333"}}
 
 
 def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: ArrayLike,
@@ -42,7 +43,7 @@ def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: A
 def distance(points: pd.DataFrame) -> Drawn:
     """Distance and cosine to the seed network: columns `energy`, `distance`, `cosine`."""
     mine = points[points["arm"] == "energy"]
-    worst = mine.eval("distance - (2 * (1 - energy)) ** 0.5").abs().max()
+    worst = (mine["distance"] - (2 * (1 - mine["energy"])) ** 0.5).abs().max()
     figure = mge.theory(points, arms={"energy": METHOD, "zero-fill": REDRAWN,
                                       "noise-norm": CONTROL},
                         title="Distance and cosine are fixed by the energy kept, "
@@ -69,7 +70,7 @@ def energies(points: pd.DataFrame, *, seed_accuracy: float) -> Drawn:
 def smoothness(frame: pd.DataFrame) -> Drawn:
     """Energy in the lower half of each tensor's spectrum: columns `tensor`, `seed`, `fraction`."""
     table = over_seeds(frame, ["tensor"], "fraction")
-    top, bottom = table.loc[table["mean"].idxmax()], table.loc[table["mean"].idxmin()]
+    top, bottom = table.iloc[table["mean"].argmax()], table.iloc[table["mean"].argmin()]
     figure = bars(table, name="tensor", value="mean", half="half", level={"no order": 0.5},
                   xlabel="share of energy in the lower half of the spectrum",
                   title="Early layers are smooth, late layers are not")

@@ -4,7 +4,7 @@ see it, as `plot.show(*figure)` takes it. What both say is computed from the tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,8 +41,8 @@ def trouble(frame: pd.DataFrame) -> Drawn:
     gain = 100 * level.sub(level["seed network"], axis=0).drop(columns="seed network")
     said = {kind: ", ".join(f"{arm} {points:+.1f}" for arm, points in gain.loc[kind].items())
             for kind in ("FGSM 0.1", "PGD 0.1")}
-    title = (f"Under FGSM 0.1 evolution gains {gain.loc['FGSM 0.1', 'evolved']:+.1f} points, "
-             f"training on noise {gain.loc['FGSM 0.1', 'noise training']:+.1f}")
+    title = (f"Under FGSM 0.1 evolution gains {gain['evolved']['FGSM 0.1']:+.1f} points, "
+             f"training on noise {gain['noise training']['FGSM 0.1']:+.1f}")
     figure = dots(frame, "accuracy", name="trouble", xlabel="validation accuracy", title=title,
                   arms={"seed network": SEED, "evolved": METHOD, "noise evolution": CONTROL,
                         "noise training": REDRAWN})
@@ -87,27 +87,28 @@ def bands(frame: pd.DataFrame) -> Drawn:
     columns `tensor`, `band`, `seed` and one for each of the two."""
     cost, rival = (frame.pivot_table(index="tensor", columns="band", values=kind, sort=False)
                    for kind in ("band removed", "random, as much energy"))
-    dear = cost.stack().sort_values(ascending=False, kind="stable")
+    dear = pd.Series(cost.stack()).sort_values(ascending=False, kind="stable")
     (layer, band), most = dear.index[0], dear.iloc[0]
     figure = heats({"band removed": cost, "random, as much energy": rival}, label="points lost",
                    xlabel="eighth of the spectrum, 1 = lowest frequencies",
                    title=f"Removing eighth {band} of {layer} costs most: {most:.0f} points;\n"
                          f"as much energy at random costs {rival.loc[layer, band]:.0f}")
-    rest = ", ".join(f"{t} eighth {b}: {v:.1f} against {rival.loc[t, b]:.1f}"
-                     for (t, b), v in dear.iloc[1:5].items())
+    rest = ", ".join(f"{t} eighth {b}: {dear[t, b]:.1f} against {rival.loc[t, b]:.1f}"
+                     for t, b in dear.index[1:5])
     return figure, (f"Removing an eighth of a layer's spectrum costs most at {layer}, eighth "
                     f"{band}: {most:.1f} points, against {rival.loc[layer, band]:.1f} for random "
                     f"coefficients of the same energy there. Next come {rest}.")
 
 
-def saliency(images: ArrayLike, maps: Mapping[str, object], correlation: pd.Series) -> Drawn:
+def saliency(images: Collection[ArrayLike], maps: Mapping[str, Collection[ArrayLike]],
+             correlation: pd.Series) -> Drawn:
     """Saliency maps of the same images (B, H, W) by several networks, a row each, and the mean
     `correlation` of maps by pair of networks."""
     siblings, strangers = correlation["siblings"], correlation["independent networks"]
     figure = tiles({"image": images} | dict(maps),
                    title=f"Siblings look at the same pixels (correlation {siblings:.2f}), "
                          f"strangers less so ({strangers:.2f})")
-    return figure, (f"Saliency maps of {len(np.asarray(images))} images. Those of seed network, "
+    return figure, (f"Saliency maps of {len(images)} images. Those of seed network, "
                     f"child and sibling look alike (siblings correlate by {siblings:.2f}), "
                     f"those of an independent network differ ({strangers:.2f}).")
 
