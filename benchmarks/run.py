@@ -356,7 +356,7 @@ def joining(quick: bool) -> list[dict]:
     net, x, _ = _untrained((8, 12) if quick else (32, 64, 128), 20 if quick else 100)
     wires = wiring.trace(net)
     for count in (2,) if quick else (2, 3):
-        parts = [cutting.narrow(net, selectors.pick(wires, selectors.random(net, i), share=0.5))
+        parts = [cutting.narrow(net, selectors.pick(wires, selectors.random(net, i), fraction=0.5))
                  for i in range(count)]
         joined = {how: lego.assemble(parts, execution=how).eval() for how in ("grouped", "dense")}
         with torch.no_grad():

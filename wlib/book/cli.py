@@ -56,12 +56,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def complain(text: str) -> None:
     """Say on standard error what went wrong, if anybody reads it."""
-    typer.echo(text, file=Heard(sys.stderr))
+    print(text, file=Heard(sys.stderr), flush=True)
 
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def execute(names: list[str], profile: str, given: list[tuple[str, str]], jobs: int | None,
@@ -127,7 +127,7 @@ def rehearse_(names: Names = None, profile: Profile = "gpu", given: Given = None
 
 def pairs(given: list[str] | None) -> list[tuple[str, str]]:
     """Names and values of the options -p."""
-    return [tuple(text.partition("=")[::2]) for text in given or []]
+    return [(name, value) for name, _, value in (text.partition("=") for text in given or [])]
 
 
 @app.command()

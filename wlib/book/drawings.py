@@ -19,6 +19,7 @@ def load(root: Path) -> ModuleType | None:
         return None
     name = f"drawings of {root}"  # each book's own, whatever lies on Python's path
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py file has one
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

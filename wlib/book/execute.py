@@ -22,6 +22,7 @@ import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.provisioning import LocalProvisioner
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -47,8 +48,9 @@ class OwnKernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         return KernelSpec(argv=KERNEL_ARGV, display_name=KERNEL["display_name"], language="python")
 
-    async def _async_launch_kernel(self, command: list[str], **options: Any) -> None:
-        await super()._async_launch_kernel(command, **options)
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+        await super()._async_launch_kernel(kernel_cmd, **options)
+        assert isinstance(self.provisioner, LocalProvisioner)  # a process of this machine
         running["kernel"] = self.provisioner.pid
         emit("kernel", pid=self.provisioner.pid)
 
@@ -81,7 +83,7 @@ def check_injected(notebook: Any, parameters: dict[str, Any]) -> None:
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
     places = [place for place, own in enumerate(tags) if "injected-parameters" in own]
     wanted = [place + 1 for place, own in enumerate(tags) if "parameters" in own and parameters]
-    require(places == wanted, "places of injected parameters", places, wanted)
+    require(places == wanted, "places of injected parameters", places, str(wanted))
     for place in places:
         found = assignments(notebook.cells[place].source, "injected parameters")
         require(found == parameters, "injected parameters", found, short(parameters))

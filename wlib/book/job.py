@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from wlib.book.planning import Folder, Plan
 from wlib.ground import reach, surroundings
@@ -48,7 +48,7 @@ class Job:
     begun: float = field(default_factory=time.monotonic)  # no clock that can be set back
     starts: list[float] = field(default_factory=list)
     source: str = ""  # of the cell that runs
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
     kernel: int | None = None
     exited: bool = False
     status: int | None = None
@@ -75,7 +75,8 @@ class Job:
                 [sys.executable, "-m", "wlib.book.execute", str(path)], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=errors, env=self.environment(),
                 cwd=self.plan.notebook.parent, start_new_session=True)
-        threading.Thread(target=self._listen, args=(report,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(self.process.stdout, report),
+                         daemon=True).start()
 
     def environment(self) -> dict[str, str]:
         """The kernel's environment: no settings of the user's own, and where to report."""
@@ -91,9 +92,9 @@ class Job:
             "WLIB_NOTES": str(self.notes),
             } | dict(self.variables)
 
-    def _listen(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        with self.process.stdout as lines:
-            for line in lines:
+    def _listen(self, events: IO[bytes], report: Callable[[str, dict[str, Any]], None]) -> None:
+        with events:
+            for line in events:
                 with contextlib.suppress(ValueError):  # a line cut off by a kill
                     report(self.plan.title, json.loads(line))
         report(self.plan.title, {"event": "exit"})
@@ -120,6 +121,7 @@ class Job:
         """End process and kernel, by force if they do not end when their input closes."""
         if self.process is None:
             return
+        assert self.process.stdin is not None  # `start` made it a pipe
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:

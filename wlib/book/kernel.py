@@ -65,7 +65,7 @@ def tell_the_runner() -> None:
     """Let what the store cannot do be said by the runner, once per run, and not on every page."""
     show = warnings.showwarning
 
-    def showwarning(message: Any, category: type, *rest: Any, **more: Any) -> None:
+    def showwarning(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, StoreWarning):
             with contextlib.suppress(OSError), open(os.environ["WLIB_NOTES"], "a") as notes:
                 notes.write(f"{message}\n")

@@ -242,7 +242,8 @@ KINDS = {
 # ---------------------------------------------------------------- the rules of a book
 def rules(root: Path, notebook: str) -> dict[str, Rule]:
     """The rules of a notebook's parameters by name; none in a book without a file of rules."""
-    path, found = root / "book" / "parameters.yml", {}
+    path = root / "book" / "parameters.yml"
+    found: dict[str, Rule] = {}
     blocks = _blocks(path, path.read_bytes()) if path.exists() else {}
     for pattern, block in blocks.items():
         if fnmatch.fnmatch(notebook, pattern):

@@ -49,7 +49,10 @@ def map_links(book: Book, _: str) -> str:
     """Links that lie on the drawn map of the parts: to a part's chapter where it exists, else to
     its claims. They stand in the page's HTML, because a picture's own links are lost in an <img>.
     """
-    areas, links = drawings.load(book.root).MAP_AREAS, []
+    own = drawings.load(book.root)
+    if own is None:
+        raise ValueError("map-links: got a book without drawings, want the map in book/drawings")
+    areas, links = own.MAP_AREAS, []
     for paper, name in PAPERS.items():
         here = (book.root / "book" / f"{paper}.md").is_file()
         target, words = ((f"{paper}.html", f"{name}, the chapter") if here

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, short
 from wlib.ground import reach
 
 NAMESPACES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -77,14 +77,16 @@ def assignments(source: str, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: its parameters cell is not Python: {error}") from error
     found: dict[str, Any] = {}
     for node in statements:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value, line = getattr(node, "value", None), ast.unparse(node)
-        named = len(targets) == 1 and isinstance(targets[0], ast.Name) and value is not None
-        require(named and not isinstance(node, ast.AugAssign), f"{where}: parameters cell", line,
-                "only lines such as `seeds = [0, 1, 2]`")
-        require(targets[0].id not in found, f"{where}: parameters cell", line, "each name once")
+        line = ast.unparse(node)
+        match node:
+            case (ast.Assign(targets=[ast.Name(id=name)], value=value)
+                  | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)):
+                require(name not in found, f"{where}: parameters cell", line, "each name once")
+            case _:
+                raise ValueError(f"{where}: parameters cell: got {short(line)}, want only lines "
+                                 "such as `seeds = [0, 1, 2]`")
         try:
-            found[targets[0].id] = ast.literal_eval(value)
+            found[name] = ast.literal_eval(value)
         except ValueError:
             raise ValueError(f"{where}: parameters cell: got {line!r}, want a literal "
                              "(number, text, list, True, None)") from None

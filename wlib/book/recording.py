@@ -50,10 +50,12 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
     require(brought is None or (brought / "results").is_dir(), "--from", str(brought),
             "the folder gpu-results that benchmarks/gpu.sh packs")
     commit, dirty, why = state_of(root)
-    require(commit is not None and not dirty, "working tree", "uncommitted changes" if commit else
-            "no commit", "a clean one, so that the commit says what was run"
-            + f" (why there is none: {why})" * bool(why))
-    texts, wrong = {}, {}
+    if commit is None or dirty:
+        got = "uncommitted changes" if commit else "no commit"
+        raise ValueError(f"working tree: got {got!r}, want a clean one, so that the commit says "
+                         "what was run" + f" (why there is none: {why})" * bool(why))
+    texts: dict[Path, str] = {}
+    wrong: dict[str, str] = {}
     if brought is not None:
         texts, wrong = _tables_of(brought, commit, root)
         names = names or sorted(path.stem for path in (root / "notebooks").glob("*.ipynb")

@@ -53,11 +53,12 @@ def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = 
 
 
 def _part(whole: Plan, small: Plan, given: Sequence[tuple[str, str]], root: Path) -> Part:
-    rules, values, replaced, held = kinds.rules(root, whole.name), {}, {}, []
+    rules, values, held = kinds.rules(root, whole.name), {}, []
+    replaced: dict[str, str] = {}
     for name, full in whole.values.items():
         rule = rules.get(name)
         values[name] = value = rehearsed(full, small.values[name], rule)
-        if rule is not None and rule.kind.there is not None:
+        if rule is not None:
             values[name] = installed(value, rule, f"{whole.name}: {name}", replaced)
         if rule is not None and rule.kind.held and value != full:
             held.append(f"{name} {value} of {full}")
@@ -89,11 +90,13 @@ def rehearsed(full: Any, small: Any, rule: Rule | None) -> Any:
 
 def installed(value: Any, rule: Rule, where: str, replaced: dict[str, str]) -> Any:
     """The names of images with others in place of those that are not installed, which `replaced`
-    remembers; a list leaves out what nothing stands in for."""
-    kept = []
+    remembers; a list leaves out what nothing stands in for. Any other value stays as it is."""
+    there, kept = rule.kind.there, []
+    if there is None:
+        return value
     for name in [value] if isinstance(value, str) else value:
         try:
-            rule.kind.there(name)
+            there(name)
         except FileNotFoundError:
             replaced[name] = name = rule.kind.stand_in.get(name, "")
         if name and name not in kept:
@@ -122,9 +125,10 @@ def most_resident(process: int | None) -> int:
     """The most bytes that a process ever had in memory; 0 where the system does not tell."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
-    except (OSError, TypeError):
+    except OSError:
         return 0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return 1024 * int(found[1]) if found else 0
 
 
 def run(parts: Sequence[Part], *, jobs: int = 1, force: bool = False,
@@ -134,9 +138,10 @@ def run(parts: Sequence[Part], *, jobs: int = 1, force: bool = False,
     plans = [one.plan for one in parts]
     folder, watched = Folder(plans[0].notebook.parents[1], plans[0].profile), {}
 
-    def make(one: Plan, *rest: Any) -> Job:
+    def make(one: Plan, folder: Folder, limits: tuple[float, float], earlier: Sequence[float]
+             ) -> Job:
         variables = {"WLIB_STORE": str(folder.path / "store"), "WLIB_STACKED": "1"}
-        watched[one.name] = Watched(one, *rest, variables=variables)
+        watched[one.name] = Watched(one, folder, limits, earlier, variables)
         return watched[one.name]
 
     outcomes = runner.run(plans, jobs=jobs, force=force, cell_limit=cell_limit, limit=limit,

@@ -17,7 +17,7 @@ import os
 import queue
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from filelock import Timeout
@@ -73,9 +73,10 @@ def limits_of(profile: str, cell: float | None, notebook: float | None) -> tuple
     return cell or notebook or usual[0], notebook or max(usual[1], cell or 0)
 
 
-def run_jobs(todo: Sequence[Job], jobs: int, display: Display) -> Iterator[Outcome]:
+def run_jobs(todo: Sequence[Job], jobs: int, display: Display
+             ) -> Generator[Outcome, None, None]:
     """Run jobs with different titles, `jobs` at once; closing the iterator ends what runs."""
-    events: queue.Queue = queue.Queue()
+    events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
     active: dict[str, Job] = {}
     waiting = list(todo)
     try:
@@ -128,14 +129,14 @@ def _conclude(job: Job, display: Display) -> Outcome:
         job.stop()
         if job.end is None:
             errors = (job.work / "stderr.txt").read_text(encoding="utf-8", errors="replace")
-            how = killed(job.status) if job.status < 0 else f"ended with status {job.status}"
+            how = (killed(job.status) if job.status is not None and job.status < 0
+                   else f"ended with status {job.status}")
             job.end = {"kind": "crash", "message": f"its process {how}", "source": job.source,
                        "number": len(job.starts) or None, "traceback": errors[-4000:]}
         try:
             outcome = _keep(job, seconds, cells)
         except (OSError, ValueError) as error:
-            job.end = {"kind": "outcome", "message": str(error)}
-            outcome = failed(job, seconds)
+            outcome = failed(job, {"kind": "outcome", "message": str(error)}, seconds)
         if outcome.status == "failed":
             _keep_failed(job, outcome)
         notes = job.notes.read_text(encoding="utf-8") if job.notes.exists() else ""
@@ -153,7 +154,7 @@ def _conclude(job: Job, display: Display) -> Outcome:
 def _keep(job: Job, seconds: float, cells: list[float]) -> Outcome:
     """Check the results of a notebook that ran to its end, and move all of it into place."""
     if job.end:
-        return failed(job, seconds)
+        return failed(job, job.end, seconds)
     one, folder = job.plan, job.folder
     results = own_results(job)
     now = staleness.notebook_fingerprint(one.notebook, one.values, reach.read_sources())
@@ -186,9 +187,9 @@ def own_results(job: Job) -> dict[str, Any]:
     return results
 
 
-def failed(job: Job, seconds: float) -> Outcome:
+def failed(job: Job, end: Mapping[str, Any], seconds: float) -> Outcome:
     """The outcome of a failure: one line for the summary, and cell, traceback and what to do."""
-    end, name = job.end, job.plan.title
+    name = job.plan.title
     cell = f"code cell {end['number']}: " if end.get("number") else ""
     message = f"{cell}{end['message']}"
     if end.get("kind") not in ("error", "outcome"):

@@ -28,9 +28,9 @@ from wlib.ground import entries
 def read_seeds(text: str) -> range:
     """The seeds of 'A:B', from A to B-1."""
     found = re.fullmatch(r"(\d+):(\d+)", text.strip(), re.ASCII)
-    require(found is not None and int(found[1]) < int(found[2]), "seeds", text,
-            "two whole numbers A:B with A < B, such as 0:20")
-    return range(int(found[1]), int(found[2]))
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    require(first < last, "seeds", text, "two whole numbers A:B with A < B, such as 0:20")
+    return range(first, last)
 
 
 def plan(name: str, profile: str, seeds: Sequence[int], given: Sequence[tuple[str, str]] = (),
@@ -82,8 +82,8 @@ def run_on_cluster(plans: Sequence[Plan], limits: tuple[float, float], address: 
             if task.status == "finished":
                 outcome = task.result()
             else:
-                error = task.exception()
-                outcome = Outcome(one.title, "failed", 0.0, f"{type(error).__name__}: {error}")
+                why = task.exception()
+                outcome = Outcome(one.title, "failed", 0.0, f"{type(why).__name__}: {why}")
             outcomes[one.title] = outcome
             display.line(outcome.details or f"{one.title}: {outcome.status} in "
                          f"{duration(outcome.seconds)} ({len(outcomes)} of {len(plans)})")

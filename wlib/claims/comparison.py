@@ -59,11 +59,12 @@ class Comparison:
         require(bool(frame[column].notna().all()), f"frame[{column!r}]", frame[column],
                 "numbers (some are missing)")
         mean = frame.groupby([arm, "seed"], sort=False, observed=True)[column].mean()
-        parts = {name: part.droplevel(0) for name, part in mean.groupby(level=0, sort=False)}
-        for name, part in parts.items():
-            require(set(part.index) == set(seeds), f"frame: seeds of {name!r}", list(part.index),
+        parts: dict[Any, pd.Series] = {one: part.droplevel(0) for one, part in
+                                       mean.groupby(level=0, sort=False)}
+        for one, part in parts.items():
+            require(set(part.index) == set(seeds), f"frame: seeds of {one!r}", list(part.index),
                     f"the seeds {list(seeds)}")
-        return cls({name: part.loc[list(seeds)].to_numpy() for name, part in parts.items()},
+        return cls({one: part.loc[list(seeds)].to_numpy() for one, part in parts.items()},
                    seeds, **about)
 
     # ------------------------------------------------------------ values

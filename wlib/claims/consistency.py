@@ -18,8 +18,9 @@ from wlib.claims.judging import HOLDS, SIMPLER, Verdict, check_measure, judge
 from wlib.claims.results import RECORDED, is_stale, load_results
 from wlib.claims.rows import QUOTED, Row, load
 
-NEEDED = {"commit": str, "dirty": bool, "date": str, "seconds": (int, float), "device": str,
-          "machine": str, "versions": dict}
+NEEDED: dict[str, type | tuple[type, ...]] = {
+    "commit": str, "dirty": bool, "date": str, "seconds": (int, float), "device": str,
+    "machine": str, "versions": dict}
 ANSWER = "|".join([r"[✔✘≈]\s*(not )?reproduced", r"\.(holds|simpler)-",
                    *(rf"{mark}\s*{words}" for words, mark in (HOLDS | SIMPLER).items() if mark in
                      "✔✘≈▲▼")])

@@ -75,7 +75,7 @@ def judge(row: Row, measure: Mapping[str, Any] | None) -> Verdict:
     value = interval(measure["values"], measure.get("image_se", 0.0))
     over = {name: advantage(measure, name) for name in row.controls}
     wide = {name: advantage(measure, name, len(row.controls)) for name in row.controls}
-    ruled = value if row.rule.quantity == "value" else advantage(measure, row.rule.over)
+    ruled = value if row.rule.over is None else advantage(measure, row.rule.over)
     holds = str(does_it_hold(row.rule, row.margin, ruled))
     simpler = str(is_simpler_as_good(row.margin, [*over.values()], [*wide.values()]))
     best = _decisive(simpler, row.margin, over, wide)

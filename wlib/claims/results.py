@@ -31,7 +31,7 @@ def load_results(path: Path | str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: not a results file: {error}") from error
     require(isinstance(results, dict) and results.get("schema") == SCHEMA, f"{path}: schema",
-            results.get("schema") if isinstance(results, dict) else results, SCHEMA)
+            results.get("schema") if isinstance(results, dict) else results, str(SCHEMA))
     for key, kind in (("notebook", str), ("profile", str), ("run", str), ("seeds", list),
                       ("settings", dict), ("provenance", dict), ("measures", dict)):
         require(isinstance(results.get(key), kind), f"{path}: {key}", results.get(key),

@@ -37,7 +37,7 @@ def project_root() -> Path:
 class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice; plain YAML keeps the last one silently."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
