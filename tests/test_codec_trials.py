@@ -142,8 +142,8 @@ def test_validation_images_choose_the_learning_rate_and_test_images_score(zoos):
     found = codec_trials.span_accuracies(zoos, setting, "cpu").set_index("network")["accuracy"]
     span = codec_trials.span_of(zoos.members["independent"].weights)
     pool, one = zoos.members["shared"].pool[0], zoos.world.unseen[0]
-    tried = torch.stack([codec_trials.trained_within(span, pool, one.train, 3, rate, 0, "cpu")
-                         for rate in (0.0, 0.5)])
+    tried = torch.stack([codec_trials.trained_within(span, pool, one.train, 3, lr, 0, "cpu")
+                         for lr in (0.0, 0.5)])
     best = tried[zoo.accuracy(tried, one.validation, like=pool).argmax()][None]
     assert found["trained in the span, independent"] == pytest.approx(
         zoo.accuracy(best, one.test, like=pool).item())

@@ -27,7 +27,7 @@ from wlib.plot.mda_explorer import strips
 NAME, CUT, RECOVERY = "11-mge-generate", "21-mda-disassemble", "31-free-recover"
 
 
-def glances(energies=(0.5, 0.9, 0.99)):
+def frames(energies=(0.5, 0.9, 0.99)):
     """What the explorer of MGE shows, of no network at all."""
     random = np.random.default_rng(0)
     parent, c = random.normal(size=200), random.normal(size=50)
@@ -121,16 +121,16 @@ def test_tiles_are_one_pixel_a_weight():
 
 # ---- the explorer of MGE ------------------------------------------------------------------------
 def test_each_frame_of_mge_has_four_pictures_and_its_numbers():
-    parent, given = glances()
+    parent, given = frames()
     slider, stack = plot.mge_explorer(parent, (2, 1, 5, 5), given, images=60, draws=2).children
     assert slider.options == ("0.5", "0.9", "0.99")
-    for glance, child in zip(given, stack.children, strict=True):
+    for frame, child in zip(given, stack.children, strict=True):
         pictures = re.findall(r"<svg.*?</svg>", child.value)
         alts = [ElementTree.fromstring(one).get("aria-label") for one in pictures]
         assert len(alts) == len(set(alts)) == 4
-        assert f"norm {glance['accuracy']['noise-norm']:.0%}" in alts[3]
+        assert f"norm {frame['accuracy']['noise-norm']:.0%}" in alts[3]
         caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
-        assert caption.startswith(f"Energy kept {glance['energy']:g}: ")
+        assert caption.startswith(f"Energy kept {frame['energy']:g}: ")
         assert "of 50 coefficients" in caption and "90% right" in caption and "0.012" in caption
 
 
@@ -206,17 +206,17 @@ def test_each_part_shows_its_channels_and_what_it_knows():
     *sliders, outer = plot.mda.mda_explorer(given, names, starts=(0, 2), counts=(1, 3),
                                             images=80).children
     assert [one.options for one in sliders] == [("A", "<"), ("1", "3")]
-    for (first, count), glance in given.items():
+    for (first, count), part in given.items():
         frame = outer.children[(0, 2).index(first)].children[(1, 3).index(count)].value
         strips, known = map(ElementTree.fromstring, re.findall(r"<svg.*?</svg>", frame))
-        small, wide = glance["stays"].values()
+        small, wide = part["stays"].values()
         assert f"conv0 {small.sum()} of 5, conv1 {wide.sum()} of 600" in strips.get("aria-label")
-        assert f"A {glance['every'][0]:.0%}" in known.get("aria-label")
+        assert f"A {part['every'][0]:.0%}" in known.get("aria-label")
         assert [one.get("font-weight") for one in known.iter("text") if one.text in
-                ("A", "B", "<", "tru")] == ["700" if c in glance["classes"] else None
+                ("A", "B", "<", "tru")] == ["700" if c in part["classes"] else None
                                             for c in range(4)]
         caption = html.unescape(re.search(r"<p class[^>]*>(.*)</p>", frame)[1])
-        own = " ".join(names[c] for c in glance["classes"])
+        own = " ".join(names[c] for c in part["classes"])
         assert caption.startswith(f"Part for {own}: {small.sum() + wide.sum()} of 605 channels")
         assert "25% of the weights" in caption and "gets 88%" in caption and "94%" in caption
 
@@ -233,9 +233,9 @@ def test_of_many_parts_every_other_start_is_shown():
 
 
 def test_a_strip_lights_as_many_squares_as_channels_stay():
-    glance = {"stays": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
-              "classes": [0]}
-    tree = ElementTree.fromstring(strips(glance))
+    part = {"stays": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
+            "classes": [0]}
+    tree = ElementTree.fromstring(strips(part))
     faint, lit = tree.iter("path")
     square, gap = map(float, faint.get("stroke-dasharray").split())
 
@@ -252,7 +252,7 @@ def test_a_strip_lights_as_many_squares_as_channels_stay():
 
 def test_the_frames_of_a_large_network_fit_a_page():
     given = lit_parts(counts=(1, 2, 3), widths=[512] * 16)
-    size = max(len(strips(glance)) for glance in given.values())
+    size = max(len(strips(part)) for part in given.values())
     assert size < 7000
 
 
@@ -280,12 +280,12 @@ def test_a_frame_of_the_cut_shows_what_wlib_computes(smoke_run):
                         correct=len(set(y[right].tolist())) == given["ways"])
     masks = mda.masks(mda.contributions(net, x[chosen], y[chosen]), mode="graph")
     part = mda.disassemble(net, masks, [0, 1, 2])
-    share = cutting.cost(part, x[0]).weights / cutting.cost(net, x[0]).weights
+    fraction = cutting.cost(part, x[0]).weights / cutting.cost(net, x[0]).weights
     own, names = images.validation.labels < 3, " ".join(images.fit.classes[:3])
     said = wiring.logits(part, images.validation.floats()[own]).argmax(1)
     hits = (said == images.validation.labels[own]).double().mean().item()
     frame, = (one for one in frames if f"Part for {names}:" in one)
-    assert f"{share:.0%} of the weights" in frame
+    assert f"{fraction:.0%} of the weights" in frame
     assert f"Among its own classes alone the part gets {hits:.0%}" in frame
 
 

@@ -612,12 +612,12 @@ def test_gaussian_numbers_of_the_mge_chapter_are_right():
     from scipy.stats import norm
 
     text = (ROOT / "book" / "mge.md").read_text(encoding="utf8")
-    shares = (0.8, 0.9, 0.95, 0.99)
+    fractions = (0.8, 0.9, 0.95, 0.99)
     gauss = [2 * norm.sf(brentq(lambda a, t=t: 2 * (a * norm.pdf(a) + norm.sf(a)) - t, 0, 9))
-             for t in shares]
+             for t in fractions]
     laplace = [np.exp(-brentq(lambda a, t=t: np.exp(-a) * (a * a + 2 * a + 2) / 2 - t, 0, 30))
-               for t in shares]
-    uniform = [1 - (1 - t) ** (1 / 3) for t in shares]
+               for t in fractions]
+    uniform = [1 - (1 - t) ** (1 / 3) for t in fractions]
     for row in (gauss, laplace, uniform):
         assert " | ".join(f"{x:.3f}" for x in row) in text
 

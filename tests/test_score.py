@@ -71,10 +71,10 @@ def test_inputs_and_labels_of_any_kind_are_scored(pool, data, engine):
     assert logits.shape == (3, 260, 7, 4)
     named = score.predictions(taggers, (tokens, labels), engine)
     assert torch.equal(named, logits.argmax(-1))
-    share = torch.stack([(one == labels).double().mean() for one in named])
-    torch.testing.assert_close(score.accuracy(taggers, (tokens, labels), engine), share)
-    nats = torch.stack([F.cross_entropy(z.flatten(0, 1), labels.flatten()) for z in logits])
-    torch.testing.assert_close(score.loss(taggers, (tokens, labels), engine).float(), nats)
+    right = torch.stack([(row == labels).double().mean() for row in named])
+    torch.testing.assert_close(score.accuracy(taggers, (tokens, labels), engine), right)
+    losses = torch.stack([F.cross_entropy(z.flatten(0, 1), labels.flatten()) for z in logits])
+    torch.testing.assert_close(score.loss(taggers, (tokens, labels), engine).float(), losses)
     flat = score.calibration(taggers, (tokens, labels), engine=engine)
     confidence = logits.softmax(-1).amax(-1)
     low = torch.stack([(c.mean() - (n == labels).float().mean()).abs()     # one bin: the means' gap
@@ -189,7 +189,7 @@ def linear(classes=2, scale=1.0, seed=0):
     return net
 
 
-def grey(count=8, classes=2):
+def gray(count=8, classes=2):
     """Images away from black and white, so that nothing is clamped."""
     g = torch.Generator().manual_seed(3)
     pixels = torch.randint(90, 160, (count, 1, 4, 4), generator=g, dtype=torch.uint8)
@@ -197,7 +197,7 @@ def grey(count=8, classes=2):
 
 
 def test_R13_fgsm_lowers_a_linear_margin_by_eps_times_the_one_norm():
-    pool, data, eps = Pool.stack([linear(seed=i) for i in range(3)]), grey(), 0.05
+    pool, data, eps = Pool.stack([linear(seed=i) for i in range(3)]), gray(), 0.05
     moved = score.fgsm(pool, data, eps)
     assert moved.shape == (3, 8, 1, 4, 4)
     for i in range(3):
@@ -241,7 +241,7 @@ def test_pgd_stays_in_the_ball_and_is_seeded(pool, data):
 
 
 def test_pgd_on_a_linear_network_reaches_the_corner_that_fgsm_reaches():
-    pool, data = Pool.stack([linear()]), grey()
+    pool, data = Pool.stack([linear()]), gray()
     torch.testing.assert_close(score.pgd(pool, data, 0.05, steps=4), score.fgsm(pool, data, 0.05))
 
 

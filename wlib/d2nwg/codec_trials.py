@@ -160,7 +160,7 @@ class SpanSetting:
 
     sets: int = 2                           # unseen data sets
     steps: int = 60
-    rates: Sequence[float] = (0.1,)         # learning rates; validation images choose
+    lrs: Sequence[float] = (0.1,)           # learning rates; validation images choose
     seed: int = 0                           # of batches and random directions
 
 
@@ -170,7 +170,7 @@ def span_of(weights: Tensor, scale: str = "dimension") -> Span:
     return made["mean"].float(), made["basis"].float(), made["scale"].float()
 
 
-def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, rate: float, seed: int,
+def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, lr: float, seed: int,
                    device: str = "auto") -> Tensor:
     """Weights (D,) of the network mean + directions (spread · z) after training z alone, from 0.
 
@@ -181,7 +181,7 @@ def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, rate: f
     mean, basis, sd = (part.to(place) for part in span)
     net, z = like.to(place).network(0), torch.zeros(len(sd), device=place)
     x, y, rng = images.floats(place), images.labels.to(place), seeds.generator(seed)
-    adam = torch.optim.Adam([z], lr=rate)
+    adam = torch.optim.Adam([z], lr=lr)
     for _ in range(steps):
         part = torch.randint(len(y), (40,), generator=rng).to(place)
         vector_to_parameters(mean + basis @ (sd * z), net.parameters())
@@ -225,7 +225,7 @@ def _best_within(span: Span, pool: Pool, target: DataSet, setting: SpanSetting, 
     """Weights (D,) of the learning rate that does best on the data set's validation images."""
     kind = str(nets.resolve_device(device))
     tried = torch.stack([store.cached(trained_within, span, pool, target.train, setting.steps,
-                                      rate, setting.seed, kind) for rate in setting.rates])
+                                      lr, setting.seed, kind) for lr in setting.lrs])
     return tried[zoo.accuracy(tried, target.validation, like=pool).argmax()]
 
 
