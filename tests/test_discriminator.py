@@ -25,7 +25,7 @@ def test_the_discriminators_columns_are_those_of_naive_loops(family):
 
     def right(net, x, labels):
         with torch.no_grad():
-            return sum(int(net(one[None]).argmax()) == int(k) for one, k in zip(
+            return sum(int(net(image[None]).argmax()) == int(k) for image, k in zip(
                 x, labels, strict=True)) / len(labels)
 
     def quantities(net, parent):

@@ -84,7 +84,7 @@ class Seen:
 
     def points(self, weights: Tensor, part: str = "test") -> Tensor:
         """Accuracy in points (m, M) of weights (m, M, D), kept in the store."""
-        images = [getattr(one, part) for one in self.members.sets]
+        images = [getattr(data, part) for data in self.members.sets]
         return store.cached(scored, weights, images, self.members.pool[:1].to(self.device))
 
     def digest(self) -> str:
@@ -310,7 +310,7 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
 
 def _features(sets: Sequence[DataSet], backbone: nn.Module, device: str) -> Tensor:
     """Features (m, K, 5, d) of five images per class, computed anew."""
-    shots = [one.shots(SHOTS) for one in sets]
+    shots = [data.shots(SHOTS) for data in sets]
     return torch.stack([condition.by_class(
         backbones.glyph_features(some, backbone, device=device), some.labels, SHOTS)
         for some in shots])

@@ -1,6 +1,6 @@
 """Sampled weights as a start for fine-tuning, beside starts that cost less.
 
-    cases = [one["shared"].learned(11) for one in (zoos(s, Setting()) for s in range(3))]
+    cases = [zoos(s, Setting())["shared"].learned(11) for s in range(3)]
     lr_of = chosen_lrs(cases, 1, steps, lrs)
     points = curves(cases[0], lr_of, 10, steps)["sampled"]             # (10, S)
 
