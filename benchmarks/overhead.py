@@ -44,7 +44,7 @@ def measure(folder: Path) -> list[dict]:
         seconds(command, folder)                                       # warm caches of files
     rounds = [{name: seconds(command, folder) for name, command in commands.items()}
               for _ in range(ROUNDS)]
-    ratios = [one["wlib run"] / one["papermill"] for one in rounds]
+    ratios = [seconds["wlib run"] / seconds["papermill"] for seconds in rounds]
     rows = [{"command": name, "seconds": round(statistics.median(r[name] for r in rounds), 2)}
             for name in commands]
     rows[0]["÷ papermill"] = "1"

@@ -51,9 +51,9 @@ def accessibility(visits: dict[str, list[chrome.Visit]]) -> list[dict]:
     """How many kinds of violations axe finds on how many pages, by theme and impact."""
     rows = []
     for index, theme in enumerate(chrome.THEMES):
-        found = [(name, one) for name, both in visits.items() for one in both[index].axe]
+        found = [(name, finding) for name, both in visits.items() for finding in both[index].axe]
         for impact in IMPACTS:
-            mine = [(name, one["id"]) for name, one in found if one["impact"] == impact]
+            mine = [(name, finding["id"]) for name, finding in found if finding["impact"] == impact]
             kinds = Counter(rule for _, rule in mine)
             rows.append({"theme": theme, "impact": impact, "pages": len({name for name, _ in mine}),
                          "rules": ", ".join(sorted(kinds)) or "none"})

@@ -61,8 +61,8 @@ def trained(folder: Path, variables: dict[str, str]) -> torch.Tensor:
 def growth(one: torch.Tensor, other: torch.Tensor) -> list[dict]:
     """A row a number of epochs: how far the two trainings have come apart."""
     far = (one - other).norm(dim=1) / one.norm(dim=1)
-    return [{"epochs": n, "weights that differ": f"{share:.0%}", "relative distance": f"{d:.0e}"}
-            for n, share, d in zip(EPOCHS, (one != other).double().mean(1).tolist(), far.tolist(),
+    return [{"epochs": n, "weights that differ": f"{differ:.0%}", "relative distance": f"{d:.0e}"}
+            for n, differ, d in zip(EPOCHS, (one != other).double().mean(1).tolist(), far.tolist(),
                                    strict=True)]
 
 

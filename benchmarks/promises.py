@@ -42,9 +42,9 @@ def attempt(one: faults.Fault) -> dict[str, str]:
 def table(tried: Iterable[faults.Fault]) -> dict:
     """Try faults, printing a line each: the table as the page shows it."""
     rows = []
-    for one in tried:
-        rows.append(attempt(one))
-        print(f"{rows[-1]['kept']:>4}  {one.name}: {rows[-1]['what happened']}", flush=True)
+    for fault in tried:
+        rows.append(attempt(fault))
+        print(f"{rows[-1]['kept']:>4}  {fault.name}: {rows[-1]['what happened']}", flush=True)
     return {"title": "Faults that were tried", "command": COMMAND, "rows": rows}
 
 

@@ -448,14 +448,14 @@ def sampling(quick: bool) -> list[dict]:
     count, each, steps, rounds = (3, 2, 10, 1) if quick else (24, 40, 200, 5)
     world = pipeline.of_styles(count, 1, 1, counts=Counts(30, 10, 2, 20))
     members = zoo.trained(world.train, steps=steps, device="cpu")
-    told = pipeline.support(world.train, device="cpu")
+    support = pipeline.support(world.train, device="cpu")
     made = pipeline.learn(
-        members.weights, told,
+        members.weights, support,
         training=pipeline.Training(steps=10 if quick else 2000, shots=5, width=128),
         device="cpu")
 
     def sample(name):
-        return made.sample(told[:, :, :5], each, device="cpu", **SAMPLERS[name])
+        return made.sample(support[:, :, :5], each, device="cpu", **SAMPLERS[name])
 
     seconds = take_turns({name: partial(sample, name) for name in SAMPLERS}, rounds)
     slowest = list(SAMPLERS)[-1]

@@ -74,7 +74,7 @@ Rates = dict[Cell, dict[str, dict[str, float]]]     # cell -> question -> answer
 
 def cells() -> list[Cell]:
     """Every combination of truth and sizes."""
-    return [Cell(*one) for one in itertools.product(EFFECTS, SEEDS, SPREADS, CONTROLS, IMAGES)]
+    return [Cell(*sizes) for sizes in itertools.product(EFFECTS, SEEDS, SPREADS, CONTROLS, IMAGES)]
 
 
 def draw(cell: Cell, repeats: int, seed: int) -> Draws:
@@ -186,9 +186,9 @@ def bootstrap(values: np.ndarray, random: np.random.Generator, resamples: int = 
     """The hierarchical bootstrap: seeds drawn again, then the items of each; 2.5 to 97.5 %."""
     _, seeds, items = values.shape
     low, high = [], []
-    for one in values:
+    for row in values:
         drawn = random.integers(seeds, size=(resamples, seeds, 1))
-        means = one[drawn, random.integers(items, size=(resamples, seeds, items))].mean(axis=(1, 2))
+        means = row[drawn, random.integers(items, size=(resamples, seeds, items))].mean(axis=(1, 2))
         ends = np.quantile(means, (0.025, 0.975))
         low.append(ends[0])
         high.append(ends[1])

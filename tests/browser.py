@@ -170,8 +170,8 @@ class Tab:
 
     def axe(self) -> list[dict[str, Any]]:
         """Everything that axe has found since `start_axe`, the slight things too."""
-        return [one for result in self.page.evaluate("() => window.looked")
-                for one in result["violations"]]
+        return [violation for result in self.page.evaluate("() => window.looked")
+                for violation in result["violations"]]
 
     def too_wide(self, size: dict[str, int]) -> list[str]:
         """What makes the page scroll sideways in a window of a size."""
@@ -179,7 +179,7 @@ class Tab:
         self.page.wait_for_timeout(100)
         wide = self.page.evaluate(TOO_WIDE)
         self.page.set_viewport_size(WIDE)
-        return [f"wider than {size['width']} px: {one}" for one in wide]
+        return [f"wider than {size['width']} px: {element}" for element in wide]
 
     def close(self) -> None:
         """Close the tab with all that it remembers."""
@@ -199,7 +199,7 @@ def read(path: str, *tabs: Tab, code: bool = True) -> list[Visit]:
     visits = []
     for tab in tabs:
         noise = tab.visit(path)
-        wide = [one for size in (NARROW, ZOOMED, WIDE) for one in tab.too_wide(size)]
+        wide = [element for size in (NARROW, ZOOMED, WIDE) for element in tab.too_wide(size)]
         visits.append((noise, *tab.weight(), wide))
         tab.start_axe(code)
     return [Visit(*visit, tab.axe()) for visit, tab in zip(visits, tabs, strict=True)]
@@ -221,10 +221,10 @@ class Visit:
 
     def violations(self) -> list[str]:
         """What axe finds serious or critical, with the first elements concerned."""
-        return [f"{one['impact']}: {one['id']}: {one['help']}: "
+        return [f"{violation['impact']}: {violation['id']}: {violation['help']}: "
                 + "; ".join(" ".join(map(str, node["target"])) + " " + node["html"][:120]
-                            for node in one["nodes"][:3])
-                for one in self.axe if one["impact"] in SERIOUS]
+                            for node in violation["nodes"][:3])
+                for violation in self.axe if violation["impact"] in SERIOUS]
 
     def findings(self) -> list[str]:
         """All for which a page is refused."""

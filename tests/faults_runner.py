@@ -170,7 +170,7 @@ def outcome(root: Path) -> dict[str, Any]:
     folder = planning.Folder(root, "smoke")
     try:
         executed = json.loads(folder.executed("01-toy").read_text())
-        outputs = [one["outputs"] for one in executed["cells"] if one["cell_type"] == "code"]
+        outputs = [cell["outputs"] for cell in executed["cells"] if cell["cell_type"] == "code"]
     except FileNotFoundError:
         outputs = None
     there = folder.results("01-toy").exists()
@@ -303,7 +303,7 @@ def no_home(folder: Path) -> str:
         promised(done.returncode == 0, done.stdout + done.stderr)
         promised(done.stderr.count("cannot keep results") == 1, done.stderr)
         outcomes.append(outcome(root))
-        printed = [one["text"] for one in outcomes[-1]["outputs"][1]]
+        printed = [output["text"] for output in outcomes[-1]["outputs"][1]]
         promised(printed == [["[0, 1, 2]\n"]] and outcomes[-1] == outcomes[0], str(printed))
     return "the run ended well; one line on the terminal, none on a page"
 

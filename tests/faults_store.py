@@ -289,7 +289,7 @@ def no_locks(folder: Path) -> str:
             for kind in (1, 2, 1):
                 promised(same(store.cached(give, kind), kind), "the value")
             promised(CALLS == [1, 2], f"made {CALLS}")
-            text, = (str(one.message) for one in told)
+            text, = (str(warning.message) for warning in told)
             promised("has no locks" in text and "results are kept" in text, text)
             promised(len(entries.delete(entries.entries())) == 2, "not deleted")
             promised(entries.entries() == [], "left")

@@ -497,7 +497,7 @@ def test_a_part_has_no_output_that_was_not_asked_for():
     lambda s, x: s.fc(F.relu(s.e(lit(s, x).flatten(2).permute(2, 0, 1))).mean(0)),
     lambda s, x: s.fc(seen(s, x) * torch.sigmoid(s.e(s.state)))], ids=[
         "views in the batch", "places before the batch", "one row for all images"])
-def test_rows_that_are_not_one_an_image_contribute_to_no_class(forward):
+def test_rows_that_are_not_one_per_image_contribute_to_no_class(forward):
     net = lived(Small(forward, d=nn.Conv2d(8, 8, 1), e=nn.Linear(8, 8),
                       state=nn.Parameter(torch.rand(1, 8), requires_grad=False)))
     x, y = torch.randn(36, 3, 8, 8), torch.arange(36) % 4        # as many as there are places

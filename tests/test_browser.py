@@ -86,10 +86,10 @@ def read(tabs, smoke_book):
     def look(page: str, theme: str) -> Visit:
         if (page, theme) not in seen:
             visits = chrome.read(f"{page}.html", *tabs.values(), code=page in KEY_PAGES)
-            seen.update({(page, one): visit for one, visit in zip(tabs, visits, strict=True)})
-            for one in tabs if page in KEY_PAGES else ():
+            seen.update({(page, mode): visit for mode, visit in zip(tabs, visits, strict=True)})
+            for mode in tabs if page in KEY_PAGES else ():
                 for size in (WIDE, NARROW):
-                    tabs[one].shot(album / f"{Path(page).name}-{one}-{size['width']}.png", size)
+                    tabs[mode].shot(album / f"{Path(page).name}-{mode}-{size['width']}.png", size)
         return seen[page, theme]
 
     return look
@@ -189,7 +189,7 @@ def test_a_term_shows_its_definition_and_leads_to_it(tab):
 def test_figures_are_numbered_and_referred_to_by_number(tab):
     tab.visit(f"{NOTEBOOK}.html")
     numbers = tab.page.locator("figure .caption-number").all_inner_texts()
-    assert len(numbers) > 3 and all(one.strip().startswith("Figure ") for one in numbers)
+    assert len(numbers) > 3 and all(number.strip().startswith("Figure ") for number in numbers)
     links = tab.page.locator("a:has(.std-numref)")
     assert links.count() > 1
     for link in links.all():
@@ -242,9 +242,9 @@ def drag(page, handle, slider, share):
 
 def picture(explorer):
     """What an explorer shows, and says to those who do not see it."""
-    shown = [one for one in explorer.locator(".widget-html-content").all() if one.is_visible()]
-    labels = [one.get_attribute("aria-label") or one.get_attribute("alt")
-              for frame in shown for one in frame.locator("svg[role=img], img").all()]
+    shown = [view for view in explorer.locator(".widget-html-content").all() if view.is_visible()]
+    labels = [image.get_attribute("aria-label") or image.get_attribute("alt")
+              for frame in shown for image in frame.locator("svg[role=img], img").all()]
     assert labels and all(labels)
     return [frame.inner_html() for frame in shown]
 
@@ -307,8 +307,8 @@ def test_a_chapter_on_paper_is_the_article_alone(tabs, smoke_book):
         for around in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article",
                        ".prev-next-footer", "details.hide > summary", ".copybtn",
                        ".theme-switch-button"):
-            for one in tab.page.locator(around).all():
-                assert not one.is_visible(), around
+            for element in tab.page.locator(around).all():
+                assert not element.is_visible(), around
         box = tab.page.locator(".admonition.provenance li").first
         assert tab.page.evaluate(THEME) == "light" and box.is_visible()
         paper = tab.page.pdf(path=smoke_book.parent.parent / "screenshots" / "chapter.pdf",
@@ -332,7 +332,7 @@ def disk(program, smoke_book):
 @pytest.mark.parametrize("page", ["book/index", "book/mge", NOTEBOOK, "book/claims"])
 def test_page_works_from_disk_but_for_what_the_book_says(page, disk):
     noise = disk.visit(f"{page}.html")
-    assert [one for one in noise if not any(word in one for word in FROM_DISK)] == []
+    assert [line for line in noise if not any(word in line for word in FROM_DISK)] == []
     assert disk.page.locator("article h1").is_visible()
     if page == "book/mge":
         assert disk.page.locator("mjx-container svg").count() > 5
@@ -395,7 +395,7 @@ def test_a_fine_page_is_not_refused(workshop):
 def test_a_page_with_a_defect_is_refused(defect, workshop):
     body, words = DEFECTS[defect]
     found = refused(workshop, body)
-    assert any(words in one for one in found), found
+    assert any(words in finding for finding in found), found
 
 
 def test_a_defect_of_the_dark_theme_is_found_there_alone(workshop):

@@ -101,7 +101,7 @@ def test_the_interval_covers_the_truth_in_95_of_100_cases(seeds, images):
     random = np.random.default_rng(seeds)
     values = random.normal(size=(2000, seeds)) + images * random.normal(size=(2000, 1))
     found = [claims.interval(row, image_se=images) for row in values]
-    covered = np.mean([one.low < 0 < one.high for one in found])
+    covered = np.mean([interval.low < 0 < interval.high for interval in found])
     assert 0.935 < covered < 0.985
 
 

@@ -27,9 +27,9 @@ def ran(monkeypatch):
     seen = Ran()
 
     def run(plans, **options):
-        seen.extend((one.name, one.profile, one.injected, options) for one in plans)
-        return [job.Outcome(one.name, seen.status, 1.0, "" if seen.status != "failed" else
-                               "cell 1: boom") for one in plans]
+        seen.extend((plan.name, plan.profile, plan.injected, options) for plan in plans)
+        return [job.Outcome(plan.name, seen.status, 1.0, "" if seen.status != "failed" else
+                               "cell 1: boom") for plan in plans]
 
     monkeypatch.setattr(runner, "run", run)
     return seen

@@ -45,7 +45,7 @@ def test_three_zoos_of_which_one_is_another_in_a_common_order(zoos):
     apart, aligned = (zoos.members[arm] for arm in ("independent", "aligned"))
     assert {*zoos.members} == {*zoos.oracles} == {*zoos.copies} == {*codec_trials.ARMS}
     assert torch.equal(aligned.weights[0], apart.weights[0])
-    reference, tests = apart.weights[0], [one.test for one in apart.sets]
+    reference, tests = apart.weights[0], [data.test for data in apart.sets]
     for zoo_of in (zoos.members, zoos.oracles, zoos.copies):
         before, after = (zoo_of[arm].weights for arm in ("independent", "aligned"))
         assert torch.allclose(before.sort(1).values, after.sort(1).values)
@@ -142,8 +142,8 @@ def test_validation_images_choose_the_learning_rate_and_test_images_score(zoos):
     found = codec_trials.span_accuracies(zoos, setting, "cpu").set_index("network")["accuracy"]
     span = codec_trials.span_of(zoos.members["independent"].weights)
     pool, one = zoos.members["shared"].pool[0], zoos.world.unseen[0]
-    tried = torch.stack([codec_trials.trained_within(span, pool, one.train, 3, rate, 0, "cpu")
-                         for rate in (0.0, 0.5)])
+    tried = torch.stack([codec_trials.trained_within(span, pool, one.train, 3, lr, 0, "cpu")
+                         for lr in (0.0, 0.5)])
     best = tried[zoo.accuracy(tried, one.validation, like=pool).argmax()][None]
     assert found["trained in the span, independent"] == pytest.approx(
         zoo.accuracy(best, one.test, like=pool).item())
@@ -189,13 +189,13 @@ def test_statistics_of_the_right_images_bring_batchnorm_back():
     sets = [DataSet(name, "train", *(images(9, size=16, seed=seed + i) for i in range(4)))
             for name, seed in (("a", 0), ("b", 10))]
     found = codec_trials.batchnorm_points(sets, 0, 3).set_index("statistics")["points"]
-    pool = Pool.cat([train.fit("conv4", one.train, seeds=[0], epochs=3, width=8, batch=16,
-                               lr=3e-3, device="cpu") for one in sets])
+    pool = Pool.cat([train.fit("conv4", data.train, seeds=[0], epochs=3, width=8, batch=16,
+                               lr=3e-3, device="cpu") for data in sets])
 
     def points(pool, some=slice(None)):
-        return 100 * zoo.accuracy(pool, [one.test for one in sets[some]]).mean().item()
+        return 100 * zoo.accuracy(pool, [data.test for data in sets[some]]).mean().item()
 
-    anew = Pool.cat([recalibrate(pool[i], one.train) for i, one in enumerate(sets)])
+    anew = Pool.cat([recalibrate(pool[i], data.train) for i, data in enumerate(sets)])
     borrowed = pool[0].with_flat(pool[1].flat())
     assert found.to_dict() == pytest.approx({
         "trained networks": points(pool), "statistics anew from training images": points(anew),

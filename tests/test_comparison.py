@@ -77,8 +77,8 @@ def test_a_table_with_one_row_per_arm_and_seed_is_read_in_the_order_of_the_seeds
     frame = pd.DataFrame([{"who": arm, "seed": s, "points": value} for arm, row in POINTS.items()
                           for s, value in zip(SEEDS, row, strict=True)])
     twice = pd.concat([frame.assign(points=frame["points"] + d) for d in (-1, 1)])
-    for one in (frame, frame[::-1], twice):
-        arms = Comparison.from_frame(one, "points", SEEDS, arm="who", unit="%")
+    for rows in (frame, frame[::-1], twice):
+        arms = Comparison.from_frame(rows, "points", SEEDS, arm="who", unit="%")
         assert {arm: arms[arm].tolist() for arm in arms.values} == POINTS and arms.unit == "%"
     back = Comparison(POINTS, SEEDS).frame("points").rename(columns={"arm": "who"})
     pd.testing.assert_frame_equal(back, frame)

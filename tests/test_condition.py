@@ -155,12 +155,12 @@ def test_the_mlp_encoder_is_bound_to_order_and_slices_for_fewer_classes():
 def plain_mab(block, queries, members):
     """A second implementation, for one set: loops over heads and queries, no batches."""
     q, k, v = block.query(queries), block.key(members), block.value(members)
-    width, share = q.shape[1], q.shape[1] // block.heads
+    width, part = q.shape[1], q.shape[1] // block.heads
     rows = []
     for i in range(len(q)):
         parts = []
         for h in range(block.heads):
-            own = slice(h * share, (h + 1) * share)
+            own = slice(h * part, (h + 1) * part)
             weights = torch.tensor([math.exp(float(q[i, own] @ key[own]) / math.sqrt(width))
                                     for key in k])
             weights = weights / weights.sum()

@@ -95,9 +95,9 @@ def test_interpolation_lies_between_the_two_nearest():
     far = torch.cdist(NEW, C)
     for i, answer in enumerate(found(NEW)[:, 0]):
         a, b = far[i].argsort()[:2]
-        share = far[i, b] / (far[i, a] + far[i, b])
-        assert share >= 0.5
-        torch.testing.assert_close(answer, share * W[a] + (1 - share) * W[b])
+        fraction = far[i, b] / (far[i, a] + far[i, b])
+        assert fraction >= 0.5
+        torch.testing.assert_close(answer, fraction * W[a] + (1 - fraction) * W[b])
     torch.testing.assert_close(found(C)[:, 0], W)
     twins = Interpolation().fit(torch.zeros(2, 3), W[:2])
     torch.testing.assert_close(twins(torch.zeros(1, 3))[0, 0], W[:2].mean(0))

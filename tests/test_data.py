@@ -111,14 +111,14 @@ def test_digest_sees_pixels_labels_names_and_order():
 
 @QUICK
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 99), st.data())
-def test_take_keeps_shares(per_class, seed, draw):
+def test_take_keeps_fractions(per_class, seed, draw):
     whole = random_set(tuple(per_class))
     count = draw.draw(st.integers(1, len(whole)))
     part = whole.take(count, seed)
     assert len(part) == count == len(set(part.hashes()))
-    share = np.array(per_class) * count / len(whole)
+    wanted = np.array(per_class) * count / len(whole)
     found = np.bincount(part.labels.numpy(), minlength=len(per_class))
-    assert (abs(found - share) < 1).all()
+    assert (abs(found - wanted) < 1).all()
     assert torch.equal(part.images, whole.take(count, seed).images)
 
 

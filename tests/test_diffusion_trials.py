@@ -83,7 +83,7 @@ def test_the_generator_with_the_best_samples_on_validation_images_is_kept(seen):
     grid = [[2, 1e-3], [4, 1e-2], [5, 1e-2]]
     choice = diffusion_trials.choose(seen, grid, 2, 4)
     tried = [seen.learn(size, lr, steps=4) for size, lr in grid]
-    points = [seen.points(seen.sample(one, 2), "validation").mean().item() for one in tried]
+    points = [seen.points(seen.sample(tuned, 2), "validation").mean().item() for tuned in tried]
     best = points.index(max(points))
     assert choice.tried["samples"].tolist() == pytest.approx(points)
     assert [choice.size, choice.lr] == grid[best]
@@ -96,7 +96,8 @@ def test_a_zoo_s_hash_tells_seed_features_and_device(seen):
     members, x = seen.members, seen.support
     others = [Seen(5, members, x, "cpu"), Seen(4, members, x + 1, "cpu"), Seen(4, members, x),
               made(0.2)]
-    assert len({one.digest() for one in (seen, *others)}) == 5 and made().digest() == seen.digest()
+    assert len({case.digest() for case in (seen, *others)}) == 5
+    assert made().digest() == seen.digest()
 
 
 # ---- rivals -------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def test_encoders_differ_in_what_their_names_say(seen, generator):
     aligned, joint, frozen, bound = made.values()
     assert isinstance(frozen, diffusion_trials.Frozen)
     assert isinstance(bound, encoders.MLPEncoder)
-    first, second = (torch.cat([p.flatten() for p in one.parameters()]) for one in (aligned, joint))
+    first, second = (torch.cat([p.flatten() for p in net.parameters()]) for net in (aligned, joint))
     assert first.shape == second.shape and not torch.equal(first, second)
     assert torch.equal(second, torch.cat([p.flatten() for p in frozen.encoder.parameters()]))
     assert torch.allclose(joint(seen.shown), joint(seen.shown.flip(1)), atol=1e-4)

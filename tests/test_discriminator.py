@@ -25,7 +25,7 @@ def test_the_discriminators_columns_are_those_of_naive_loops(family):
 
     def right(net, x, labels):
         with torch.no_grad():
-            return sum(int(net(one[None]).argmax()) == int(k) for one, k in zip(
+            return sum(int(net(image[None]).argmax()) == int(k) for image, k in zip(
                 x, labels, strict=True)) / len(labels)
 
     def quantities(net, parent):
@@ -46,14 +46,14 @@ def test_the_discriminators_columns_are_those_of_naive_loops(family):
     assert frame["parent"].tolist() == [0, 0, 0, 1, 1, 1]
     for i, row in frame.iterrows():
         parent = parents.network(i // 3)
-        got, bar = quantities(children.network(i), parent), quantities(parent, parent)
+        got, limit = quantities(children.network(i), parent), quantities(parent, parent)
         for name, value in got.items():
             assert row[name] == pytest.approx(value, abs=1e-9), name
         e = 1e-9
-        verdicts = {"ks": got["ks"] <= 0.02 + e, "gap": got["gap"] <= bar["gap"] + 0.01 + e,
-                    "accuracy": got["accuracy"] >= bar["accuracy"] - 0.01 - e,
-                    "noise accuracy": got["noise accuracy"] >= bar["noise accuracy"] - 0.02 - e,
-                    "fgsm accuracy": got["fgsm accuracy"] >= bar["fgsm accuracy"] - 0.02 - e}
+        verdicts = {"ks": got["ks"] <= 0.02 + e, "gap": got["gap"] <= limit["gap"] + 0.01 + e,
+                    "accuracy": got["accuracy"] >= limit["accuracy"] - 0.01 - e,
+                    "noise accuracy": got["noise accuracy"] >= limit["noise accuracy"] - 0.02 - e,
+                    "fgsm accuracy": got["fgsm accuracy"] >= limit["fgsm accuracy"] - 0.02 - e}
         assert {c: row[f"{c} ok"] for c in verdicts} == verdicts
         assert row["accepted"] == all(verdicts.values())
     assert frame.attrs["acceptance rate"] == frame["accepted"].mean()

@@ -172,11 +172,11 @@ def test_one_generation_is_what_selection_by_hand_gives(pool, data):
                                         parents=4, offspring=6, search="random", first=first)
     kids = [operators.Redraw(0.8)(pool, evolution._seed(history.began, 1, k)) for k in range(6)]
     all_of = Pool.cat([first[torch.tensor(ranks(first, fitness))], *kids])
-    wrong, nats = score.errors(all_of, data), score.loss(all_of, data)
+    wrong, losses = score.errors(all_of, data), score.loss(all_of, data)
     worth = [((~wrong[i]).double().mean() + 0.5 * np.mean(
         [1 - score.iou(wrong[i], wrong[j]) for j in range(4) if j != i])).item()
         for i in range(10)]
-    best = sorted(range(10), key=lambda i: (-worth[i], nats[i]))[:4]
+    best = sorted(range(10), key=lambda i: (-worth[i], losses[i]))[:4]
     assert torch.equal(population.flat(), all_of.flat()[best])
     assert history.records[1]["best fitness"] == pytest.approx(max(worth))
 

@@ -27,7 +27,7 @@ from wlib.plot.mda_explorer import strips
 NAME, CUT, RECOVERY = "11-mge-generate", "21-mda-disassemble", "31-free-recover"
 
 
-def glances(energies=(0.5, 0.9, 0.99)):
+def frames(energies=(0.5, 0.9, 0.99)):
     """What the explorer of MGE shows, of no network at all."""
     random = np.random.default_rng(0)
     parent, c = random.normal(size=200), random.normal(size=50)
@@ -47,14 +47,14 @@ def test_a_slider_chooses_its_frame_by_a_link_that_needs_no_kernel():
     assert [child.value for child in stack.children] == ["<p>0.5</p>", "<p>0.9</p>", "<p>0.95</p>"]
     assert (slider.index, stack.selected_index, slider.value) == (1, 1, "0.9")
     links = joins(slider)
-    assert [one.target for one in links] == [(stack, "selected_index")]
+    assert [link.target for link in links] == [(stack, "selected_index")]
 
 
 def joins(slider):
     """The browser's own links that start at a slider."""
     from ipywidgets.widgets.widget import _instances
-    return [one for one in _instances.values()
-            if isinstance(one, widgets.widget_link.Link) and one.source == (slider, "index")]
+    return [widget for widget in _instances.values()
+            if isinstance(widget, widgets.widget_link.Link) and widget.source == (slider, "index")]
 
 
 def test_two_sliders_choose_among_all_combinations():
@@ -62,8 +62,8 @@ def test_two_sliders_choose_among_all_combinations():
     first, second, outer = box.children
     assert [[leaf.value for leaf in inner.children] for inner in outer.children] == [
         [f"<p>{a}{b}</p>" for b in "xyz"] for a in (1, 2)]
-    assert [one.target[0] for one in joins(first)] == [outer]
-    assert [one.target[0] for one in joins(second)] == list(outer.children)
+    assert [link.target[0] for link in joins(first)] == [outer]
+    assert [link.target[0] for link in joins(second)] == list(outer.children)
 
 
 @pytest.mark.parametrize("controls, start, words", [
@@ -95,7 +95,7 @@ def test_a_chart_is_an_image_with_its_finding_for_those_who_do_not_see_it():
     tree = ElementTree.fromstring(chart().svg("It rises by 5 % & stays < 10 %."))
     assert tree.get("role") == "img"
     assert tree.get("aria-label") == "It rises by 5 % & stays < 10 %."
-    words = [one.text for one in tree.iter("text")]
+    words = [element.text for element in tree.iter("text")]
     assert {"A <title>", "x", "y", "stems", "line", "steps", "0%", "100%"} <= set(words)
     assert "-0%" not in words
     with pytest.raises(ValueError, match="alt: got .* a sentence with the finding"):
@@ -109,7 +109,7 @@ def test_a_chart_puts_its_limits_on_its_edges():
     assert f"M{made.LEFT}.0 {made.BOTTOM}.0L{made.RIGHT}.0 {made.TOP}.0" in "".join(made.parts)
 
 
-def test_tiles_are_one_pixel_a_weight():
+def test_tiles_are_one_pixel_per_weight():
     made = explore.Chart("Kernels")
     made.tiles([[[-1.0, 0.0], [0.0, 1.0]]] * 3, 40, 1.0, "seed")
     data = re.search(r"base64,([^']+)", made.parts[-1])[1]
@@ -121,16 +121,16 @@ def test_tiles_are_one_pixel_a_weight():
 
 # ---- the explorer of MGE ------------------------------------------------------------------------
 def test_each_frame_of_mge_has_four_pictures_and_its_numbers():
-    parent, given = glances()
+    parent, given = frames()
     slider, stack = plot.mge_explorer(parent, (2, 1, 5, 5), given, images=60, draws=2).children
     assert slider.options == ("0.5", "0.9", "0.99")
-    for glance, child in zip(given, stack.children, strict=True):
+    for frame, child in zip(given, stack.children, strict=True):
         pictures = re.findall(r"<svg.*?</svg>", child.value)
-        alts = [ElementTree.fromstring(one).get("aria-label") for one in pictures]
+        alts = [ElementTree.fromstring(picture).get("aria-label") for picture in pictures]
         assert len(alts) == len(set(alts)) == 4
-        assert f"norm {glance['accuracy']['noise-norm']:.0%}" in alts[3]
+        assert f"norm {frame['accuracy']['noise-norm']:.0%}" in alts[3]
         caption = re.search(r"<p class[^>]*>(.*)</p>", child.value)[1]
-        assert caption.startswith(f"Energy kept {glance['energy']:g}: ")
+        assert caption.startswith(f"Energy kept {frame['energy']:g}: ")
         assert "of 50 coefficients" in caption and "90% right" in caption and "0.012" in caption
 
 
@@ -154,7 +154,7 @@ def test_each_generation_has_four_pictures_and_its_numbers():
     assert slider.options == ("0", "1", "2")
     for number, (step, child) in enumerate(zip(steps, stack.children, strict=True)):
         pictures = re.findall(r"<svg.*?</svg>", child.value)
-        trees = [ElementTree.fromstring(one) for one in pictures]
+        trees = [ElementTree.fromstring(picture) for picture in pictures]
         alts = [tree.get("aria-label") for tree in trees]
         assert len(set(alts)) == 4
         assert f"{step['accuracy'].max():.1%}" in alts[0] and "65.0%" in alts[0]
@@ -183,7 +183,7 @@ def test_only_images_on_which_networks_disagree_are_drawn():
 def test_a_chart_that_counts_has_whole_ticks():
     made = explore.Chart("Counts", (-0.3, 2.3), (0.784, 0.791), percent=True, whole=True)
     tree = ElementTree.fromstring(made.svg("It counts to two here."))
-    words = [one.text for one in tree.iter("text")]
+    words = [element.text for element in tree.iter("text")]
     assert {"0", "1", "2", "78.4%"} <= set(words) and "0.5" not in words
 
 
@@ -205,18 +205,18 @@ def test_each_part_shows_its_channels_and_what_it_knows():
     given, names = lit_parts(), ("A", "B", "<", "truck")
     *sliders, outer = plot.mda.mda_explorer(given, names, starts=(0, 2), counts=(1, 3),
                                             images=80).children
-    assert [one.options for one in sliders] == [("A", "<"), ("1", "3")]
-    for (first, count), glance in given.items():
+    assert [slider.options for slider in sliders] == [("A", "<"), ("1", "3")]
+    for (first, count), part in given.items():
         frame = outer.children[(0, 2).index(first)].children[(1, 3).index(count)].value
         strips, known = map(ElementTree.fromstring, re.findall(r"<svg.*?</svg>", frame))
-        small, wide = glance["stays"].values()
+        small, wide = part["stays"].values()
         assert f"conv0 {small.sum()} of 5, conv1 {wide.sum()} of 600" in strips.get("aria-label")
-        assert f"A {glance['every'][0]:.0%}" in known.get("aria-label")
-        assert [one.get("font-weight") for one in known.iter("text") if one.text in
-                ("A", "B", "<", "tru")] == ["700" if c in glance["classes"] else None
+        assert f"A {part['every'][0]:.0%}" in known.get("aria-label")
+        assert [text.get("font-weight") for text in known.iter("text") if text.text in
+                ("A", "B", "<", "tru")] == ["700" if c in part["classes"] else None
                                             for c in range(4)]
         caption = html.unescape(re.search(r"<p class[^>]*>(.*)</p>", frame)[1])
-        own = " ".join(names[c] for c in glance["classes"])
+        own = " ".join(names[c] for c in part["classes"])
         assert caption.startswith(f"Part for {own}: {small.sum() + wide.sum()} of 605 channels")
         assert "25% of the weights" in caption and "gets 88%" in caption and "94%" in caption
 
@@ -233,9 +233,9 @@ def test_of_many_parts_every_other_start_is_shown():
 
 
 def test_a_strip_lights_as_many_squares_as_channels_stay():
-    glance = {"stays": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
-              "classes": [0]}
-    tree = ElementTree.fromstring(strips(glance))
+    part = {"stays": {"a": np.array([1, 1, 0, 1, 0], bool), "b": np.zeros(8, bool)},
+            "classes": [0]}
+    tree = ElementTree.fromstring(strips(part))
     faint, lit = tree.iter("path")
     square, gap = map(float, faint.get("stroke-dasharray").split())
 
@@ -252,7 +252,7 @@ def test_a_strip_lights_as_many_squares_as_channels_stay():
 
 def test_the_frames_of_a_large_network_fit_a_page():
     given = lit_parts(counts=(1, 2, 3), widths=[512] * 16)
-    size = max(len(strips(glance)) for glance in given.values())
+    size = max(len(strips(part)) for part in given.values())
     assert size < 7000
 
 
@@ -261,7 +261,7 @@ def frames_of(name):
     notebook = json.loads((REPOSITORY / f"_build/smoke/executed/{name}.ipynb").read_text())
     state = notebook["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     smoke = yaml.safe_load((REPOSITORY / "profiles/smoke.yml").read_text())[name]
-    return ([one["state"]["value"] for one in state.values() if one["model_name"] == "HTMLModel"],
+    return ([w["state"]["value"] for w in state.values() if w["model_name"] == "HTMLModel"],
             parameters.defaults(REPOSITORY / f"notebooks/{name}.ipynb") | smoke)
 
 
@@ -280,12 +280,12 @@ def test_a_frame_of_the_cut_shows_what_wlib_computes(smoke_run):
                         correct=len(set(y[right].tolist())) == given["ways"])
     masks = mda.masks(mda.contributions(net, x[chosen], y[chosen]), mode="graph")
     part = mda.disassemble(net, masks, [0, 1, 2])
-    share = cutting.cost(part, x[0]).weights / cutting.cost(net, x[0]).weights
+    fraction = cutting.cost(part, x[0]).weights / cutting.cost(net, x[0]).weights
     own, names = images.validation.labels < 3, " ".join(images.fit.classes[:3])
     said = wiring.logits(part, images.validation.floats()[own]).argmax(1)
     hits = (said == images.validation.labels[own]).double().mean().item()
-    frame, = (one for one in frames if f"Part for {names}:" in one)
-    assert f"{share:.0%} of the weights" in frame
+    frame, = (text for text in frames if f"Part for {names}:" in text)
+    assert f"{fraction:.0%} of the weights" in frame
     assert f"Among its own classes alone the part gets {hits:.0%}" in frame
 
 
@@ -305,7 +305,8 @@ def test_a_frame_of_recovery_shows_what_wlib_computes(smoke_run):
                               epochs=given["meta_epochs"], seed=s)
     new = pool[-held_out:][:1]
     found = free.judge(new, free.recover(new, meta.generator, five, seed=s))["cross-entropy"]
-    frame, = (one for one in frames if "Teacher 1 (held out)" in one and "after 5 steps:" in one)
+    frame, = (text for text in frames
+              if "Teacher 1 (held out)" in text and "after 5 steps:" in text)
     assert f"after 5 steps: {found.item():.2f} nats by the meta-generator" in frame
 
 
@@ -315,7 +316,7 @@ def test_a_frame_of_the_notebook_shows_what_wlib_computes(smoke_run):
     assert smoke_run.returncode == 0, smoke_run.stdout + smoke_run.stderr
     frames, given = frames_of(NAME)
     assert len(frames) >= 9
-    frame, = (one for one in frames if "Energy kept 0.9:" in one)
+    frame, = (text for text in frames if "Energy kept 0.9:" in text)
 
     train_set, validation = (load(given["data"], split) for split in ("train", "validation"))
     parent = train.stored_fit("lenet", train_set, seeds=given["seeds"], epochs=given["epochs"])[0]

@@ -18,8 +18,8 @@ SPEC = importlib.util.spec_from_file_location(
     "promises", REPOSITORY / "benchmarks" / "promises.py")
 promises = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(promises)
-QUICK = [one for one in faults.FAULTS if not one.slow]
-SLOW = [one for one in faults.FAULTS if one.slow]
+QUICK = [fault for fault in faults.FAULTS if not fault.slow]
+SLOW = [fault for fault in faults.FAULTS if fault.slow]
 
 
 def tried(one, folder):

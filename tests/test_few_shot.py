@@ -140,7 +140,7 @@ def test_intervals_by_hand_and_over_seeds_and_episodes():
 
 
 def test_rows_of_seeds_make_a_measure(tasks, pool):
-    rows = 100 * torch.stack([few_shot.evaluate(one, tasks) for one in pool])          # (S, E)
+    rows = 100 * torch.stack([few_shot.evaluate(net, tasks) for net in pool])          # (S, E)
     entry = claims.summarize("accuracy", rows, {"pixels": 100 * few_shot.evaluate(
         few_shot.pixels, tasks).expand(3, -1)}, {}, 3)
     assert entry["values"] == pytest.approx(rows.mean(1).tolist())
@@ -187,7 +187,7 @@ def test_an_image_is_looked_at_once(tasks):
 
 
 def test_the_best_network_is_chosen_on_the_episodes_given(pool, tasks):
-    means = [few_shot.evaluate(one, tasks).mean() for one in pool]
+    means = [few_shot.evaluate(net, tasks).mean() for net in pool]
     chosen = few_shot.best(pool, iter(tasks))
     assert torch.equal(chosen.flat(), pool[int(np.argmax(means))].flat())
     assert few_shot.best([pool[:1], pool[1:]], tasks).digest() == chosen.digest()

@@ -149,14 +149,14 @@ def test_the_first_seed_chooses_the_rate_and_every_arm_starts_where_it_should(wo
     assert torch.allclose(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-3) and ratio[0, 0] != 1
 
     arms = [{"dense": start["dense"], "scratch": start["scratch"]} for start in starts]
-    tuned = joins.fine_tuned(arms, both, seeds=[0, 1], rates=[1e-9, 3e-3], epochs=2, device="cpu")
-    known = {rate: [train.fit(arms[i]["scratch"], both.fit, seeds=[i], epochs=2, batch=32,
-                              lr=rate, device="cpu").flat()[0] for i in range(2)]
-             for rate in (1e-9, 3e-3)}
-    right = {rate: (wiring.logits(train.fit(arms[0]["scratch"], both.fit, seeds=[0], epochs=2,
-                                            batch=32, lr=rate, device="cpu").network(0),
+    tuned = joins.fine_tuned(arms, both, seeds=[0, 1], lrs=[1e-9, 3e-3], epochs=2, device="cpu")
+    known = {lr: [train.fit(arms[i]["scratch"], both.fit, seeds=[i], epochs=2, batch=32,
+                            lr=lr, device="cpu").flat()[0] for i in range(2)]
+             for lr in (1e-9, 3e-3)}
+    right = {lr: (wiring.logits(train.fit(arms[0]["scratch"], both.fit, seeds=[0], epochs=2,
+                                          batch=32, lr=lr, device="cpu").network(0),
                                   both.validation.floats()).argmax(1)
-                    == both.validation.labels).double().mean() for rate in known}
+                    == both.validation.labels).double().mean() for lr in known}
     best = max(right, key=right.__getitem__)
     for i in range(2):
         assert torch.allclose(tuned[i]["scratch"].flat()[0], known[best][i])

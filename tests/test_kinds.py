@@ -29,7 +29,7 @@ def test_every_rule_is_of_some_parameter():
 
 
 def test_what_a_rehearsal_has_instead_is_no_more_than_the_profile_has():
-    whole = {one.name: one.values for one in planning.plan([], "gpu", root=REPOSITORY)}
+    whole = {plan.name: plan.values for plan in planning.plan([], "gpu", root=REPOSITORY)}
     for name, values in whole.items():
         for key, rule in kinds.rules(REPOSITORY, name).items():
             if rule.rehearse is not None and key in values:
@@ -67,18 +67,18 @@ TOGETHER = {
 
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "study", "gpu"])
 def test_the_values_of_a_profile_fit_together(profile):
-    for one in planning.plan([], profile, root=REPOSITORY):
+    for plan in planning.plan([], profile, root=REPOSITORY):
         for start, conditions in TOGETHER.items():
             for number, condition in enumerate(conditions):
-                if one.name.startswith(start):
-                    assert condition(one.values), f"{one.name}: condition {number} of {start!r}"
+                if plan.name.startswith(start):
+                    assert condition(plan.values), f"{plan.name}: condition {number} of {start!r}"
 
 
 def test_profile_gpu_names_the_device_wherever_one_is_used():
     idle = {"02-tasks-without-downloads"}                 # scikit-learn runs on the processor
-    for one in planning.plan([], "gpu", root=REPOSITORY):
-        assert ("device" in one.injected) == (one.name not in idle), one.name
-        assert one.name in idle or one.values["device"] == "cuda"
+    for plan in planning.plan([], "gpu", root=REPOSITORY):
+        assert ("device" in plan.injected) == (plan.name not in idle), plan.name
+        assert plan.name in idle or plan.values["device"] == "cuda"
 
 
 @pytest.mark.parametrize("name, given, message", [

@@ -99,8 +99,8 @@ def test_a_gradient_through_a_gradient_through_vmap():
 
     def second(norm):
         def f(x):
-            slope = grad(lambda x: norm(x).sin().square().sum())
-            return slope(x).cos().sum()
+            gradient = grad(lambda x: norm(x).sin().square().sum())
+            return gradient(x).cos().sum()
         return f
 
     stacked = vmap(second(learner.BatchStatistics(layer, fused=False)))(x).sum()
@@ -160,19 +160,19 @@ def test_a_step_of_maml_on_a_linear_regression():
     def loss(w):
         return (x @ w["w"] - y).square().mean() / 2
 
-    for first_order, slope in ((False, (-2.6125, -2.2)), (True, (-2.75, -2.75))):
+    for first_order, gradient in ((False, (-2.6125, -2.2)), (True, (-2.75, -2.75))):
         start = {"w": torch.zeros(2, requires_grad=True)}
         near = learner.adapt(loss, start, 1, 0.1, first_order)["w"]
         torch.testing.assert_close(near.detach(), torch.tensor([0.05, 0.2]))
         query = (near.sum() - 3).square() / 2
         assert query.item() == pytest.approx(3.78125)
         query.backward()
-        torch.testing.assert_close(start["w"].grad, torch.tensor(slope))
+        torch.testing.assert_close(start["w"].grad, torch.tensor(gradient))
 
 
 @few
 @given(st.integers(0, 4), st.floats(0.01, 0.4), st.integers(0, 99))
-def test_first_order_takes_the_gradient_at_the_end_of_the_walk(steps, rate, seed):
+def test_first_order_takes_the_gradient_at_the_end_of_the_walk(steps, lr, seed):
     g = torch.Generator().manual_seed(seed)
     a = torch.rand(3, 3, generator=g)
     w = torch.rand(3, generator=g).requires_grad_()
@@ -180,7 +180,7 @@ def test_first_order_takes_the_gradient_at_the_end_of_the_walk(steps, rate, seed
     def loss(w):
         return (a @ w["w"]).square().sum() / 2 + w["w"].sin().sum()
 
-    end = learner.adapt(loss, {"w": w}, steps, rate, first_order=True)["w"]
+    end = learner.adapt(loss, {"w": w}, steps, lr, first_order=True)["w"]
     loss({"w": end}).backward()
     at = end.detach().requires_grad_()
     loss({"w": at}).backward()

@@ -232,7 +232,7 @@ def test_the_recorded_rates_are_those_of_the_code(published, recorded):
              (intervals, {"title": intervals["title"], "rows": verdicts.coverage(2000)})]
     for old, new in pairs:
         assert old["title"] == new["title"]
-        texts = [json.dumps(one["rows"], ensure_ascii=False) for one in (old, new)]
+        texts = [json.dumps(page["rows"], ensure_ascii=False) for page in (old, new)]
         assert number.sub("", texts[0]) == number.sub("", texts[1])
         then, now = (np.array(number.findall(text), float) for text in texts)
         assert np.abs(then - now).max() <= 1  # another processor may round elsewhere

@@ -73,7 +73,7 @@ def test_every_public_name_has_one_entry(name):
         if part.startswith(f"{name}."):
             for public in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, re.MULTILINE):
                 thing = getattr(import_module(part), public)
-                assert any(thing is one for one in called), (part, public)
+                assert any(thing is function for function in called), (part, public)
 
 
 def test_a_name_means_the_nearest_thing():

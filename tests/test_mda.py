@@ -39,9 +39,9 @@ def test_a_linear_layers_contributions_and_masks_by_hand():
                                         ([.6667, 0, 0, 1], [.5, 1, 0, 0], [0, 1, .375, 0])]
     for needed, mask in (([1, 0, 0], [1, 0, 0, 1]), ([1, 0, 1], [1, 1, 0, 1]),
                          ([1, 1, 1], [1, 1, 0, 1])):
-        got, shares = mda.vote([v[torch.tensor(needed).bool()]], 0.4, 0.3)
+        got, fractions = mda.vote([v[torch.tensor(needed).bool()]], 0.4, 0.3)
         assert got.int().tolist() == [mask]
-    assert shares[0].tolist() == pytest.approx([1, 1, 0, .5], abs=1e-4)
+    assert fractions[0].tolist() == pytest.approx([1, 1, 0, .5], abs=1e-4)
 
 
 def test_a_convolutions_contributions_by_hand():
@@ -77,8 +77,8 @@ def test_masks_and_parts_of_a_chain_by_hand(chain):
 
 def test_equal_votes_leave_an_empty_mask():
     v = torch.tensor([[3., 0, 1], [0, 2, 5], [1, 1, 1]])
-    mask, shares = mda.vote([v], 0, 0.2, strict=False)
-    assert not mask.any() and shares.tolist() == [[0, 0, 0]]           # all tie
+    mask, fractions = mda.vote([v], 0, 0.2, strict=False)
+    assert not mask.any() and fractions.tolist() == [[0, 0, 0]]           # all tie
     for strict in (True, False):
         mask, _ = mda.vote([v], 0.3, 0.2, strict)
         assert mask.tolist() == [[False, False, True]]

@@ -132,7 +132,7 @@ def test_the_transform_is_the_matrix_of_its_formula():
     torch.testing.assert_close(mge.dct(torch.eye(n, dtype=torch.float64)).T, matrix)
 
 
-def test_R1_transform_energy_order_and_cumulative_share():
+def test_R1_transform_energy_order_and_cumulative_fraction():
     c = mge.dct(V)
     assert c.tolist() == pytest.approx([2.65165, 0.286934, 0.996337, 1.78083, 4.065864, -1.765225,
                                         -1.752088, 1.120399], abs=1e-6)
@@ -252,8 +252,8 @@ def test_the_mask_of_many_coefficients_is_that_of_a_stable_sort():
     mask = mge.keep_mask(c, 0.9)
     for row, kept in zip(c.double().numpy(), mask.numpy(), strict=True):
         rank = np.argsort(-row ** 2, kind="stable")
-        share = np.cumsum(row[rank] ** 2) / np.sum(row ** 2)
-        assert np.array_equal(np.sort(rank[:np.searchsorted(share, 0.9) + 1]), kept.nonzero()[0])
+        fraction = np.cumsum(row[rank] ** 2) / np.sum(row ** 2)
+        assert np.array_equal(np.sort(rank[:np.searchsorted(fraction, 0.9) + 1]), kept.nonzero()[0])
         assert (np.abs(row) == np.abs(row[rank[kept.sum() - 1]])).sum() > 100, "ties at the edge"
 
 
@@ -292,8 +292,8 @@ def test_every_variant_moves_as_far_as_theory_says(per, order, redraw, mlps):
         untouched[span] = False
         for j in range(2):
             rest = c[j][~kept[j]]
-            share = (c[j][kept[j]].square().sum() / c[j].square().sum()).item()
-            assert 0.9 - 1e-9 <= share
+            fraction = (c[j][kept[j]].square().sum() / c[j].square().sum()).item()
+            assert 0.9 - 1e-9 <= fraction
             square = {"zero-fill": rest.square().sum(), "sign-flip": 2 * rest.square().sum()}.get(
                 redraw, 2 * (rest - rest.sum() / max(len(rest), 1)).square().sum())
             got = moved[j, :, span].square().sum(1).mean()
@@ -314,9 +314,9 @@ def test_generate_is_the_algorithm_written_out_with_scipy(order, mlps):
         c = w.copy() if order == "raw" else scipy_fft.dct(w, norm="ortho")
         rank = {"low-freq": np.arange(len(c)), "high-freq": np.arange(len(c))[::-1]}.get(
             order, np.argsort(-c ** 2, kind="stable"))
-        share = np.cumsum(c[rank] ** 2) / np.sum(c ** 2)
+        fraction = np.cumsum(c[rank] ** 2) / np.sum(c ** 2)
         kept = np.zeros(len(c), bool)
-        kept[rank[:np.searchsorted(share, 0.9) + 1]] = True
+        kept[rank[:np.searchsorted(fraction, 0.9) + 1]] = True
         rest = c[~kept]
         for i in range(2):
             z = torch.randn(len(rest), generator=seeds.generator(5, j, i), dtype=torch.float64)
@@ -333,9 +333,9 @@ def test_children_of_a_long_signal_are_rounded_once_from_scipys(law):
     w = parent.flat()[0].double()
     c = torch.from_numpy(scipy_fft.dct(w.numpy(), norm="ortho"))
     rank = c.square().sort(descending=True, stable=True).indices
-    share = c[rank].square().cumsum(0) / c.square().sum()
+    fraction = c[rank].square().cumsum(0) / c.square().sum()
     rest = torch.ones(PRIMED, dtype=torch.bool)
-    rest[rank[:int((share < 0.95).sum()) + 1]] = False
+    rest[rank[:int((fraction < 0.95).sum()) + 1]] = False
     r, m = c[rest], int(rest.sum())
     for i, child in enumerate(mge.generate(parent, 2, redraw=law, generator=5).flat()):
         source = seeds.generator(5, 0, i)

@@ -31,7 +31,7 @@ def test_a_notebook_has_the_parameters_that_all_have(path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_has_a_fitting_block_for_every_notebook(profile):
-    assert [one.name for one in planning.plan([], profile, root=REPOSITORY)] == NAMES
+    assert [plan.name for plan in planning.plan([], profile, root=REPOSITORY)] == NAMES
 
 
 def test_every_claim_of_a_notebook_that_exists_is_reported_by_it():

@@ -522,7 +522,7 @@ def test_vendored_files_are_the_recorded_ones():
     own = {"book.css", "claims-filter.js", "explorer.js", "favicon.svg", "print.js", "scroll.js",
            "SOURCES.yml"}
     own |= {path.name for path in static.glob("LICENSE*")}
-    assert {path.name for path in static.iterdir()} == own | {one["file"] for one in sources}
+    assert {path.name for path in static.iterdir()} == own | {source["file"] for source in sources}
 
 
 def test_every_page_is_in_the_contents_once():
@@ -612,12 +612,12 @@ def test_gaussian_numbers_of_the_mge_chapter_are_right():
     from scipy.stats import norm
 
     text = (ROOT / "book" / "mge.md").read_text(encoding="utf8")
-    shares = (0.8, 0.9, 0.95, 0.99)
+    fractions = (0.8, 0.9, 0.95, 0.99)
     gauss = [2 * norm.sf(brentq(lambda a, t=t: 2 * (a * norm.pdf(a) + norm.sf(a)) - t, 0, 9))
-             for t in shares]
+             for t in fractions]
     laplace = [np.exp(-brentq(lambda a, t=t: np.exp(-a) * (a * a + 2 * a + 2) / 2 - t, 0, 30))
-               for t in shares]
-    uniform = [1 - (1 - t) ** (1 / 3) for t in shares]
+               for t in fractions]
+    uniform = [1 - (1 - t) ** (1 / 3) for t in fractions]
     for row in (gauss, laplace, uniform):
         assert " | ".join(f"{x:.3f}" for x in row) in text
 
@@ -645,14 +645,14 @@ def test_environment_takes_the_same_stack():
 def test_every_dependency_is_pinned_within_its_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = re.search(r"-e '\.\[([\w,]+)\]'", (ROOT / "Makefile").read_text())[1].split(",")
-    wanted = [Requirement(one) for extra in [project["dependencies"],
-              *(project["optional-dependencies"][name] for name in asked)] for one in extra]
+    wanted = [Requirement(line) for extra in [project["dependencies"],
+              *(project["optional-dependencies"][name] for name in asked)] for line in extra]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = {canonicalize_name(name): version for name, _, version in
             (line.partition("==") for line in lines if not line.startswith("#"))}
-    for one in wanted:
-        name = canonicalize_name(one.name)
-        assert name in pins and one.specifier.contains(pins[name]), one
+    for requirement in wanted:
+        name = canonicalize_name(requirement.name)
+        assert name in pins and requirement.specifier.contains(pins[name]), requirement
 
 
 # ---------------------------------------------------------------- whole builds
@@ -776,7 +776,7 @@ def test_claims_page_has_every_row_with_both_answers(content):
     lines = {tr.td.get_text(strip=True): tr for tr in soup.select("table.claims tbody tr")}
     assert list(lines) == [row.id for row in rows]
     for row in rows:
-        answers = [one.get_text(strip=True) for one in lines[row.id].select(".verdict")]
+        answers = [cell.get_text(strip=True) for cell in lines[row.id].select(".verdict")]
         assert all(answer in {f"{mark} {words}" for words, mark in known.items()} for answer, known
                    in zip(answers, (claims.HOLDS, claims.SIMPLER), strict=True))
         assert len(lines[row.id].select("svg.effect")) == (row.notebook != claims.QUOTED)
@@ -837,8 +837,8 @@ def test_widgets_come_from_the_book_itself_and_only_where_there_are_any(content)
     for page, soup in content.items():
         sources = [tag["src"].split("?")[0] for tag in soup.select("script[src]")]
         has_widget = bool(soup.find("script", type="application/vnd.jupyter.widget-view+json"))
-        loaded = [one for one in sources if one.endswith(scripts)]
-        assert loaded == ([f"../_static/{one}" for one in scripts] if has_widget else []), page
+        loaded = [script for script in sources if script.endswith(scripts)]
+        assert loaded == [f"../_static/{script}" for script in scripts if has_widget], page
     view = content["notebooks/11-mge-generate"].find(
         "script", type="application/vnd.jupyter.widget-view+json")
     state = content["notebooks/11-mge-generate"].find(

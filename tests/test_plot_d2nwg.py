@@ -64,7 +64,7 @@ def test_sizes_of_a_zoo_stand_on_a_logarithmic_axis(seeds):
     assert 70 in levels(axis) and "points" in axis.get_ylabel()
 
 
-def test_standings_have_a_row_an_arm_from_the_top_and_room_for_chance():
+def test_standings_have_a_row_per_arm_from_the_top_and_room_for_chance():
     table = pd.DataFrame({"arm": ["ours", "theirs"], "label": ["method", "control"], "mean":
                           [61.6, 40], "half": [2, np.inf], "seeds": [[60, 63.2], [40]]})
     axis, = plot.d2nwg.standings(table, title="t", xlabel="points", level={"chance": 10}).axes

@@ -350,7 +350,7 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("how", ["tuple", "dict", "sum", "mean"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_outputs_other_than_one_row_an_input_are_refused(how, engine):
+def test_outputs_other_than_one_row_per_input_are_refused(how, engine):
     pool = Pool.stack([Odd(how), Odd(how)])
     with pytest.raises(ValueError, match="^outputs: got.*one tensor with a row for each of 5"):
         pool.logits(torch.rand(5, 3), engine)

@@ -61,8 +61,8 @@ def test_rivals_are_compared_by_name_and_none_may_be_missing():
 def test_the_weekly_job_and_the_measurement_imitate_the_same_processor():
     flow = yaml.safe_load((REPOSITORY / ".github/workflows/processors.yml").read_text())
     job = flow["jobs"]["test"]
-    kinds = [{name: one[value.split(".")[1].rstrip(" }")] for name, value in job["env"].items()
-              if "matrix" in value} for one in job["strategy"]["matrix"]["include"]]
+    kinds = [{name: entry[value.split(".")[1].rstrip(" }")] for name, value in job["env"].items()
+              if "matrix" in value} for entry in job["strategy"]["matrix"]["include"]]
     assert kinds[0] == processors.OLD and len(kinds) == 2
     line = " ".join(f"{name}={value}" for name, value in processors.OLD.items())
     assert line in (REPOSITORY / "CONTRIBUTING.md").read_text()

@@ -45,8 +45,8 @@ def of(*code, **sources):
 
 
 def notebook(path, *cells):
-    made = [{"cell_type": "code", "source": one, "metadata": {}} if isinstance(one, str) else one
-            for one in cells]
+    made = [{"cell_type": "code", "source": cell, "metadata": {}} if isinstance(cell, str) else cell
+            for cell in cells]
     path.write_text(json.dumps({"cells": made}))
     return path
 
@@ -229,17 +229,17 @@ def rename(sources, places, cells=()):
             self.package = package
 
         def visit_Import(self, node):
-            return [ast.Import([ast.alias(new(one.name), one.asname)]) for one in node.names]
+            return [ast.Import([ast.alias(new(alias.name), alias.asname)]) for alias in node.names]
 
         def visit_ImportFrom(self, node):
             above = self.package.split(".")[:1 - node.level or None] if node.level else []
             base = ".".join([*above, node.module] if node.module else above)
-            for one in node.names:
-                place, _, name = new(whole := f"{base}.{one.name}").rpartition(".")
+            for alias in node.names:
+                place, _, name = new(whole := f"{base}.{alias.name}").rpartition(".")
                 if whole in sources:
-                    yield ast.ImportFrom(place, [ast.alias(name, one.asname or one.name)], 0)
+                    yield ast.ImportFrom(place, [ast.alias(name, alias.asname or alias.name)], 0)
                 else:
-                    yield ast.ImportFrom(new(base), [one], 0)
+                    yield ast.ImportFrom(new(base), [alias], 0)
 
         def visit_Attribute(self, node):
             name = ast.unparse(node)
@@ -271,8 +271,8 @@ def test_a_module_may_move(name):
         assert place in sources and f"wlib.{name}" not in sources
         after = fingerprints(sources)
         assert after[place] == before[f"wlib.{name}"]
-        assert {one: after[one] for one in set(before) & set(after)} == {
-            one: told for one, told in before.items() if one != f"wlib.{name}"}
+        assert {module: after[module] for module in set(before) & set(after)} == {
+            module: told for module, told in before.items() if module != f"wlib.{name}"}
         assert reach.code_fingerprint(*cells, sources=sources) == of()
 
 
@@ -294,7 +294,8 @@ def notebooks():
     found = {}
     for path in sorted((reach.PACKAGE.parent / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found[path.stem] = ["".join(one["source"]) for one in cells if one["cell_type"] == "code"]
+        found[path.stem] = ["".join(cell["source"]) for cell in cells
+                            if cell["cell_type"] == "code"]
     assert found
     return found
 

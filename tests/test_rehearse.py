@@ -145,7 +145,7 @@ def test_a_book_s_check_does_not_look_at_rehearsals(toy):
 
 def test_every_notebook_s_rehearsal_of_profile_gpu_is_planned():
     parts = rehearse.plan([], "gpu", root=REPOSITORY)
-    whole = {one.name: one.values for one in planning.plan([], "gpu", root=REPOSITORY)}
+    whole = {plan.name: plan.values for plan in planning.plan([], "gpu", root=REPOSITORY)}
     assert [part.plan.name for part in parts] == list(whole)
     for part in parts:
         assert part.plan.values["device"] == "cpu" and part.plan.values["seeds"] == [0]

@@ -94,7 +94,7 @@ def test_sets_of_different_shapes_are_brought_to_one():
 
 
 # ---- an episode's loss --------------------------------------------------------------------------
-def plain_loss(net, head, support, labels, query, answers, steps, rate, ways):
+def plain_loss(net, head, support, labels, query, answers, steps, lr, ways):
     """A second implementation: the module itself in training mode, its weights swapped by hand."""
     names = [k for k, _ in net.named_parameters()]
     weights = dict(net.named_parameters())
@@ -113,7 +113,7 @@ def plain_loss(net, head, support, labels, query, answers, steps, rate, ways):
         gradients = torch.autograd.grad(loss, [weights[k] for k in moving],
                                         create_graph=head != "fomaml")
         moved = zip(moving, gradients, strict=True)
-        weights = weights | {k: weights[k] - rate * g for k, g in moved}
+        weights = weights | {k: weights[k] - lr * g for k, g in moved}
     return F.cross_entropy(run(weights, query), answers)
 
 

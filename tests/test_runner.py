@@ -47,7 +47,7 @@ def test_a_plan_has_defaults_then_profile_then_command_line(toy):
 
 @pytest.mark.parametrize("name", ["01-one", "01", "01-one.ipynb", "notebooks/01-one.ipynb"])
 def test_a_notebook_is_found_by_name_number_or_path(toy, name):
-    assert [one.name for one in planning.plan([name, name], "smoke", root=toy)] == ["01-one"]
+    assert [plan.name for plan in planning.plan([name, name], "smoke", root=toy)] == ["01-one"]
 
 
 @pytest.mark.parametrize("names, profile, given, message", [

@@ -66,8 +66,8 @@ def test_taylor_is_the_first_order_effect_of_a_channel():
     for p in range(4):
         step = torch.zeros(4).double()
         step[p] = 1e-6
-        slope = (loss(a * (1 + step)) - loss(a * (1 - step))) / 2e-6
-        effect[p] = slope.abs().mean()
+        gradient = (loss(a * (1 + step)) - loss(a * (1 - step))) / 2e-6
+        effect[p] = gradient.abs().mean()
     scores, wires = selectors.taylor(net, x, y), wiring.trace(net)
     torch.testing.assert_close(scores[wires.layers["conv"].writes], effect, rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in net.parameters())

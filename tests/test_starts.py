@@ -1,4 +1,4 @@
-"""Starts for fine-tuning: each is what it is called, and its rate is the best on other data sets.
+"""Starts for fine-tuning: each is what it is called, its learning rate the best on other data.
 """
 
 from types import SimpleNamespace
@@ -81,29 +81,29 @@ def test_courses_begin_with_what_a_start_knows_and_go_on_as_training_does(cases)
     assert tuple(found) == ("sampled", ORACLE)
     oracle = case.through_codec(starts.oracles(case, 1))
     own = case.sets["unseen"][0]
-    for name, weights, rate in (("sampled", case.sample("unseen", 1, 1)[:, 0], 0.01),
+    for name, weights, lr in (("sampled", case.sample("unseen", 1, 1)[:, 0], 0.01),
                                 (ORACLE, oracle, 0.1)):
         pool = case.members.pool[:1].with_flat(weights)
-        after, = zoo.descend(pool, own.train, keep=(2,), lr=rate, device="cpu")
+        after, = zoo.descend(pool, own.train, keep=(2,), lr=lr, device="cpu")
         by_hand = [100 * zoo.accuracy(p, own.test).item() for p in (pool, after)]
         assert found[name].tolist() == [pytest.approx(by_hand)]
     assert tuple(starts.curves(case, dict.fromkeys(MOVED, 0.1), 1, steps)) == MOVED
 
 
 def test_the_rate_is_the_best_in_the_mean_over_cases(monkeypatch):
-    #            rate 0.1          rate 0.2: better at the end alone
+    #            lr 0.1            lr 0.2: better at the end alone
     points = {("a", 0.1): (50, 90, 90), ("a", 0.2): (0, 10, 95),
               ("b", 0.1): (0, 0, 10), ("b", 0.2): (0, 20, 60)}
     asked = []
 
-    def course(case, weights, part, steps, rate, images):
+    def course(case, weights, part, steps, lr, images):
         asked.append((part, images))
-        at = torch.tensor([points[weights, rate]], dtype=torch.float64)
-        return at if case.seed == 0 else 100 - at if weights == "b" and rate == 0.2 else at / 2
+        at = torch.tensor([points[weights, lr]], dtype=torch.float64)
+        return at if case.seed == 0 else 100 - at if weights == "b" and lr == 0.2 else at / 2
 
     monkeypatch.setattr(starts, "starts_of", lambda case, part, count: {"a": "a", "b": "b"})
     monkeypatch.setattr(starts, "course", course)
     two = [SimpleNamespace(seed=seed) for seed in (0, 1)]
-    found = starts.chosen_rates(two, 1, [0, 1, 2], [0.1, 0.2], ["a", "b"])
+    found = starts.chosen_lrs(two, 1, [0, 1, 2], [0.1, 0.2], ["a", "b"])
     assert found == {"a": 0.1, "b": 0.2} and set(asked) == {("validation", "validation")}
-    assert starts.chosen_rates(two, 1, [0, 1, 2], [0.2, 0.1], ["a"]) == {"a": 0.1}
+    assert starts.chosen_lrs(two, 1, [0, 1, 2], [0.2, 0.1], ["a"]) == {"a": 0.1}

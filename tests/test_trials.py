@@ -60,7 +60,7 @@ def test_rivals_are_as_wide_as_the_part(net, spoken):
                           "largest weights (L1)", "mean activation", "Taylor"]
     assert made.pop("logit restriction") is net
     part = mda.disassemble(net, masks, [0, 3], head="full")
-    assert {cutting.cost(one, (3, 8, 8)) for one in made.values()} == {
+    assert {cutting.cost(part, (3, 8, 8)) for part in made.values()} == {
         cutting.cost(part, (3, 8, 8))}
 
 

@@ -51,11 +51,11 @@ def test_patterns_have_a_row_per_image_and_the_class_matters_to_votes_alone(net)
     test = images(seed=1).test
     found = uses.patterns(net, nets.fresh(net, 1), test)
     assert {v.shape[0] for arm in found.values() for v in arm.values()} == {len(test)}
-    votes, told = found["contributions"], found["class not told"]
-    for name, shares in votes.items():
+    votes, untold = found["contributions"], found["class not told"]
+    for name, fractions in votes.items():
         first = test.labels == 0
-        assert torch.allclose(shares[first], told[name][first], atol=1e-6)
-    assert any(not torch.allclose(votes[name], told[name], atol=1e-3) for name in votes)
+        assert torch.allclose(fractions[first], untold[name][first], atol=1e-6)
+    assert any(not torch.allclose(votes[name], untold[name], atol=1e-3) for name in votes)
     reader = list(wiring.trace(net).voting)[1]
     seen = []
     wiring.logits(net, test.floats(), lambda name, m, a: seen.append(a) if name == reader else None)
@@ -89,18 +89,18 @@ def test_students_are_taught_by_the_sources_and_the_best_rate_is_kept(net):
     assert net.get_submodule(head).out_features == 3
     calls = []
 
-    def distill(student, x, targets, rate, epochs, seed):
-        calls.append((rate, epochs, seed, targets))
-        return student if rate < 1 else nn.Sequential(student, Shift())
+    def distill(student, x, targets, lr, epochs, seed):
+        calls.append((lr, epochs, seed, targets))
+        return student if lr < 1 else nn.Sequential(student, Shift())
 
-    teaching = uses.Teaching(rates=[2.0, 0.5], epochs=7, beside=["joined shape from scratch"])
+    teaching = uses.Teaching(lrs=[2.0, 0.5], epochs=7, beside=["joined shape from scratch"])
     found = uses.students([net, net], new, sets, chosen, distill, teaching, seed=3)
     both = sources.together([own.fit for own in sets], chosen)
     _, teacher = uses.side_by_side([net, net], sets, chosen, cut=False)
     assert {call[:3] for call in calls} == {(2.0, 7, 3), (0.5, 7, 3)} and len(calls) == 6
     assert all(torch.allclose(call[3], wiring.logits(teacher, both.floats()), atol=1e-5)
                for call in calls)
-    grid = found["grid"].pivot(index="arm", columns="rate", values="accuracy")
+    grid = found["grid"].pivot(index="arm", columns="lr", values="accuracy")
     table = found["table"].set_index("arm")["accuracy"]
     assert (grid.max(axis=1) == table[grid.index]).all()
     assert list(found["test"]) == list(table.index)

@@ -164,6 +164,6 @@ def test_a_cluster_needs_its_extra(toy, monkeypatch):
 
 def test_plans_are_told_apart_by_their_seed(toy):
     plans = warming.plan("01", "smoke", range(2, 4), [("rate", "2")], toy)
-    assert [one.title for one in plans] == ["01-toy seed 2", "01-toy seed 3"]
-    assert [one.values["seeds"] for one in plans] == [[2], [3]]
+    assert [plan.title for plan in plans] == ["01-toy seed 2", "01-toy seed 3"]
+    assert [plan.values["seeds"] for plan in plans] == [[2], [3]]
     assert runner.limits_of("smoke", None, None) == (300.0, 600.0)

@@ -34,9 +34,9 @@ def write_notebook(root: Path, name: str, *sources: str | dict[str, Any],
                    parameters: str = PARAMETERS) -> Path:
     """A notebook with prose, a parameters cell, and the given code cells."""
     cells = [cell(f"# {name}", kind="markdown"), cell(parameters, "parameters"),
-             *(one if isinstance(one, dict) else cell(one) for one in sources)]
-    for number, one in enumerate(cells):
-        one["id"] = f"cell-{number}"
+             *(source if isinstance(source, dict) else cell(source) for source in sources)]
+    for number, made in enumerate(cells):
+        made["id"] = f"cell-{number}"
     path = root / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     kernel = {"name": "no-such-kernel", "display_name": "gone", "language": "python"}

@@ -80,7 +80,7 @@ def new_task(axis: Any, x: float, y: float) -> None:
     arrow(axis, tuple(asked + (x - 0.01, y - 0.06)), (x + 1.17, y + 0.42), mutation_scale=8)
 
 
-def walk_residuals(rates: np.ndarray, count: int = 3, size: int = 4) -> tuple[np.ndarray, ...]:
+def walk_residuals(lrs: np.ndarray, count: int = 3, size: int = 4) -> tuple[np.ndarray, ...]:
     """How far a walk through random quadratic losses is from first and from second order.
 
     Rates (R,) give two arrays (R,): the norm of the walk's displacement over α, mean over all
@@ -93,32 +93,32 @@ def walk_residuals(rates: np.ndarray, count: int = 3, size: int = 4) -> tuple[np
     g = H @ start + b                                                               # (T, P)
     pairs = sum(H[j] @ g[i] + H[i] @ g[j] for i, j in combinations(range(count), 2))
     first, second = [], []
-    for rate in rates:
+    for lr in lrs:
         ends = []
         for order in permutations(range(count)):
             w = start
             for j in order:
-                w = w - rate * (H[j] @ w + b[j])
-            ends.append((start - w) / rate)
+                w = w - lr * (H[j] @ w + b[j])
+            ends.append((start - w) / lr)
         rest = np.mean(ends, axis=0) - g.sum(0)
         first.append(np.linalg.norm(rest))
-        second.append(np.linalg.norm(rest + rate / 2 * pairs))
+        second.append(np.linalg.norm(rest + lr / 2 * pairs))
     return np.array(first), np.array(second)
 
 
 def walk_orders() -> Figure:
-    """Both residuals over the rate, on logarithmic axes, with their slopes."""
-    rates = np.logspace(-4, -1, 13)
+    """Both residuals over the learning rate, on logarithmic axes, with their slopes."""
+    lrs = np.logspace(-4, -1, 13)
     figure = Figure(figsize=(WIDTH, 3.1), facecolor=PAPER)
     axis = figure.add_axes((0.12, 0.17, 0.56, 0.76))
     names = ("sum of the gradients", "with the alignment term")
-    for gap, color, name, marker in zip(walk_residuals(rates), (CONTROL, METHOD), names, "so",
+    for gap, color, name, marker in zip(walk_residuals(lrs), (CONTROL, METHOD), names, "so",
                                         strict=True):
-        slope = np.polyfit(np.log(rates[:6]), np.log(gap[:6]), 1)[0]
-        axis.loglog(rates, gap, color=color, marker=marker, markersize=4)
-        axis.text(rates[-1] * 1.25, gap[-1], f"{name}:\nslope {slope:.2f}", fontsize=9.5,
+        slope = np.polyfit(np.log(lrs[:6]), np.log(gap[:6]), 1)[0]
+        axis.loglog(lrs, gap, color=color, marker=marker, markersize=4)
+        axis.text(lrs[-1] * 1.25, gap[-1], f"{name}:\nslope {slope:.2f}", fontsize=9.5,
                   va="center", color=INK)
-    axis.set(xlabel="rate α of the walk", ylabel="distance from the walk")
+    axis.set(xlabel="learning rate α of the walk", ylabel="distance from the walk")
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -132,6 +132,6 @@ DRAWINGS = {
         "goes to the nearest class mean.")),
     "walk-orders": (walk_orders, (
         "How far a walk through three random quadratic losses is from two descriptions of it, "
-        "over the rate of the walk on logarithmic axes: from the sum of the gradients the "
+        "over the learning rate of the walk on logarithmic axes: from the sum of the gradients the "
         "distance falls with slope 1, from the sum with the alignment term with slope 2.")),
 }

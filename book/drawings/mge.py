@@ -53,9 +53,9 @@ def small_mge() -> tuple[np.ndarray, ...]:
     weights = np.cos(places / 3.4) * np.exp(-((places - 10) / 10) ** 2) + rng.normal(0, 0.16, 24)
     coefficients = dct(weights, norm="ortho")
     order = np.argsort(-np.abs(coefficients), kind="stable")
-    share = np.cumsum(coefficients[order] ** 2) / np.sum(coefficients**2)
+    fraction = np.cumsum(coefficients[order] ** 2) / np.sum(coefficients**2)
     kept = np.zeros(24, bool)
-    kept[order[: int(np.searchsorted(share, 0.95)) + 1]] = True
+    kept[order[: int(np.searchsorted(fraction, 0.95)) + 1]] = True
     rest = coefficients[~kept]
     redrawn = np.where(kept, coefficients, rng.normal(rest.mean(), rest.std(), 24))
     return weights, coefficients, kept, redrawn, idct(redrawn, norm="ortho")

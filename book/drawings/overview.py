@@ -42,7 +42,7 @@ def map_of_parts() -> Figure:
     return figure
 
 
-# Where the boxes lie, for links on the picture: left, top, width, height as shares of it.
+# Where the boxes lie, for links on the picture: left, top, width, height as fractions of it.
 MAP_AREAS = {name: (0.08 / WIDTH, 1 - (3.12 - row + 0.88) / 4.15, 5.15 / WIDTH, 0.88 / 4.15)
              for row, (_, name, _, _) in enumerate(PARTS)}
 MAP_AREAS["verdict"] = (5.64 / WIDTH, 1 - (1.12 + 1.9) / 4.15, 1.46 / WIDTH, 1.9 / 4.15)

@@ -53,8 +53,8 @@ def loss(pool: Pool, data: Data, engine: str = "auto") -> Tensor:
         _check_labels(labels[rows], logits)
         _check_classes(labels, logits)
         targets = labels[rows].expand(logits.shape[:-1])                        # (n, b)
-        nats = F.cross_entropy(logits.double().movedim(-1, 1), targets, reduction="none")
-        total[networks] += nats.flatten(1).sum(1)
+        losses = F.cross_entropy(logits.double().movedim(-1, 1), targets, reduction="none")
+        total[networks] += losses.flatten(1).sum(1)
     return total / labels.numel()
 
 
@@ -195,8 +195,8 @@ def _gradient(pool: Pool, i: int, images: Tensor, labels: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
         logits = net(x)
         _check_classes(y, logits)
-        nats = F.cross_entropy(logits, y, reduction="sum")
-        parts.append(torch.autograd.grad(nats, x)[0])
+        cross_entropy = F.cross_entropy(logits, y, reduction="sum")
+        parts.append(torch.autograd.grad(cross_entropy, x)[0])
     return torch.cat(parts)
 
 

@@ -69,7 +69,7 @@ def means_of_networks(zoos: Zoos) -> pd.DataFrame:
     rows = []
     for arm in ARMS:
         same, many = zoos.copies[arm], zoos.members[arm]
-        tests = [one.test for one in many.sets]
+        tests = [data.test for data in many.sets]
         pairs = Pool.cat([audit.mean(same.pool[[0, i]]) for i in range(1, len(same))])
         found = {"single copies": same.accuracy(),
                  "mean of two copies": zoo.accuracy(pairs, tests[0]),
@@ -149,8 +149,8 @@ def real_networks(zoos: Zoos, real: Sequence[DataSet], *, steps: int, device: st
     made = codec.PCA.fit(zoos.members["shared"].weights)
     both = torch.stack([found.weights, made.reconstruct(found.weights)], 1)        # (m, 2, D)
     points = pipeline.points(both, real, like=found.pool).tolist()
-    return pd.DataFrame([{"seed": zoos.seed, "set": one.name, "trained": a, "reconstructed": b}
-                         for one, (a, b) in zip(real, points, strict=True)])
+    return pd.DataFrame([{"seed": zoos.seed, "set": data.name, "trained": a, "reconstructed": b}
+                         for data, (a, b) in zip(real, points, strict=True)])
 
 
 # ---- networks trained inside a span -------------------------------------------------------------
@@ -160,7 +160,7 @@ class SpanSetting:
 
     sets: int = 2                           # unseen data sets
     steps: int = 60
-    rates: Sequence[float] = (0.1,)         # learning rates; validation images choose
+    lrs: Sequence[float] = (0.1,)           # learning rates; validation images choose
     seed: int = 0                           # of batches and random directions
 
 
@@ -170,7 +170,7 @@ def span_of(weights: Tensor, scale: str = "dimension") -> Span:
     return made["mean"].float(), made["basis"].float(), made["scale"].float()
 
 
-def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, rate: float, seed: int,
+def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, lr: float, seed: int,
                    device: str = "auto") -> Tensor:
     """Weights (D,) of the network mean + directions (spread · z) after training z alone, from 0.
 
@@ -181,7 +181,7 @@ def trained_within(span: Span, like: Pool, images: ImageSet, steps: int, rate: f
     mean, basis, sd = (part.to(place) for part in span)
     net, z = like.to(place).network(0), torch.zeros(len(sd), device=place)
     x, y, rng = images.floats(place), images.labels.to(place), seeds.generator(seed)
-    adam = torch.optim.Adam([z], lr=rate)
+    adam = torch.optim.Adam([z], lr=lr)
     for _ in range(steps):
         part = torch.randint(len(y), (40,), generator=rng).to(place)
         vector_to_parameters(mean + basis @ (sd * z), net.parameters())
@@ -213,7 +213,7 @@ def span_accuracies(zoos: Zoos, setting: SpanSetting, device: str = "auto") -> p
             zoos.oracles[start].weights[some])
         found[f"reconstructed, {start}"] = _points(back, targets, pool) / 100
     for name, span in spans(zoos, setting.seed).items():
-        best = torch.stack([_best_within(span, pool, one, setting, device) for one in targets])
+        best = torch.stack([_best_within(span, pool, data, setting, device) for data in targets])
         found[name] = _points(best, targets, pool) / 100
     found["trained freely"] = zoos.oracles["shared"].accuracy()[some].mean().item()
     return pd.DataFrame([{"seed": zoos.seed, "network": name, "accuracy": value}
@@ -225,7 +225,7 @@ def _best_within(span: Span, pool: Pool, target: DataSet, setting: SpanSetting, 
     """Weights (D,) of the learning rate that does best on the data set's validation images."""
     kind = str(nets.resolve_device(device))
     tried = torch.stack([store.cached(trained_within, span, pool, target.train, setting.steps,
-                                      rate, setting.seed, kind) for rate in setting.rates])
+                                      lr, setting.seed, kind) for lr in setting.lrs])
     return tried[zoo.accuracy(tried, target.validation, like=pool).argmax()]
 
 
@@ -243,7 +243,7 @@ def autoencoder(members: zoo.Zoo, size: int, hidden: Sequence[int], epochs: int,
                 device: str) -> dict[str, Any]:
     """The state of a VAE of a zoo's weights, at the epoch whose reconstructed networks do best on
     validation images of the zoo's data sets; it is looked at about six times."""
-    images = [one.validation for one in members.sets]
+    images = [data.validation for data in members.sets]
 
     def score(back: Tensor) -> float:
         return zoo.accuracy(back, images, like=members.pool).mean().item()
@@ -308,12 +308,12 @@ def batchnorm_points(sets: Sequence[DataSet], seed: int, epochs: int) -> pd.Data
     """Points of networks with BatchNorm after a codec that gives their weights back exactly, by
     where their running statistics come from: columns seed, statistics, points."""
     start = train.fit("conv4", sets[0].train, seeds=[seed], epochs=0, width=8, device="cpu")
-    pool = Pool.cat([train.stored_fit(start, one.train, seeds=[seed], epochs=epochs, batch=16,
-                                      lr=3e-3, device="cpu") for one in sets])
-    made, tests = codec.PCA.fit(pool.flat()), [one.test for one in sets]
+    pool = Pool.cat([train.stored_fit(start, data.train, seeds=[seed], epochs=epochs, batch=16,
+                                      lr=3e-3, device="cpu") for data in sets])
+    made, tests = codec.PCA.fit(pool.flat()), [data.test for data in sets]
     z = made.encode(pool.flat())
-    anew = Pool.cat([pipeline.networks(made, z[i:i + 1], like=start, images=one.train)
-                     for i, one in enumerate(sets)])
+    anew = Pool.cat([pipeline.networks(made, z[i:i + 1], like=start, images=data.train)
+                     for i, data in enumerate(sets)])
     fresh, first = (pipeline.networks(made, z, like=like) for like in (start, pool))
     found = {"trained networks": zoo.accuracy(pool, tests),
              "statistics of a fresh network": zoo.accuracy(fresh, tests),

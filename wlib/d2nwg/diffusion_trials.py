@@ -84,7 +84,7 @@ class Seen:
 
     def points(self, weights: Tensor, part: str = "test") -> Tensor:
         """Accuracy in points (m, M) of weights (m, M, D), kept in the store."""
-        images = [getattr(one, part) for one in self.members.sets]
+        images = [getattr(data, part) for data in self.members.sets]
         return store.cached(scored, weights, images, self.members.pool[:1].to(self.device))
 
     def digest(self) -> str:
@@ -249,7 +249,7 @@ def costs(seen: Seen, choice: Choice, *, zoo_steps: int, denoising: int, many: i
 
     training: of one network; before: of zoo, codec and denoiser; single: from images to one
     network; kept: to `many` samples (one of a rival) and their points on validation images;
-    "share" and "kept share" are single and kept in percent of training.
+    "single, %" and "kept, %" are these in percent of training.
     """
     generator = choice.generator
     one = store.cached(training_seconds, zoo.shared_start(seed=seen.seed),
@@ -266,8 +266,8 @@ def costs(seen: Seen, choice: Choice, *, zoo_steps: int, denoising: int, many: i
         rows.append({"arm": arm, "seed": seen.seed, "training": one, "before": before,
                      "single": whole / len(every), "kept": sum(kept) / len(kept)})
     table = pd.DataFrame(rows)
-    return table.assign(**{"share": 100 * table["single"] / table["training"],
-                           "kept share": 100 * table["kept"] / table["training"]})
+    return table.assign(**{"single, %": 100 * table["single"] / table["training"],
+                           "kept, %": 100 * table["kept"] / table["training"]})
 
 
 def training_seconds(start: Pool, images: ImageSet, steps: int, device: str) -> float:
@@ -310,7 +310,7 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
 
 def _features(sets: Sequence[DataSet], backbone: nn.Module, device: str) -> Tensor:
     """Features (m, K, 5, d) of five images per class, computed anew."""
-    shots = [one.shots(SHOTS) for one in sets]
+    shots = [data.shots(SHOTS) for data in sets]
     return torch.stack([condition.by_class(
         backbones.glyph_features(some, backbone, device=device), some.labels, SHOTS)
         for some in shots])

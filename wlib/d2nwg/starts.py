@@ -1,8 +1,8 @@
 """Sampled weights as a start for fine-tuning, beside starts that cost less.
 
-    cases = [one["shared"].learned(11) for one in (zoos(s, Setting()) for s in range(3))]
-    rate_of = chosen_rates(cases, 1, steps, rates)
-    points = curves(cases[0], rate_of, 10, steps)["sampled"]           # (10, S)
+    cases = [zoos(s, Setting())["shared"].learned(11) for s in range(3)]
+    lr_of = chosen_lrs(cases, 1, steps, lrs)
+    points = curves(cases[0], lr_of, 10, steps)["sampled"]             # (10, S)
 
 Letters: n data sets of the zoo, m others, K classes, d features, D weights, S numbers of steps.
 """
@@ -29,7 +29,7 @@ from wlib.data.universes import Counts, DataSet
 NAMES = ("sampled", "nearest network", "pretrained on the zoo", "mean of the zoo", "random start")
 MOVED = ("sampled", "mean of the zoo")          # what the order of a zoo's hidden units changes
 ORACLE = "codec reconstruction of the oracle"
-SHOTS = 5                                       # images of each class that a generator is told
+SHOTS = 5                                       # images of each class in a condition
 
 
 # ---- a zoo, and a generator that learns from it -------------------------------------------------
@@ -81,7 +81,7 @@ class Case:
                        features={**self.features, part: support})
 
     def sample(self, part: str, n: int, count: int | None = None) -> Tensor:
-        """Networks (m, n, D) for the first data sets of a part, told of five images per class."""
+        """Networks (m, n, D) for the first data sets of a part, from five images per class."""
         return self._made().sample(self.features[part][:count, :, :SHOTS], n, seed=self.seed,
                                    device=self.device)
 
@@ -149,7 +149,7 @@ def starts_of(case: Case, part: str, count: int | None = None) -> dict[str, Tens
             "mean of the zoo": known.mean(0).expand(len(c), -1), "random start": fresh}
 
 
-def course(case: Case, weights: Tensor, part: str, steps: Sequence[int], rate: float,
+def course(case: Case, weights: Tensor, part: str, steps: Sequence[int], lr: float,
            images: str = "test") -> Tensor:
     """Points (m, S) on the way, as m starts (m, D) are fine-tuned, each on a data set of its own.
 
@@ -157,17 +157,17 @@ def course(case: Case, weights: Tensor, part: str, steps: Sequence[int], rate: f
     """
     own = case.sets[part][:len(weights)]
     return store.cached(_tuned, weights, zoo.shared_start(seed=case.seed), [d.train for d in own],
-                        [getattr(d, images) for d in own], list(steps), rate,
+                        [getattr(d, images) for d in own], list(steps), lr,
                         (case.seed, case.device))
 
 
 def _tuned(weights: Tensor, like: Pool, train: list[ImageSet], judge: list[ImageSet],
-           steps: Sequence[int], rate: float, order: tuple[int, str]) -> Tensor:
-    return 100 * zoo.curves(like.with_flat(weights), train, judge, steps=steps, lr=rate,
+           steps: Sequence[int], lr: float, order: tuple[int, str]) -> Tensor:
+    return 100 * zoo.curves(like.with_flat(weights), train, judge, steps=steps, lr=lr,
                             seed=order[0], device=order[1])
 
 
-def chosen_rates(cases: Sequence[Case], count: int, steps: Sequence[int], rates: Sequence[float],
+def chosen_lrs(cases: Sequence[Case], count: int, steps: Sequence[int], lrs: Sequence[float],
                  names: Sequence[str] = NAMES) -> dict[str, float]:
     """Each start's learning rate: the one with the largest area on validation images.
 
@@ -175,19 +175,18 @@ def chosen_rates(cases: Sequence[Case], count: int, steps: Sequence[int], rates:
     """
     begin = [starts_of(case, "validation", count) for case in cases]
 
-    def area(name: str, rate: float) -> float:
+    def area(name: str, lr: float) -> float:
         return float(np.mean([zoo.area(steps, course(
-            case, weights[name], "validation", steps, rate, "validation")).mean()
+            case, weights[name], "validation", steps, lr, "validation")).mean()
             for case, weights in zip(cases, begin, strict=True)]))
 
-    return {name: max(rates, key=partial(area, name)) for name in names}
+    return {name: max(lrs, key=partial(area, name)) for name in names}
 
 
-def curves(case: Case, rate_of: Mapping[str, float], count: int, steps: Sequence[int]
+def curves(case: Case, lr_of: Mapping[str, float], count: int, steps: Sequence[int]
            ) -> dict[str, Tensor]:
-    """Points (m, S) on the first unseen data sets from each start in `rate_of`, by name."""
+    """Points (m, S) on the first unseen data sets from each start in `lr_of`, by name."""
     begin = starts_of(case, "unseen", count)
-    if ORACLE in rate_of:
+    if ORACLE in lr_of:
         begin[ORACLE] = case.through_codec(oracles(case, count))
-    return {name: course(case, begin[name], "unseen", steps, rate)
-            for name, rate in rate_of.items()}
+    return {name: course(case, begin[name], "unseen", steps, lr) for name, lr in lr_of.items()}

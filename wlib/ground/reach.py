@@ -132,8 +132,8 @@ class _Reader:
                     value = value[1:] or [ast.Pass()]
                 if value and isinstance(value[0], ast.stmt):
                     value = self._sorted(value)
-                setattr(node, field, [self.visit(one) if isinstance(one, ast.AST) else one
-                                      for one in value])
+                setattr(node, field, [self.visit(item) if isinstance(item, ast.AST) else item
+                                      for item in value])
             elif isinstance(value, ast.AST):
                 setattr(node, field, self.visit(value))
         return node
@@ -200,7 +200,7 @@ def _names(tree: ast.Module, package: str) -> tuple[dict[str, str], bool]:
     """The names of a module, with their places if one import at its top is all that gives them;
     and whether the module does no more than to import and to define."""
     heads = [node for head in tree.body for node in (head.body if _for_editors(head) else [head])]
-    top = [one for node in heads for one in imports(node, package)]
+    top = [binding for node in heads for binding in imports(node, package)]
     made = [name for name, count in collections.Counter(name for name, _ in top).items()
             if count > 1]
     at_top = set(map(id, heads))
@@ -273,10 +273,10 @@ class Tree:
             todo[:1] = [name] if name else []
         if module not in self.sources:
             return place, ()
-        way = [one for one in dict.fromkeys([*way, *_above(module)]) if not self.code(one).plain]
+        way = [name for name in dict.fromkeys([*way, *_above(module)]) if not self.code(name).plain]
         found = todo and (todo[0] in self.code(module).names or todo[0] in OF_ALL)
-        inside = [] if found else [one for one in self.sources if one.startswith(f"{module}.")]
-        inside.sort(key=lambda one: (digest(self.code(one).texts), one))
+        inside = [] if found else [name for name in self.sources if name.startswith(f"{module}.")]
+        inside.sort(key=lambda name: (digest(self.code(name).texts), name))
         return ".".join(todo) if counts(module) else "", tuple(
             filter(counts, dict.fromkeys([module, *way, *inside])))
 

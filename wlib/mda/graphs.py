@@ -190,7 +190,7 @@ class GCN(nn.Module):
         return self.two(self.links @ x)
 
 
-def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, rate: float = 0.01,
+def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, lr: float = 0.01,
         weight_decay: float = 5e-4, device: str = "auto") -> GCN:
     """A `GCN` trained on the training nodes of the whole graph, with Kipf and Welling's settings.
 
@@ -202,7 +202,7 @@ def fit(graph: Graph, *, seed: int = 0, epochs: int = 200, hidden: int = 16, rat
     net: Any = GCN(graph.links, graph.features.shape[1], len(graph.classes), hidden)
     net = nets.fresh(net, int(torch.randint(2**31, (), generator=generator(seed)))).to(where)
     x, y = net.links @ graph.features.to(where), graph.labels.to(where)
-    step = torch.optim.Adam(net.parameters(), lr=rate, weight_decay=weight_decay)
+    step = torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
     best, kept = None, {}
     with torch.random.fork_rng(devices=[] if where.type == "cpu" else None):
         torch.manual_seed(seed)                                                # dropout draws

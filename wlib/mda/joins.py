@@ -248,7 +248,7 @@ def operations(parts: Sequence[nn.Module], shape: tuple[int, ...], execution: st
 
 # ---- fine-tuning -------------------------------------------------------------------------------
 def fine_tuned(starts: Sequence[Mapping[str, nn.Module | Pool]], images: Images, *,
-               seeds: Sequence[int], rates: Sequence[float], epochs: int,
+               seeds: Sequence[int], lrs: Sequence[float], epochs: int,
                device: str = "auto") -> list[dict[str, Pool]]:
     """Every arm's networks after training, {arm: pool of one} per seed.
 
@@ -259,11 +259,11 @@ def fine_tuned(starts: Sequence[Mapping[str, nn.Module | Pool]], images: Images,
     for start, seed in zip(starts, seeds, strict=True):
         runs.append({})
         for arm, begin in start.items():
-            tries = {rate: train.stored_fit(begin, images.fit, seeds=[seed], epochs=epochs,
-                                            batch=32, lr=rate, device=device)
-                     for rate in among.get(arm, rates)}
-            right = {rate: score.accuracy(pool, images.validation).item()
-                     for rate, pool in tries.items()}
+            tries = {lr: train.stored_fit(begin, images.fit, seeds=[seed], epochs=epochs,
+                                          batch=32, lr=lr, device=device)
+                     for lr in among.get(arm, lrs)}
+            right = {lr: score.accuracy(pool, images.validation).item()
+                     for lr, pool in tries.items()}
             best = max(right, key=right.__getitem__)
             among[arm], runs[-1][arm] = [best], tries[best]
     return runs

@@ -24,7 +24,7 @@ from wlib.mda.voting import Masks, masks
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
              "Cyrillic": "БДЖЛЧШЩЪЫЬЭЮЯдзйлфцщ"}
 SAMPLES = (150, 40, 60)        # images per class: training, validation, test
-RATE = 1e-3                    # at twice the rate some networks never leave the start
+LR = 1e-3                      # at twice the rate some networks never leave the start
 
 
 class Images(NamedTuple):
@@ -100,9 +100,9 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
     """
     own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
     started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,
-                               batch=batch, lr=RATE, device=device, **own)
+                               batch=batch, lr=LR, device=device, **own)
     return Pool.cat([train.stored_fit(started[i], data, seeds=[seed], epochs=max(1, epochs // 3),
-                                      batch=2 * batch, lr=RATE / 4, device=device)
+                                      batch=2 * batch, lr=LR / 4, device=device)
                      for i, seed in enumerate(seeds)])
 
 

@@ -132,7 +132,7 @@ def _row(net: nn.Module, images: Images, accuracy: str) -> dict[str, float]:
 class Teaching:
     """How joined parts and students learn from the same teacher."""
 
-    rates: Sequence[float]              # every student takes the best one by validation images
+    lrs: Sequence[float]                # every student takes the best one by validation images
     epochs: int                         # passes over the images, for all students
     beside: Sequence[str] = ()          # more students: "student from source A", "joined shape …"
 
@@ -155,12 +155,12 @@ def side_by_side(networks: Sequence[nn.Module], images: Sequence[Images],
 def students(networks: Sequence[nn.Module], new: nn.Module, images: Sequence[Images],
              chosen: Sequence[Sequence[int]], distill: Callable[..., nn.Module],
              teaching: Teaching, seed: int) -> dict[str, Any]:
-    """Joined parts and students, each at its best rate, taught by the same teacher.
+    """Joined parts and students, each at its best learning rate, taught by the same teacher.
 
     The teacher is the uncut `networks` side by side, restricted to the `chosen` classes and
-    scaled; `new` is the student that begins from nothing. `distill(student, x, targets, rate,
+    scaled; `new` is the student that begins from nothing. `distill(student, x, targets, lr,
     epochs, seed)` teaches one. Gives `test` {arm: (B,)}, a `table` of costs and validation
-    accuracies, and a `grid` of validation accuracies by rate.
+    accuracies, and a `grid` of validation accuracies by learning rate.
     """
     both = together_all(images, chosen)
     restricted, teacher = side_by_side(networks, images, chosen, cut=False)
@@ -175,11 +175,11 @@ def students(networks: Sequence[nn.Module], new: nn.Module, images: Sequence[Ima
              "not fine-tuned": joined}
     grid = []
     for arm in ["joined parts", "distilled student", *teaching.beside]:
-        tries = {rate: distill(copy.deepcopy(starts[arm]), x, targets, rate, teaching.epochs, seed)
-                 for rate in teaching.rates}
-        right = {rate: percent(net, both.validation).mean().item() for rate, net in tries.items()}
+        tries = {lr: distill(copy.deepcopy(starts[arm]), x, targets, lr, teaching.epochs, seed)
+                 for lr in teaching.lrs}
+        right = {lr: percent(net, both.validation).mean().item() for lr, net in tries.items()}
         found[arm] = tries[max(right, key=right.__getitem__)]
-        grid += [{"arm": arm, "rate": rate, "accuracy": a} for rate, a in right.items()]
+        grid += [{"arm": arm, "lr": lr, "accuracy": a} for lr, a in right.items()]
     table = [{"arm": arm, **_row(net, both, "accuracy")} for arm, net in found.items()]
     return {"test": {arm: percent(net, both.test) for arm, net in found.items()},
             "table": pd.DataFrame(table), "grid": pd.DataFrame(grid)}
