@@ -52,8 +52,8 @@ def test_points_are_of_a_data_set_s_own_images(seen):
     uneven = seen.members.sets[0].test.labels.bincount(minlength=3)
     assert seen.points(naming)[0].tolist() == pytest.approx((100 * uneven / 18).tolist())
     for part in ("test", "validation"):
-        own = [zoo.accuracy(seen.members.pool[[2 * k, 2 * k + 1]], getattr(one, part))
-               for k, one in enumerate(seen.members.sets)]
+        own = [zoo.accuracy(seen.members.pool[[2 * k, 2 * k + 1]], getattr(data, part))
+               for k, data in enumerate(seen.members.sets)]
         assert torch.allclose(seen.points(seen.copies, part), 100 * torch.stack(own))
 
 

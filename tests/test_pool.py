@@ -377,7 +377,7 @@ def test_single_numbers_of_every_kind_give_a_pool_of_one():
     pool = mlps(3)
     for i in (1, -2, np.int64(1), torch.tensor(1), torch.tensor([1]), slice(1, 2), [1]):
         assert len(pool[i]) == 1 and torch.equal(pool[i].flat(), pool.flat()[1:2]), i
-    assert [torch.equal(one.flat()[0], pool.flat()[i]) for i, one in enumerate(pool)] == [True] * 3
+    assert [torch.equal(net.flat()[0], pool.flat()[i]) for i, net in enumerate(pool)] == [True] * 3
 
 
 @pytest.mark.parametrize("bad", [3, -4, [], [0, 3], 0.5, "0", None, [True], torch.zeros(0),

@@ -83,5 +83,5 @@ class Inputs:
         return sum(t[0, 0].numel() if self.own else t[0].numel() for t in self.tensors)
 
     def __repr__(self) -> str:
-        told = [short(t) for t in self.positional]
-        return ", ".join(told + [f"{k}: {short(t)}" for k, t in self.named.items()])
+        shapes = [short(t) for t in self.positional]
+        return ", ".join(shapes + [f"{k}: {short(t)}" for k, t in self.named.items()])

@@ -262,8 +262,8 @@ class Pool:
                     if not piece.own and len(piece) == len(self) > 1 else ""
                 raise ValueError(f"inputs: got {given!r}, want what {self!r} takes ({problem})"
                                  f"{hint}") from problem
-            told = rows[-1] if isinstance(rows[-1], Tensor) else type(rows[-1]).__name__
-            require(isinstance(told, Tensor) and told.shape[:1] == (len(piece),), "outputs", told,
+            last = rows[-1] if isinstance(rows[-1], Tensor) else type(rows[-1]).__name__
+            require(isinstance(last, Tensor) and last.shape[:1] == (len(piece),), "outputs", last,
                     f"one tensor with a row for each of {len(piece)} inputs; a module around a "
                     "network that gives several, or puts the batch second, can choose")
         return torch.stack(rows)

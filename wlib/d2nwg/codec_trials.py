@@ -6,7 +6,7 @@ over seeds:
     zoos = [Zoos.trained(of_styles(16, 8, 1, seed=s), s) for s in (0, 1, 2)]
     means = pd.concat([means_of_networks(z) for z in zoos])     # seed, arm, networks, accuracy
 
-Accuracies are shares of test images in [0, 1]. Letters: n networks, D weights, L latent numbers.
+Accuracies are fractions of test images in [0, 1]. Letters: n networks, D weights, L latent numbers.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def ceiling(members: zoo.Zoo, oracles: zoo.Zoo, fits: Iterable[tuple[int, int]]
             ) -> list[dict[str, Any]]:
     """For each of `fits` a row for "seen" and one for "unseen" networks: of, size, networks, …
 
-    … accuracy after the codec, and kept: the share of the squared distance from the zoo's mean.
+    … accuracy after the codec, and kept: the fraction of the squared distance from the zoo's mean.
     """
     rows = []
     for count, size in fits:

@@ -137,13 +137,13 @@ def capacity(case: Case, size: int, widths: Sequence[int], amounts: Sequence[int
     rows, shown = [], min(amounts)
     for count in amounts:
         for width in widths:
-            one = case.first(count).learned(size, width=width, steps=steps)
-            new, old = (one.sample(part, 3, shown) for part in ("unseen", "train"))
-            known = one.through_codec(one.members.weights)
+            small = case.first(count).learned(size, width=width, steps=steps)
+            new, old = (small.sample(part, 3, shown) for part in ("unseen", "train"))
+            known = small.through_codec(small.members.weights)
             within = audit.min_l2(known, known, own=True)
             share, own = (fraction(audit.min_l2(made.flatten(0, 1), known), within)
                           for made in (new, old))
             rows.append({"arm": f"zoo of {count}", "width": width, "seed": case.seed,
-                         "seen": one.points(old, "train").mean().item(),
+                         "seen": small.points(old, "train").mean().item(),
                          "share": share, "own": own})
     return rows

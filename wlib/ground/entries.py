@@ -60,9 +60,9 @@ class Entry:
         if not self.made:
             return f"{self.function}: damaged, will be made again"
         arguments = self.made["recipe"]["arguments"]
-        told = ", ".join(f"{name}={_brief(value)}" for name, value in arguments.items())
+        given = ", ".join(f"{name}={_brief(value)}" for name, value in arguments.items())
         where = " ".join(filter(None, (self.made.get("notebook"), self.made.get("profile"))))
-        return f"{self.function}({told})" + (f" in {where}" if where else "")
+        return f"{self.function}({given})" + (f" in {where}" if where else "")
 
     def reachable(self) -> bool:
         """Whether this installation could ask for it again, as far as can be told.
@@ -95,21 +95,21 @@ def read_size(text: str) -> float:
 
 def _brief(value: Any) -> str:
     """An argument in a few letters; what stands for a tensor or a pool by its hash's beginning."""
-    text = _told(value)
+    text = _text(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     """A description of `identity` as the reader would write the value."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_told, value))}]"
+        return f"[{', '.join(map(_text, value))}]"
     if not isinstance(value, dict):
         return repr(value)
     (kind, inner), *_ = value.items()
     if kind == "tuple":
-        return f"({', '.join(map(_told, inner))}{',' * (len(inner) == 1)})"
+        return f"({', '.join(map(_text, inner))}{',' * (len(inner) == 1)})"
     if kind == "dict":
-        return f"{{{', '.join(f'{_told(k)}: {_told(v)}' for k, v in inner)}}}"
+        return f"{{{', '.join(f'{_text(k)}: {_text(v)}' for k, v in inner)}}}"
     if kind == "numpy":
         return inner
     if isinstance(inner, str) and len(inner) >= 64:

@@ -196,11 +196,11 @@ def _outside(function: types.FunctionType, named: Iterable[str] = ()) -> dict[st
 
 def _describe_defaults(function: types.FunctionType, seen: set[int]) -> Any:
     """Default values, and what was set on the function itself, which its code may read."""
-    told = [_describe(part, f"a default of {function.__name__}", seen)
-            for part in (function.__defaults__, function.__kwdefaults__)]
+    defaults = [_describe(part, f"a default of {function.__name__}", seen)
+                for part in (function.__defaults__, function.__kwdefaults__)]
     set_on = {key: value for key, value in vars(function).items() if key != "__wrapped__"}
-    return told + ([_describe(set_on, f"an attribute of {function.__name__}", seen)]
-                   if set_on and home(function) == "own" else [])
+    return defaults + ([_describe(set_on, f"an attribute of {function.__name__}", seen)]
+                       if set_on and home(function) == "own" else [])
 
 
 def _globals_of(code: types.CodeType) -> Iterator[str]:
@@ -220,9 +220,9 @@ def _describe_class(cls: type, seen: set[int]) -> Any:
     methods = [value for value in methods if isinstance(value, types.FunctionType)
                and not in_package(value.__code__.co_filename)]
     readable = [value for value in methods if linecache.getlines(value.__code__.co_filename)]
-    told = [cls.__qualname__, [_describe(base, base.__name__, seen) for base in cls.__bases__],
-            {name: _describe(value, f"{cls.__name__}.{name}", seen)
-             for name, value in vars(cls).items() if _is_setting(name, value, cls)}]
+    parts = [cls.__qualname__, [_describe(base, base.__name__, seen) for base in cls.__bases__],
+             {name: _describe(value, f"{cls.__name__}.{name}", seen)
+              for name, value in vars(cls).items() if _is_setting(name, value, cls)}]
     for method in readable:
         line = method.__code__.co_firstlineno
         tree = parse("".join(linecache.getlines(method.__code__.co_filename)))
@@ -230,16 +230,16 @@ def _describe_class(cls: type, seen: set[int]) -> Any:
                  if isinstance(node, ast.ClassDef) and node.name == cls.__name__
                  and node.lineno <= line <= node.end_lineno]
         if found:
-            return told + [code_fingerprint(ast.unparse(found[-1])),
-                           [_describe(value, value.__name__, seen) for value in readable]]
+            return parts + [code_fingerprint(ast.unparse(found[-1])),
+                            [_describe(value, value.__name__, seen) for value in readable]]
     generated = (dataclasses.is_dataclass(cls) or hasattr(cls, "_fields")) and all(
         value.__name__.startswith("__") for value in methods)
     require(not readable and (not methods or generated), cls.__qualname__, "a class whose source "
             "cannot be read", "one of a file or a notebook's cell, or what it makes as an argument")
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
-    return told + [list(vars(cls).get("__annotations__", ())),      # no methods of its own
-                   [_describe(f.default_factory, f.name, seen) for f in fields
-                    if f.default_factory is not dataclasses.MISSING]]
+    return parts + [list(vars(cls).get("__annotations__", ())),      # no methods of its own
+                    [_describe(f.default_factory, f.name, seen) for f in fields
+                     if f.default_factory is not dataclasses.MISSING]]
 
 
 def _is_setting(name: str, value: Any, cls: type) -> bool:

@@ -145,7 +145,7 @@ class _Reader:
             if not together:
                 yield from run
                 continue
-            lines = [self._line(node, alias, *told) for node in run for alias, told in zip(
+            lines = [self._line(node, alias, *binding) for node in run for alias, binding in zip(
                 node.names, imports(node, self.package), strict=True)]
             for _, line, bound in sorted(lines, key=lambda line: line[0]):
                 self.bound += bound
@@ -296,14 +296,14 @@ class Tree:
         imports whom, also in a circle, and not where a module lies.
         """
         numbers: dict[str, int] = {}
-        told, todo = [], [self._piece(code)]
+        described, todo = [], [self._piece(code)]
         for own, leads in todo:                  # grows on the way
             for module in itertools.chain(*leads):
                 if module not in numbers:
                     numbers[module] = len(numbers)
                     todo.append(self._module(module))
-            told.append([own, [[numbers[module] for module in lead] for lead in leads]])
-        return digest(told), sorted(numbers)
+            described.append([own, [[numbers[module] for module in lead] for lead in leads]])
+        return digest(described), sorted(numbers)
 
     def fingerprint(self, place: str) -> str:
         """Hash of what a place leads to and of all that this reaches."""

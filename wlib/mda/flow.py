@@ -55,7 +55,7 @@ class Flow(Layers):
         self.pinned: set[int] = set()
         self.found: dict[str, dict] = {}             # layers, with wires not yet final
         self.vectors: dict[str, tuple] = {}          # path: axis, wires, pieces
-        self.asked: set[str] = set()                 # tensors that code takes by itself
+        self.taken: set[str] = set()                 # tensors that code takes by itself
         self.norm_of: dict[str, str] = {}
         self.whole: dict[tuple[str, str], None] = {}          # what pinned channels, and why
         self.unpaddable = ""
@@ -91,7 +91,7 @@ class Flow(Layers):
 
     def keep_layers_in_use(self) -> None:
         """A layer stays whole if other code takes its weights too."""
-        for path in self.asked:
+        for path in self.taken:
             layer = self.found.get(path.rpartition(".")[0])
             if layer is not None:
                 _, along, _ = self.vectors.pop(path, (0, (), ()))
@@ -167,7 +167,7 @@ class Flow(Layers):
     def constant(self, path: str, uses: int = 1) -> Any:
         """A parameter or buffer: cut along, if channels meet its one long axis."""
         self.reached.add(path.rpartition(".")[0])
-        self.asked.add(path)
+        self.taken.add(path)
         tensor: Any = self.net
         for name in path.split("."):
             tensor = getattr(tensor, name, None)

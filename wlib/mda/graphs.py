@@ -81,22 +81,22 @@ def citations(seed: int = 0, nodes: int = 1400, classes: int = 7, words: int = 5
                 f"a whole number of at least {least}")
     for argument, part in (("within", within), ("topical", topical)):
         require(0 <= part <= 1, argument, part, "a fraction from 0 to 1")
-    draw = np.random.default_rng([seed, 23])
+    rng = np.random.default_rng([seed, 23])
     sizes = np.linspace(1, 3, classes)
-    labels = draw.permutation(np.repeat(np.arange(classes), _quota(sizes / sizes.sum(), nodes)))
+    labels = rng.permutation(np.repeat(np.arange(classes), _quota(sizes / sizes.sum(), nodes)))
     same = labels[:, None] == labels[None]                                     # (n, n)
     own = same.sum(1, keepdims=True) - 1
     chance = np.where(same, within / own, (1 - within) / (nodes - 1 - own)) * cited
     chance = np.triu((chance + chance.T) / 2, 1)
-    linked = draw.random((nodes, nodes)) < chance
-    common = draw.permutation(1 / np.arange(1, words + 1) ** 0.5)
+    linked = rng.random((nodes, nodes)) < chance
+    common = rng.permutation(1 / np.arange(1, words + 1) ** 0.5)
     topics = np.zeros((classes, words))
     for topic in topics:
-        topic[draw.choice(words, words // 10, replace=False)] = 1
+        topic[rng.choice(words, words // 10, replace=False)] = 1
     says = topical * topics / topics.sum(1, keepdims=True) \
         + (1 - topical) * common / common.sum()                                # (K, F)
-    features = draw.random((nodes, words)) < 1 - np.exp(-length * says[labels])
-    return _graph(features, labels, linked, tuple(f"field {k}" for k in range(classes)), draw)
+    features = rng.random((nodes, words)) < 1 - np.exp(-length * says[labels])
+    return _graph(features, labels, linked, tuple(f"field {k}" for k in range(classes)), rng)
 
 
 def _quota(fractions: np.ndarray, total: int) -> np.ndarray:

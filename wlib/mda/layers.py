@@ -45,7 +45,7 @@ class Layers:
     """The rules for modules; `Flow` has the wires and the rules for all other operations."""
 
     unpaddable: str
-    asked: set[str]
+    taken: set[str]
     if TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any: ...     # what Flow has
 
@@ -150,7 +150,7 @@ class Layers:
                 for i, setting in enumerate(settings)):
             return None
         self.check_layer(node, name, module)
-        self.asked -= {f"{name}.weight", f"{name}.bias"}
+        self.taken -= {f"{name}.weight", f"{name}.bias"}
         return (self.linear(node, name, module, features[0]) if isinstance(module, nn.Linear) else
                 self.convolution(node, name, module, features[0]))
 

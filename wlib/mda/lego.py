@@ -256,14 +256,14 @@ def _difference(a: nn.Module, own: Wiring, b: nn.Module, wires: Wiring) -> str:
     pairs = dict(a.named_modules()), dict(b.named_modules())
     if pairs[0].keys() != pairs[1].keys():
         return "other modules"
-    for name, one in pairs[0].items():
-        two = pairs[1][name]
-        if type(one) is not type(two):
-            return f"{name} ({type(two).__name__})"
-        mine, its = ({k: v for k, v in vars(m).items() if not k.startswith("_")
-                      and k not in WIDTHS | (set() if name else OURS)} for m in (one, two))
-        for key in mine.keys() | its.keys():
-            if not _equal(mine.get(key), its.get(key)):
+    for name, mine in pairs[0].items():
+        other = pairs[1][name]
+        if type(mine) is not type(other):
+            return f"{name} ({type(other).__name__})"
+        here, there = ({k: v for k, v in vars(m).items() if not k.startswith("_")
+                         and k not in WIDTHS | (set() if name else OURS)} for m in (mine, other))
+        for key in here.keys() | there.keys():
+            if not _equal(here.get(key), there.get(key)):
                 return f"another setting {f'{name}.{key}'.lstrip('.')}"
     return _other_tensor(a, own, b)
 

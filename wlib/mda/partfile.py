@@ -48,13 +48,13 @@ def save_part(net: nn.Module, path: str | os.PathLike,
     require(shared == 0, "net", f"{shared} modules or tensors that are used twice",
             "a network whose layers share no weights")
     described = {name: _described(module) for name, module in modules.items()}
-    told = described[""]["told"]
+    own = described[""]["told"]
     if names is not None:
         require(not isinstance(names, str) and all(isinstance(n, str) for n in names), "names",
                 names, "the names of the outputs")
-        outputs = len(told.get("names", told.get("classes", names)))
+        outputs = len(own.get("names", own.get("classes", names)))
         require(len(names) == outputs, "names", names, f"a name for each of {outputs} outputs")
-        told["names"] = list(names)
+        own["names"] = list(names)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensorfiles.write(path, FORM, named_tensors(net), {
         "made of": json.dumps(_made_of(net)), "modules": json.dumps(described),
@@ -75,8 +75,8 @@ def load_part(path: str | os.PathLike, template: Template | Sequence[Template]) 
         made_of, modules, answers = (json.loads(header[key]) for key in
                                      ("made of", "modules", "answers"))
         count = _count(made_of)
-        for told in modules.values():
-            told["class"], told["without"], told["told"].items(), told["settings"].items()
+        for entry in modules.values():
+            entry["class"], entry["without"], entry["told"].items(), entry["settings"].items()
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as problem:
         raise ValueError(f"path: {path} has a damaged header ({problem})") from problem
     net = _put_together(made_of, _templates(template, count))
@@ -136,17 +136,17 @@ def _answers(net: nn.Module) -> dict | None:
     return {"images": list(images.shape), "outputs": wiring.logits(net, images).double().tolist()}
 
 
-def _compare(net: nn.Module, told: dict | None) -> None:
+def _compare(net: nn.Module, sample: dict | None) -> None:
     """Refuse a network that answers other than the one that was written."""
-    if told is None:
+    if sample is None:
         return
-    images = cutcheck.drawn(told["images"])
+    images = cutcheck.drawn(sample["images"])
     try:
         got = wiring.logits(net, images)
     except (RuntimeError, ValueError, TypeError) as problem:
         raise ValueError(f"template: got a network that does not run with the file's tensors "
                          f"({problem}), want the network of the file") from problem
-    wanted = torch.tensor(told["outputs"], dtype=got.dtype)
+    wanted = torch.tensor(sample["outputs"], dtype=got.dtype)
     require(cutcheck.alike(got, wanted, wanted), "template", "a network with other answers than "
             "the one that was written", "its code and its attributes, and a whole file")
 
@@ -177,22 +177,22 @@ def _lists(value: Any, kind: type = list) -> Any:
 
 def _fit(net: nn.Module, modules: dict[str, dict]) -> None:
     """Give the template the file's widths, after all else that both tell has been compared."""
-    for name, told in modules.items():
+    for name, entry in modules.items():
         module: Any = _at(net, name)
         where = f"template.{name}" if name else "template"
-        require(module is not None, where, "no such module", f"{told['class']}, as in the file")
-        require(type(module).__name__ == told["class"], where, type(module).__name__,
-                f"{told['class']}, as in the file")
-        for child in told["without"]:
+        require(module is not None, where, "no such module", f"{entry['class']}, as in the file")
+        require(type(module).__name__ == entry["class"], where, type(module).__name__,
+                f"{entry['class']}, as in the file")
+        for child in entry["without"]:
             if child in module._modules:
                 module._modules[child] = None
         own = _described(module)["settings"]
         for key in OURS:
             if isinstance(vars(module).get(key), dict):
                 del vars(module)[key]  # a spec says how wide the uncut network is
-        for key, value in told["told"].items():
+        for key, value in entry["told"].items():
             setattr(module, key, _lists(value, tuple))
-        for key, value in told["settings"].items():
+        for key, value in entry["settings"].items():
             if key in WIDTHS:
                 setattr(module, key, _lists(value, tuple))
             elif not isinstance(module, Merge):

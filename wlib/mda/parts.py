@@ -103,8 +103,8 @@ def wire_scores(wires: Wiring, masks: Mapping[str, Tensor], classes: Sequence[in
     for name, votes in getattr(masks, "scores", {}).items():
         layer = wires.layers[name]
         if layer.reads is not None:
-            asked = votes[list(classes)].amax(0, keepdim=True)                 # (1, P)
-            scores = torch.maximum(scores, on_wires(asked, layer.features, wires.wires)[0])
+            wanted = votes[list(classes)].amax(0, keepdim=True)                 # (1, P)
+            scores = torch.maximum(scores, on_wires(wanted, layer.features, wires.wires)[0])
     return scores
 
 

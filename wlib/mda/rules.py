@@ -317,7 +317,7 @@ def per_channel(flow: Flow, node: fx.Node, features: list[Feature]) -> Feature |
     if isinstance(module, NORMS) and x.at(1) == CHANNELS and {v.path for v in vectors} <= {
             f"{name}.{row}" for row in ("weight", "bias", "running_mean", "running_var")}:
         flow.check_layer(node, name, module)     # as the module does it, and then more
-        flow.asked -= {v.path for v in vectors}
+        flow.taken -= {v.path for v in vectors}
         return flow.norm(node, name, module, x)
     return rows(flow, x, vectors)
 

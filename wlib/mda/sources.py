@@ -24,7 +24,7 @@ from wlib.mda.voting import Masks, masks
 ALPHABETS = {"Latin": "ABDEFGHJKLMNPQRTUVXY", "Greek": "ΑΓΔΞΣΦΨΩβγδεζηθλμξπφ",
              "Cyrillic": "БДЖЛЧШЩЪЫЬЭЮЯдзйлфцщ"}
 SAMPLES = (150, 40, 60)        # images per class: training, validation, test
-LR = 1e-3                      # at twice the rate some networks never leave the start
+LR = 1e-3                      # at twice this some networks never leave the start
 
 
 class Images(NamedTuple):
@@ -95,8 +95,9 @@ def trained(architecture: str, data: ImageSet, *, seeds: Sequence[int], epochs: 
     """Networks trained on the images, one per seed, each kept in the store.
 
     A fast start of `epochs` passes, then a third as many in larger batches at a quarter of the
-    rate: without this calm end the last steps decide how good a network is. `architecture` is a
-    name of `wlib.core.nets` or of torchvision; `widths` are those of "vgg" and "resnet".
+    learning rate: without this calm end the last steps decide how good a network is.
+    `architecture` is a name of `wlib.core.nets` or of torchvision; `widths` are those of "vgg"
+    and "resnet".
     """
     own = {"widths": tuple(widths)} if architecture in ("vgg", "resnet") else {}
     started = train.stored_fit(design(architecture, data), data, seeds=seeds, epochs=epochs,

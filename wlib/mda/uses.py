@@ -199,8 +199,8 @@ def graph_parts(name: str, epochs: int, draws: int, seed: int, device: str) -> p
     wires, everything, rows = wiring.trace(net), range(len(papers.classes)), []
 
     @torch.no_grad()
-    def right(one: Any, outputs: Sequence[int], names: Sequence[int], nodes: Tensor) -> float:
-        answers = one.eval().mixed(taken)[:, list(outputs)].argmax(1).cpu()
+    def right(net: Any, outputs: Sequence[int], names: Sequence[int], nodes: Tensor) -> float:
+        answers = net.eval().mixed(taken)[:, list(outputs)].argmax(1).cpu()
         named = torch.tensor(list(names))[answers]
         return 100 * (named == papers.labels)[nodes].float().mean().item()
 

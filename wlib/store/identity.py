@@ -63,7 +63,7 @@ def outline(net: nn.Module, name: str = "network") -> dict[str, str]:
     """A short hash of every attribute but weights and buffers, for a file: code counts by its name
     alone, so that other versions of Python and of the packages give the same."""
     weights = named_tensors(net)
-    return {path: _sha(told)[:12] for path, told in parts(net, name, _name).items()
+    return {path: _sha(described)[:12] for path, described in parts(net, name, _name).items()
             if path not in weights}
 
 
@@ -100,8 +100,8 @@ class _Describer:
         around = {part: f"^{path}" for part, path in self.known.items()}
         inside = _Describer(functools.cache(self.code), around | {
             id(part): path for path, part in reversed(own)})
-        return {where: told for path, module in net.named_modules()
-                for where, told in inside.attributes(module, path, name)}
+        return {where: described for path, module in net.named_modules()
+                for where, described in inside.attributes(module, path, name)}
 
     def value(self, value: Any, name: str) -> Any:
         if type(value) in PLAIN:
@@ -133,10 +133,10 @@ class _Describer:
         if isinstance(value, Tensor):
             if type(value) not in (Tensor, nn.Parameter):
                 raise _unknown(value, name)
-            told: dict[str, Any] = {"tensor": _tensors({"": value}, name)}
+            described: dict[str, Any] = {"tensor": _tensors({"": value}, name)}
             if value.requires_grad or type(value) is nn.Parameter:     # what may be trained
-                told["trained"] = [type(value).__name__, value.requires_grad]
-            return told
+                described["trained"] = [type(value).__name__, value.requires_grad]
+            return described
         if type(value) is bytes:
             return {"bytes": value.hex()}
         if isinstance(value, np.generic):
