@@ -55,8 +55,9 @@ def sections(module: ModuleType, title: str) -> Iterator[str]:
 def members(module: ModuleType) -> dict[str, Any]:
     """What is public in a module: a package's `__all__`, constants last, or all that it defines."""
     if hasattr(module, "__path__"):
-        named = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
-        return dict(sorted(named.items(), key=lambda item: not callable(item[1])))
+        named = ((name, getattr(module, name)) for name in getattr(module, "__all__", ()))
+        things = [(name, thing) for name, thing in named if not inspect.ismodule(thing)]
+        return dict(sorted(things, key=lambda item: not callable(item[1])))
     return {name: thing for name, thing in vars(module).items() if not name.startswith("_")
             and callable(thing) and getattr(thing, "__module__", None) == module.__name__}
 
