@@ -170,6 +170,18 @@ def test_the_kernel_is_deaf_even_where_settings_reach_it(tmp_path):
 
 
 @pytest.mark.book
+def test_the_kernel_takes_no_port_that_another_program_may_want(tmp_path):
+    deep = tmp_path / ("a long name " * 8)      # a socket's path has at most 107 bytes
+    root = project(deep, {"01-toy": [
+        "from pathlib import Path\nfrom ipykernel.connect import get_connection_info\n"
+        "of = get_connection_info(unpack=True)\nassert of['transport'] == 'ipc', of\n"
+        "assert Path(f\"{of['ip']}-{of['shell_port']}\").is_socket()", *good("01-toy")]})
+    done = wlib(root, "run", "01", "--profile", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert not (root / "_build" / "smoke" / "work").exists()
+
+
+@pytest.mark.book
 def test_a_relative_store_is_one_folder_for_command_and_kernels(tmp_path):
     root = project(tmp_path / "book", {"01-toy": [
         "from wlib import store\ndef give(number):\n    return number", "store.cached(give, seed)",

@@ -38,11 +38,19 @@ KERNEL_ARGV = [sys.executable, "-m", "wlib.book.kernel", "-f", "{connection_file
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 running: dict[str, Any] = {"notebook": None, "kernel": None, "exit": None, "number": None,
-                           "source": ""}
+                           "source": "", "sockets": ""}
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel of this interpreter that remembers how it ended."""
+    """A kernel of this interpreter that remembers how it ended.
+
+    They talk through socket files in the job's folder: a port that was free when it was chosen may
+    be taken by the time the kernel binds it, and the kernel dies of that on a busy machine.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        # Relative, because the path of a socket has at most 107 bytes.
+        super().__init__(**options, transport="ipc", ip=os.path.relpath(running["sockets"]))
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -109,6 +117,7 @@ def on_start(cell: Any, cell_index: int) -> None:
 
 def main(job: dict[str, Any]) -> None:
     """Execute the notebook of a job and write it to `output`; every end is an event."""
+    running["sockets"] = Path(job["output"]).with_name("kernel")
     try:
         notebook = nbformat.read(job["notebook"], as_version=4)
         executed = papermill.execute_notebook(
