@@ -45,8 +45,9 @@ def record(profile: str, names: Sequence[str] = (), root: Path | None = None,
     are not the profile's.
     """
     root = claims.project_root() if root is None else root
-    require(profile in claims.RECORDED, "profile", profile,
-            f"one of {', '.join(claims.RECORDED)}: only their numbers mean something")
+    known = claims.RECORDED + claims.SECOND
+    require(profile in known, "profile", profile,
+            f"one of {', '.join(known)}: only their numbers mean something")
     require(brought is None or (brought / "results").is_dir(), "--from", str(brought),
             "the folder gpu-results that benchmarks/gpu.sh packs")
     commit, dirty, why = state_of(root)

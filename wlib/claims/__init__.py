@@ -33,6 +33,7 @@ from wlib.claims.report import (
 )
 from wlib.claims.results import (
     RECORDED,
+    SECOND,
     SCHEMA,
     built,
     dumps,
@@ -84,6 +85,7 @@ __all__ = [
     "QUOTED",
     "read_yaml",
     "RECORDED",
+    "SECOND",
     "recorded",
     "records",
     "Report",

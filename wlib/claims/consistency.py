@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wlib.claims.judging import HOLDS, SIMPLER, Verdict, check_measure, judge
-from wlib.claims.results import RECORDED, is_stale, load_results
+from wlib.claims.results import RECORDED, SECOND, is_stale, load_results
 from wlib.claims.rows import QUOTED, Row, load
 
 NEEDED: dict[str, type | tuple[type, ...]] = {
@@ -52,20 +52,28 @@ def check(root: Path) -> Findings:
     for path in sorted((root / "_build").glob("*/results/*.json")):
         if path.parts[-3] != "interactive":
             _check_results(path, path.parts[-3], rows, root, found)
-    judged: dict[str, tuple[Verdict, dict[str, Any]]] = {}
-    for profile in reversed(RECORDED):  # the best last, so that its verdict stays
-        for path in sorted((root / "results" / profile).glob("*.json")):
-            results = _check_results(path, profile, rows, root, found)
-            judged |= _check_recorded(path, results, rows, root, found) if results else {}
+    judged, second = (_judged(profiles, rows, root, found) for profiles in (RECORDED, SECOND))
     for path in sorted((root / "results").glob("*")):
-        if path.is_dir() and path.name not in RECORDED:
-            found.wrong.append(f"{path}: want one of {', '.join(RECORDED)}")
+        if path.is_dir() and path.name not in RECORDED + SECOND:
+            found.wrong.append(f"{path}: want one of {', '.join(RECORDED + SECOND)}")
         elif path.suffix == ".json":
             found.tried(load_tables, path)
     found.wrong += typed_verdicts(root)
     found.notes += _missing(rows, judged, root)
     found.rows = [_answers(row, *judged.get(row.id, (judge(row, None), {}))) for row in rows]
+    found.rows += [_answers(row, *second[row.id]) for row in rows if row.id in second]
     return found
+
+
+def _judged(profiles: Sequence[str], rows: list[Row], root: Path, found: Findings
+            ) -> dict[str, tuple[Verdict, dict[str, Any]]]:
+    """By claim, the verdict of the best recorded run that measured it, and that run's results."""
+    judged: dict[str, tuple[Verdict, dict[str, Any]]] = {}
+    for profile in reversed(profiles):  # the best last, so that its verdict stays
+        for path in sorted((root / "results" / profile).glob("*.json")):
+            results = _check_results(path, profile, rows, root, found)
+            judged |= _check_recorded(path, results, rows, root, found) if results else {}
+    return judged
 
 
 def _answers(row: Row, verdict: Verdict, results: dict[str, Any]) -> dict[str, Any]:

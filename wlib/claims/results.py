@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from wlib.claims.rows import project_root
 
 SCHEMA = 1
 RECORDED = ("gpu", "study", "laptop")  # profiles whose recorded runs may be judged, best first
+SECOND = ("study-fashion",)             # and on a second data set: the claims' second column
 
 
 def dumps(results: Mapping[str, Any]) -> str:
@@ -64,16 +65,18 @@ def _check_entry(measure: Any, seeds: int, where: str) -> None:
                     "a number ≥ 0")
 
 
-def records(notebook: str, root: Path | None = None) -> list[dict[str, Any]]:
+def records(notebook: str, root: Path | None = None,
+            profiles: Sequence[str] = RECORDED) -> list[dict[str, Any]]:
     """All recorded runs of a notebook, the best first (gpu, then study, then laptop)."""
     folder = (root or project_root()) / "results"
-    paths = [folder / profile / f"{notebook}.json" for profile in RECORDED]
+    paths = [folder / profile / f"{notebook}.json" for profile in profiles]
     return [load_results(path) for path in paths if path.exists()]
 
 
-def recorded(notebook: str, root: Path | None = None) -> dict[str, Any] | None:
+def recorded(notebook: str, root: Path | None = None,
+             profiles: Sequence[str] = RECORDED) -> dict[str, Any] | None:
     """The best recorded run of a notebook, or None."""
-    return next(iter(records(notebook, root)), None)
+    return next(iter(records(notebook, root, profiles)), None)
 
 
 def built(notebook: str, profile: str, root: Path | None = None) -> dict[str, Any] | None:
