@@ -45,7 +45,10 @@ def test_parts_are_cut_as_by_hand(world):
     spoken = own[mda.select(net, own.floats(), own.labels, 5)]
     masks = mda.masks(mda.contributions(net, spoken.floats(), spoken.labels), mode="graph")
     by_hand, x = mda.disassemble(net, masks, [1, 2]), own.floats()
-    assert torch.equal(wiring.logits(world.parts(CHOSEN, 1)[1], x), wiring.logits(by_hand, x))
+    part = world.parts(CHOSEN, 1)[1]
+    assert torch.equal(wiring.logits(part, x), wiring.logits(by_hand, x))
+    assert world.parts({"b": (1, 2)}, 1)[0] is part          # cut once
+    assert world.parts({"b": [1]}, 1)[0] is not part
 
 
 def test_answers_name_the_largest_output_of_each_arm(world, found):

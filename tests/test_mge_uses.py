@@ -10,7 +10,7 @@ from small import images
 from wlib import claims, mge
 from wlib.core import audit, score, train
 from wlib.core.pool import Pool
-from wlib.mge import evolution, operators, uses
+from wlib.mge import evolution, experiments, operators, uses
 from wlib.plot import mge_uses as figures
 
 
@@ -34,7 +34,7 @@ def test_noise_copies_lie_as_far_away_as_children(parent):
     far = [audit.distance(uses.candidates(arm, parent, 2, 0.9, 5), parent)
            for arm in ("MGE", "noise")]
     assert torch.allclose(*far, rtol=1e-3)
-    twice = audit.distance(uses.noise_at(parent, 2.0, 0.95, 2, 0), parent)
+    twice = audit.distance(experiments.noise_at(parent, 2.0, 0.95, 2, 0), parent)
     assert torch.allclose(twice, torch.full((2, 1), 2 * 0.1 ** 0.5).double(), rtol=1e-3)
 
 

@@ -20,7 +20,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pandas as pd
@@ -97,16 +97,11 @@ def stages(teachers: Teachers, generator: MetaGenerator | Sequence[MetaGenerator
            at: Sequence[int] = (0, 1, 2, 5, 10, 20), settings: Recovery | None = None, *,
            seed: int = 0, device: str = "auto") -> dict[int, ImageSet]:
     """`recover` after each number of steps in `at` (not the settings'), in one inversion."""
-    require(len(at) > 0 and all(whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
-    teachers = placed(teachers, device)
-    how = replace(settings or Recovery(), steps=max(at)).ready(teachers)
+    teachers, how = placed(teachers, device), settings or Recovery()
     several = _one_each(teachers, generator)
-    count, pad = teachers.ways * how.per_class, how.objective.pad
-    starts = [Start(place, _with_noise(_weights(g, teachers), count, seed, 0, t.number),
-                    inversion.crops(how.steps, count, pad, seed, 1, t.number))
-              for place, (g, t) in enumerate(zip(several, teachers.members, strict=True))]
-    found = inversion.invert(teachers, starts, _imagine(several[0]), how, keep=at)
-    return inversion.collected(teachers, found, at)
+    begin = [_with_noise(_weights(g, teachers), teachers.ways * how.per_class, seed, 0, t.number)
+             for g, t in zip(several, teachers.members, strict=True)]
+    return inversion.staged(teachers, begin, _imagine(several[0]), at, how, seed)
 
 
 def placed(teachers: Teachers, device: str) -> Teachers:

@@ -285,9 +285,24 @@ def invert(teachers: Teachers, starts: Sequence[Start], imagine: Callable[[Varia
     return [found[slot] for slot in range(len(starts))]
 
 
+def staged(teachers: Teachers, begin: Sequence[Variables], imagine: Callable[[Variables], Tensor],
+           at: Sequence[int], settings: Recovery, seed: int) -> dict[int, ImageSet]:
+    """All teachers' images (see `as_set`) after each number of steps in `at` (not the settings'),
+    in one run.
+
+    `begin` holds where each teacher's variables start; crops depend on its number and on `seed`.
+    """
+    require(len(at) > 0 and all(whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
+    how = replace(settings, steps=max(at)).ready(teachers)
+    count, pad = teachers.ways * how.per_class, how.objective.pad
+    starts = [Start(place, variables, crops(how.steps, count, pad, seed, 1, t.number))
+              for place, (variables, t) in enumerate(zip(begin, teachers.members, strict=True))]
+    found = invert(teachers, starts, imagine, how, keep=at)
+    return {k: as_set(teachers, [inverted.images[k] for inverted in found]) for k in at}
+
+
 def resolved(engine: str, device: torch.device) -> str:
     """The engine that "auto" stands for on a device."""
-    require_one_of("engine", engine, ENGINES)
     if engine != "auto":
         return engine
     return "vmap" if nets.stacked(device) else "loop"
@@ -356,12 +371,6 @@ def as_bytes(images: Tensor) -> Tensor:
             f"values from {float(images.min()):.3g} to {float(images.max()):.3g}" if finite
             else "NaN or infinity", "numbers in [0, 1]; a smaller learning rate may help")
     return (images * 255).round().byte()
-
-
-def collected(teachers: Teachers, found: Sequence[Inverted], at: Sequence[int]
-              ) -> dict[int, ImageSet]:
-    """After each number of steps in `at`, all teachers' images as one set (see `as_set`)."""
-    return {k: as_set(teachers, [inverted.images[k] for inverted in found]) for k in at}
 
 
 def as_set(teachers: Teachers, images: Sequence[Tensor]) -> ImageSet:

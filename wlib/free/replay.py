@@ -30,14 +30,13 @@ from torch.func import vmap
 from wlib import store
 from wlib.check import require, require_one_of, whole
 from wlib.core import nets
-from wlib.core.pool import Pool
+from wlib.core.pool import ENGINES, Pool
 from wlib.data.sets import Episode, ImageSet, episodes
 from wlib.free import learner as learners
 from wlib.free.learner import Body, Weights, adapt, prototypes
 from wlib.free.state import Moments, adam_at, moments_of
 
 HEADS = ("prototype", "maml", "fomaml", "anil")
-ENGINES = ("auto", "loop", "vmap")
 
 
 # ---- memory -------------------------------------------------------------------------------------

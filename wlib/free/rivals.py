@@ -37,7 +37,7 @@ from wlib.free.generator import (
     recover,
     stored_fit_generator,
 )
-from wlib.free.inversion import Recovery, Start, Variables
+from wlib.free.inversion import Recovery, Variables
 from wlib.free.teachers import Teacher, Teachers
 
 
@@ -54,16 +54,11 @@ def pixels(teachers: Teachers, settings: Recovery | None = None, *, seed: int = 
 def pixel_stages(teachers: Teachers, at: Sequence[int], settings: Recovery, *, seed: int = 0,
                  device: str = "auto") -> dict[int, ImageSet]:
     """What `pixels` gives after each number of steps in `at` (not the settings'), in one run."""
-    require(len(at) > 0 and all(whole(k, 0) for k in at), "steps", at, "whole numbers ≥ 0")
     teachers = placed(teachers, device)
-    how = replace(settings, steps=max(at)).ready(teachers)
-    count, pad = teachers.ways * how.per_class, how.objective.pad
-    starts = [Start(place, {"pixels": _normal((count, *teachers.shape), seed, 0, t.number)
-                            .to(teachers.device)},
-                    inversion.crops(how.steps, count, pad, seed, 1, t.number))
-              for place, t in enumerate(teachers.members)]
-    found = inversion.invert(teachers, starts, _logistic, how, keep=at)
-    return inversion.collected(teachers, found, at)
+    shape = teachers.ways * settings.per_class, *teachers.shape
+    begin = [{"pixels": _normal(shape, seed, 0, t.number).to(teachers.device)}
+             for t in teachers.members]
+    return inversion.staged(teachers, begin, _logistic, at, settings, seed)
 
 
 def _logistic(variables: Variables) -> Tensor:

@@ -8,7 +8,7 @@ Letters: B images, K outputs, P features that a last layer reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -27,7 +27,7 @@ from wlib.core import score, train
 from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.mda import cutting, lego, wiring
-from wlib.mda.sources import Images, masks_of, surest, together, together_all
+from wlib.mda.sources import Images, own_masks, together, together_all
 
 KINDS = {"scaled": "class", "one scale a source": "source",
          "one temperature a source": "temperature", "z-score": "z-score"}
@@ -50,14 +50,17 @@ class Sources:
 
     def parts(self, chosen: Chosen, i: int) -> list[nn.Module]:
         """The parts of seed number i, by the five images of each class that each is surest of."""
-        return [mda.disassemble(self.pools[name].network(i), self._masks(name, i), classes)
-                for name, classes in chosen.items()]
+        return [self._part(name, i, classes) for name, classes in chosen.items()]
 
-    def _masks(self, name: str, i: int) -> mda.Masks:
-        if (name, i) not in self._kept:
-            net, images = self.pools[name].network(i), self.images[name].fit
-            self._kept[name, i] = masks_of(net, images[surest(net, images)])
-        return self._kept[name, i]
+    def _part(self, name: str, i: int, classes: Sequence[int]) -> nn.Module:
+        net = self.pools[name].network(i)
+        masks = self._once((name, i), own_masks, net, self.images[name].fit)
+        return self._once((name, i, tuple(classes)), mda.disassemble, net, masks, classes)
+
+    def _once(self, key: tuple, make: Callable, *args: Any) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make(*args)
+        return self._kept[key]
 
     def together(self, chosen: Chosen) -> Images:
         """The images of the chosen classes, labeled as the outputs of the joined network."""

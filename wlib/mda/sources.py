@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wlib import store
 from wlib.check import require, require_one_of, whole
 from wlib.core import nets, train
 from wlib.core.pool import Pool
@@ -137,3 +138,11 @@ def masks_of(net: nn.Module, spoken: ImageSet, mode: str = "graph", strict: bool
     """The masks of all classes from the images that speak for them."""
     found = contributions(net, spoken.floats(), spoken.labels, **settings)
     return masks(found, mode=mode, strict=strict)
+
+
+def own_masks(net: nn.Module, images: ImageSet) -> Masks:
+    """`masks_of` the images of a source, by the five of each class that its network is surest of.
+
+    The choice is kept in the store: it asks for an answer to every image.
+    """
+    return masks_of(net, images[store.cached(surest, net, images)])

@@ -23,7 +23,7 @@ from wlib.core import nets, train
 from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.mda import cutting, graphs, lego, routes, selectors, wiring
-from wlib.mda.sources import Images, masks_of, surest, together_all
+from wlib.mda.sources import Images, own_masks, together_all
 
 CRITERIA = ("largest weights (L1)", "geometric median", "Taylor", "group norm")
 FIELDS = ((0,), (1,), (1, 2), (3, 4, 5))         # the sets of classes that a graph is cut for
@@ -104,7 +104,7 @@ def compression(net: nn.Module, images: Images, fractions: Sequence[float], epoc
     orders the images of fine-tuning, `chance` draws the random scores.
     """
     wires = wiring.trace(net)
-    masks = masks_of(net, images.fit[surest(net, images.fit)])
+    masks = own_masks(net, images.fit)
     scores = rankings(net, images.fit, masks, chance)
     curve, table = [], []
     for fraction in fractions:
@@ -143,7 +143,7 @@ def side_by_side(networks: Sequence[nn.Module], images: Sequence[Images],
     side, or cut (`cut`) and padded. The scales are fitted to the held-out images."""
     parts, scales = [], []
     for net, own, classes in zip(networks, images, chosen, strict=True):
-        masks = masks_of(net, own.fit[surest(net, own.fit)]) if cut else {}
+        masks = own_masks(net, own.fit) if cut else {}
         parts.append(mda.disassemble(net, masks, classes))
         held = mda.of_classes(own.held.floats(), own.held.labels, classes)
         scales.append(lego.scaling(parts[-1], *held))

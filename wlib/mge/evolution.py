@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ from wlib.core.pool import Pool
 from wlib.mge.discriminator import require_disjoint
 from wlib.mge.operators import blend, crossover
 from wlib.mge.racing import judged as judge_images
-from wlib.mge.racing import overtake
+from wlib.mge.racing import overtake, ranked
 from wlib.store import identity
 
 SEARCHES = ("evolution", "random")
@@ -73,10 +72,14 @@ class Fitness:
         return {"errors": errors, "cross-entropy": losses, "loss": losses.mean(1),
                 "noise accuracy": noisy}
 
+    def quality(self, judged: Judged) -> Tensor:
+        """Quality (N,) of judged networks, whoever they compete with."""
+        return accuracy(judged) + self.robust * judged["noise accuracy"]
+
     def values(self, judged: Judged, known: int | None = None) -> Tensor:
         """Fitness (N,) of networks that compete; "the others" are the first `known`, or all."""
-        quality = accuracy(judged) + self.robust * judged["noise accuracy"]
-        return self.alpha * quality + self.beta * diversity(judged["errors"], known)
+        apart = diversity(judged["errors"], known)
+        return self.alpha * self.quality(judged) + self.beta * apart
 
     @property
     def passes(self) -> int:
@@ -328,8 +331,7 @@ def _select(state: EvolutionState, pool: Pool, judged: Judged, fitness: Fitness,
             counts: dict[str, int]) -> EvolutionState:
     """The fittest live on; what happened is noted."""
     values = fitness.values(judged, known)
-    best = np.lexsort((judged["loss"].numpy(), -values.numpy()))[: state.began["parents"]]
-    order = torch.from_numpy(best.copy())
+    order = ranked(values, judged)[: state.began["parents"]]
     kept = {k: t[order] for k, t in judged.items()}
     right, last = accuracy(kept), state.records[-1] if state.records else {}
     record = {"generation": len(state.records), "best accuracy": float(right.max()),
@@ -349,8 +351,7 @@ def choose(pool: Pool, judged: Judged) -> Pool:
     smaller validation loss. `judged` is what `Fitness.judge` said of the pool."""
     require(isinstance(pool, Pool) and len(judged["errors"]) == len(pool), "judged",
             judged["errors"], f"what Fitness.judge said of {pool!r}")
-    best = np.lexsort((judged["loss"].numpy(), -accuracy(judged).numpy()))[0]
-    return pool[int(best)]
+    return pool[int(ranked(accuracy(judged), judged)[0])]
 
 
 class Final(NamedTuple):

@@ -39,6 +39,12 @@ def rival(arm: str, parent: Pool, energy: float, per: str, draws: int, seed: int
     return audit.control(arm, parent, audit.distance(make(), parent, per), generator=seed)
 
 
+def noise_at(parent: Pool, factor: float, energy: float, copies: int, seed: int) -> Pool:
+    """Noise copies at a multiple of the distance that the generator moves at this energy."""
+    far = torch.full((copies, 1), factor * (2 * (1 - energy)) ** 0.5)
+    return audit.noise(parent, far, keep_norm=True, generator=seed)
+
+
 def sweep(parent: Pool, data: Any, energies: Iterable[float], per: str, draws: int, seed: int
           ) -> pd.DataFrame:
     """Accuracy, distance and cosine of every rival, means over draws: one row per point."""
@@ -154,8 +160,7 @@ def architecture(name: str, data: Any) -> str | nn.Module:
 def offer(arm: str, parent: Pool, train_set: Any, energy: float, count: int, seed: int) -> Pool:
     """Candidates of one network, with running statistics of their own where it has any."""
     if arm == "noise":
-        far = torch.full((count, 1), (2 * (1 - energy)) ** 0.5)
-        pool = audit.noise(parent, far, keep_norm=True, generator=seed)
+        pool = noise_at(parent, 1.0, energy, count, seed)
     else:
         pool = generate(parent, count, energy, generator=seed)
     return batchnorm.recalibrate(pool, train_set, batches=3)

@@ -41,6 +41,12 @@ from wlib.seeds import generator
 ROUNDS = 20, 1.5     # `overtake` begins with a twentieth of the images; then by such factors
 
 
+def ranked(values: Tensor, judged: dict[str, Tensor]) -> Tensor:
+    """Numbers (N,) of networks by their values (N,), the best first; of equals the one of the
+    smaller loss. `judged` is what `evolution.Fitness.judge` said of them."""
+    return torch.from_numpy(np.lexsort((judged["loss"].numpy(), -values.numpy())))
+
+
 def overtake(children: Pool, fitness: Any, known: dict[str, Tensor], place: int
              ) -> tuple[Tensor, dict[str, Tensor], int]:
     """The children that reach the fitness of the parent in this place (1 is the fittest): their
@@ -52,7 +58,7 @@ def overtake(children: Pool, fitness: Any, known: dict[str, Tensor], place: int
     as fit as the parent stays if its loss is no larger.
     """
     values, device, count = fitness.values(known), children.device, len(fitness.data)
-    rank = np.lexsort((known["loss"].numpy(), -values.numpy()))[place - 1]
+    rank = ranked(values, known)[place - 1]
     goal, goal_loss, slack = float(values[rank]), float(known["loss"][rank]), 1e-12
     images, labels = fitness.data.floats(device), fitness.data.labels.to(device)
     order = known["cross-entropy"].mean(0).argsort(descending=True, stable=True)

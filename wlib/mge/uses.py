@@ -18,23 +18,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wlib.core import audit, score, train
+from wlib.core import score, train
 from wlib.core.pool import Pool
 from wlib.data import ImageSet
 from wlib.data import episodes as tasks
-from wlib.mge import evolution
+from wlib.mge import evolution, experiments
 from wlib.mge.cosine import dct, idct
 from wlib.mge.discriminator import discriminate
-from wlib.mge.generator import generate
+from wlib.mge.racing import ranked
 from wlib.seeds import generator
 
 
 # ---- children and noise copies ------------------------------------------------------------------
 def candidates(arm: str, parent: Pool, draws: int, energy: float, seed: int) -> Pool:
     """"MGE": children of a network; "noise": noise copies as far away and of the same norm."""
-    children = generate(parent, draws, energy, generator=seed)
-    far = audit.distance(children, parent)
-    return children if arm == "MGE" else audit.noise(parent, far, keep_norm=True, generator=seed)
+    name = {"MGE": "energy", "noise": "noise-norm"}[arm]
+    return experiments.rival(name, parent, energy, "network", draws, seed)
 
 
 def audition(arm: str, parent: Pool, judging: Any, train_set: Any, draws: int, energy: float,
@@ -43,12 +42,6 @@ def audition(arm: str, parent: Pool, judging: Any, train_set: Any, draws: int, e
     pool, some = candidates(arm, parent, draws, energy, seed), min(1000, len(train_set))
     table = discriminate(pool, parent, judging, train=train_set.take(some))
     return table.sort_values(["accepted", "accuracy"], ascending=False, ignore_index=True)
-
-
-def noise_at(parent: Pool, factor: float, energy: float, copies: int, seed: int) -> Pool:
-    """Noise copies at a multiple of the distance that the generator moves at this energy."""
-    rho = torch.full((copies, 1), factor * (2 * (1 - energy)) ** 0.5)
-    return audit.noise(parent, rho, keep_norm=True, generator=seed)
 
 
 def diverse(pool: Pool, data: Any) -> dict[str, float]:
@@ -88,9 +81,7 @@ def evolved(parent: Pool, fitness: evolution.Fitness, mutate: Callable[[Pool, in
     start = time.perf_counter()
     population, state = evolution.evolve(parent, fitness, mutate, generations, settings,
                                          generator=seed)
-    judged = state.judged
-    quality = evolution.accuracy(judged) + fitness.robust * judged["noise accuracy"]
-    best = np.lexsort((judged["loss"].numpy(), -quality.numpy()))[0]
+    best = ranked(fitness.quality(state.judged), state.judged)[0]
     return {"weights": population[int(best)].flat(), "seconds": time.perf_counter() - start,
             "passes": int(state.frame["image passes"].iloc[-1])}
 
