@@ -77,10 +77,22 @@ def test_the_share_of_a_training_counts_the_rejected():
 
 
 def test_costs_are_measured_for_every_arm(parent, data, own):
-    rows = experiments.cost(parent, own, data, own.take(30), [0.9], 12, 2)
+    rows = experiments.cost(parent, own, data, own.take(30), [0.9], 12, 2, 3)
     assert rows["arm"].tolist() == ["MGE", "noise", "accuracy alone"] * 2
     assert (rows[["training", "making", "judging"]] > 0).all(axis=None)
-    assert rows["accepted"].between(0, 2).all()
+    assert rows["accepted"].between(0, 3).all()
+    assert (rows["training passes"] == 3 * 12 * len(own)).all()
+    alone = rows[rows["arm"] == "accuracy alone"]
+    assert (alone["passes"] == 3 * len(data)).all()
+
+
+def test_image_passes_count_the_rejected_and_the_cheaper_energy():
+    """At 0.9 one of four passes for 80 passes in all, at 0.99 all four for 120: 30 each."""
+    rows = pd.DataFrame([{"arm": "MGE", "energy": t, "passes": passes, "accepted": accepted,
+                          "training passes": 600}
+                         for t, passes, counts in ((0.9, 40, (1, 0)), (0.99, 60, (2, 2)))
+                         for accepted in counts])
+    assert experiments.passes_of_training(rows)["MGE"] == pytest.approx(5.0)
 
 
 def test_a_generation_shows_who_is_new_and_what_they_reach(parent, data):

@@ -11,6 +11,7 @@ from wlib.book import parameters, planning, recording
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PROFILES = ("smoke", "laptop", "study", "gpu")
+PARTS = {"study-fashion": ("1", "2")}     # what a profile for some of the parts has
 NAMES = [path.stem for path in NOTEBOOKS]
 FOLDS = ("hide-", "remove-")
 WIDE = 88       # characters: more would scroll sideways in a window of 1,280 pixels
@@ -29,9 +30,14 @@ def test_a_notebook_has_the_parameters_that_all_have(path):
     assert {"data", "seed", "seeds", "device"} <= set(known)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", [*PROFILES, *PARTS])
 def test_every_profile_has_a_fitting_block_for_every_notebook(profile):
-    assert [plan.name for plan in planning.plan([], profile, root=REPOSITORY)] == NAMES
+    names = [name for name in NAMES if name.startswith(PARTS.get(profile, ("",)))]
+    assert [plan.name for plan in planning.plan([], profile, root=REPOSITORY)] == names
+
+
+def test_every_profile_is_one_of_these():
+    assert {path.stem for path in (REPOSITORY / "profiles").glob("*.yml")} == {*PROFILES, *PARTS}
 
 
 def test_every_claim_of_a_notebook_that_exists_is_reported_by_it():

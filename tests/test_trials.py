@@ -133,8 +133,10 @@ def test_no_layer_cut_is_logit_restriction(net, spoken):
 
 def test_a_part_of_one_class_is_always_right_and_its_output_is_ranked(net, spoken):
     data = images(seed=1)
-    table = trials.singles(net, spoken, data, 1, 0)
-    assert (table["accuracy"] == 1).all() and len(table) == 6 * 4
+    table = trials.singles(net, spoken, data, ["source", "MDA", "random channels"], 2, 0)
+    assert (table["accuracy"] == 1).all() and len(table) == 6 * (1 + 1 + 2)
+    alone = trials.singles(net, spoken, data, ["MDA"], 2, 0)
+    assert alone.equals(table[table["arm"] == "MDA"].reset_index(drop=True))
     z = wiring.logits(net, data.floats())
     assert table[table["arm"] == "source"]["AUC"].tolist() == pytest.approx(
         [roc_auc_score(data.labels == c, z[:, c]) for c in range(6)])

@@ -33,8 +33,8 @@ from wlib.claims.report import (
 )
 from wlib.claims.results import (
     RECORDED,
-    SECOND,
     SCHEMA,
+    SECOND,
     built,
     dumps,
     is_stale,

@@ -167,15 +167,16 @@ def depths(net: nn.Module, spoken: ImageSet, validation: ImageSet, test: ImageSe
     return pd.DataFrame(rows).groupby(["arm", "layers"], as_index=False).mean()
 
 
-def singles(net: nn.Module, spoken: ImageSet, images: ImageSet, draws: int,
+def singles(net: nn.Module, spoken: ImageSet, images: ImageSet, arms: Sequence[str], draws: int,
             seed: int) -> pd.DataFrame:
-    """Parts of one class each: accuracy on their own images, and AUC against all others."""
+    """Parts of one class each, by some of the ways to choose ("source" keeps all): accuracy on
+    their own images, and AUC against all others."""
     masks, rows = masks_of(net, spoken), []
     for c in range(len(images.classes)):
         mine = images.labels == c
         for arm, part in cuts(net, masks, spoken, [c], 100 * seed + c, draws):
             name = "source" if arm == "logit restriction" else _arm(arm)
-            if name in ("source", "MDA", "mean activation", "random channels"):
+            if name in arms:
                 z = wiring.logits(part, images.floats(), at_once=250)[:, [c]]  # its one output
                 rows.append({"arm": name, "AUC": roc_auc_score(mine, z[:, 0]),
                              "accuracy": (z[mine].argmax(1) == 0).double().mean().item()})

@@ -167,31 +167,35 @@ def offer(arm: str, parent: Pool, train_set: Any, energy: float, count: int, see
 
 
 def approve(arm: str, pool: Pool, parent: Pool, data: Any, sample: Any, reference: pd.DataFrame
-            ) -> int:
-    """How many of them are accepted, by all criteria or by accuracy alone."""
+            ) -> tuple[int, int]:
+    """How many of them are accepted, by all criteria or by accuracy alone; the image passes spent.
+    """
     if arm == "accuracy alone":
-        return int((score.accuracy(pool, data) >= reference["accuracy"].item() - 0.01).sum())
+        good = score.accuracy(pool, data) >= reference["accuracy"].item() - 0.01
+        return int(good.sum()), len(pool) * len(data)
     limits = Limits(ks=1.0) if arm == "noise" else Limits()
     table = discriminate(pool, parent, data, train=sample, limits=limits, lazy=True,
                          reference=reference)
-    return int(table["accepted"].sum())
+    return int(table["accepted"].sum()), table.attrs["image passes"]
 
 
 def cost(parent: Pool, train_set: Any, data: Any, sample: Any, energies: Sequence[float],
-         epochs: int, repeats: int) -> pd.DataFrame:
-    """Seconds for one network, two candidates at a time, each measured in turns with one epoch of
-    training: a row per measurement."""
-    rows, count = [], 2
+         epochs: int, repeats: int, count: int) -> pd.DataFrame:
+    """Seconds and image passes for one network, `count` candidates at a time, each measured in
+    turns with one epoch of training: a row per measurement."""
+    rows = []
     reference = discriminate(parent, parent, data, train=sample).attrs["reference"]
     for k in range(repeats):
         epoch, _ = _seconds(train.fit, parent, train_set, seeds=[k], epochs=1,
                             device=str(parent.device))
         for arm, t in product(["MGE", "noise", "accuracy alone"], energies):
             making, pool = _seconds(offer, arm, parent, train_set, t, count, k)
-            judging, passed = _seconds(approve, arm, pool, parent, data, sample, reference)
+            judging, (passed, passes) = _seconds(approve, arm, pool, parent, data, sample,
+                                                 reference)
             rows.append({"arm": arm, "energy": t, "training": epochs * epoch,
                          "making": making / count, "judging": judging / count,
-                         "accepted": passed, "candidates": count})
+                         "accepted": passed, "candidates": count, "passes": passes,
+                         "training passes": 3 * epochs * len(train_set)})  # forward and back
     return pd.DataFrame(rows)
 
 
@@ -204,6 +208,14 @@ def percent_of_training(rows: pd.DataFrame) -> pd.Series:
     percent = (100 * each / accepted / by["training"].median()).groupby("arm").min()
     made = rows.loc[rows["arm"] == "MGE", "making"].median() / rows["training"].median()
     return pd.concat([percent, pd.Series({"making alone": 100 * made})])
+
+
+def passes_of_training(rows: pd.DataFrame) -> pd.Series:
+    """Per arm, the image passes for one accepted network in % of those for training one, at the
+    cheaper energy: `percent_of_training` in a currency that no busy machine changes."""
+    total = rows.groupby(["arm", "energy"])[["passes", "accepted"]].sum()
+    each = total["passes"] / total["accepted"].clip(lower=1)
+    return 100 * each.groupby("arm").min() / rows["training passes"].iloc[0]
 
 
 def _seconds(work: Callable[..., Any], *args: Any, **settings: Any) -> tuple[float, Any]:
