@@ -16,6 +16,7 @@ from .strokes import WIDTH, canvas, rendered
 BAD = "#d55e00"
 COLORS = {"yes": GOOD, "makes no difference": REDRAWN, "no": BAD, "open": METHOD,
           "ahead": GOOD, "level": REDRAWN, "behind": BAD, claims.NOT_MEASURED: CONTROL}
+LEGEND = (0.62, (0.08, 1.2, 3.3, 4.3, 5.5)), (0.08, (0.08, 1.2, 2.3, 3.6, 4.8))     # y, each x
 Answers = Mapping[str, Sequence[tuple[str, str]]]   # paper -> (holds, simpler) of each claim
 
 
@@ -29,10 +30,9 @@ def verdicts_alt(answers: Answers) -> str:
     papers = []
     for paper, pairs in answers.items():
         both = []
-        for question, place, known in (("holds", 0, claims.HOLDS),
-                                       ("a simpler way", 1, claims.SIMPLER)):
+        for place, (question, known) in enumerate(claims.QUESTIONS.values()):
             given = [pair[place] for pair in pairs]
-            both.append(f"{question}: " + ", ".join(
+            both.append(f"{question} " + ", ".join(
                 f"{given.count(words)} {words}" for words in known if words in given))
         papers.append(f"{paper}, {'; '.join(both)}")
     total = sum(map(len, answers.values()))
@@ -51,9 +51,8 @@ def verdict_squares(answers: Answers) -> Figure:
             x = 1.0 + side * column
             box(axis, x, y + 0.2, side * 0.88, side * 0.88, claims.HOLDS[holds], COLORS[holds])
             box(axis, x, y, side * 0.88, 0.2, claims.SIMPLER[simpler], COLORS[simpler])
-    for y, title, known, place, left in (
-            (0.62, "does it hold?", claims.HOLDS, 0, (0.08, 1.2, 3.3, 4.3, 5.5)),
-            (0.08, "is a simpler way as good?", claims.SIMPLER, 1, (0.08, 1.2, 2.3, 3.6, 4.8))):
+    for place, (title, known) in enumerate(claims.QUESTIONS.values()):
+        y, left = LEGEND[place]
         axis.text(0.08, y + 0.36, title, va="center", weight="bold")
         for x, words in zip(left, known, strict=True):
             total = sum(pair[place] == words for pairs in answers.values() for pair in pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wlib import claims
@@ -14,50 +14,53 @@ from wlib.book.origins import run_words, stale_note
 from wlib.check import require_one_of
 
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
-QUESTIONS = {"holds": ("does it hold?", claims.HOLDS),
-             "simpler": ("is a simpler way as good?", claims.SIMPLER)}
 
 
 def answers(book: Book) -> dict[str, list[tuple[str, str]]]:
     """Both answers to each claim, by paper, in the order of the answers."""
     found = {}
     for paper, title in PAPERS.items():
-        pairs = [(verdict.holds, verdict.simpler) for verdict in
-                 (book.verdict(row) for row in book.rows if row.paper == paper)]
+        pairs = [book.verdict(row).answers for row in book.rows if row.paper == paper]
         if pairs:
-            found[title] = sorted(pairs, key=lambda pair: ([*claims.HOLDS].index(pair[0]),
-                                                           [*claims.SIMPLER].index(pair[1])))
+            found[title] = sorted(pairs, key=place)
     return found
+
+
+def place(pair: Iterable[str]) -> list[int]:
+    """Where a pair of answers stands among all, for sorting."""
+    return [[*known].index(words)
+            for (_, known), words in zip(claims.QUESTIONS.values(), pair, strict=True)]
 
 
 def verdict_summary(book: Book, _: str) -> str:
     """How many claims of each paper have which answer: a table per question."""
     found = answers(book)
     parts = []
-    for place, (question, (title, known)) in enumerate(QUESTIONS.items()):
+    for number, (question, (title, known)) in enumerate(claims.QUESTIONS.items()):
         head = [title, *(f"[{paper}](#claims-{paper.lower()})" for paper in found), "all"]
         lines = []
         for answer in known:
-            counts = [[pair[place] for pair in pairs].count(answer) for pairs in found.values()]
+            counts = [[pair[number] for pair in pairs].count(answer) for pairs in found.values()]
             lines.append([mark(question, answer), *counts, sum(counts)])
         parts.append(table(head, lines if found else [], "answers"))
     return "\n\n".join(parts)
 
 
 def both_countings(book: Book, _: str) -> str:
-    """The single verdicts of before, held against the pairs of answers that took their place."""
-    verdicts = [book.verdict(row) for row in book.rows]
-    pairs = sorted({(verdict.holds, verdict.simpler) for verdict in verdicts},
-                   key=lambda pair: ([*claims.HOLDS].index(pair[0]),
-                                     [*claims.SIMPLER].index(pair[1])))
-    head = ["does it hold?", "a simpler way?", *claims.VERDICTS]
-    lines = [[mark("holds", holds), mark("simpler", simpler),
-              *(sum((one.holds, one.simpler, one.words) == (holds, simpler, old)
-                    for one in verdicts) or "" for old in claims.VERDICTS)]
-             for holds, simpler in pairs]
-    total = ["**all**", "", *([one.words for one in verdicts].count(old)
-                              for old in claims.VERDICTS)]
-    return table(head, [*lines, total] if verdicts else [], "answers")
+    """Each pair of answers with the single verdict of before, how many claims have both and which;
+    then how many claims had each single verdict."""
+    found = {row.id: book.verdict(row) for row in book.rows}
+    kinds = sorted({(one.answers, one.words) for one in found.values()},
+                   key=lambda kind: (place(kind[0]), claims.VERDICTS.index(kind[1])))
+    lines = []
+    for pair, old in kinds:
+        which = [f"[{name}](#claim-{name})" for name, one in found.items()
+                 if (one.answers, one.words) == (pair, old)]
+        lines.append([*map(mark, claims.QUESTIONS, pair), old, len(which), ", ".join(which)])
+    olds = [one.words for one in found.values()]
+    totals = [["**all**", "", old, olds.count(old), ""] for old in claims.VERDICTS]
+    head = [*(title for title, _ in claims.QUESTIONS.values()), "in one word", "claims", "which"]
+    return table(head, lines + totals if lines else [], "answers")
 
 
 def claims_table(book: Book, only: str) -> str:
