@@ -36,7 +36,6 @@ CONTROLS = (1, 4)               # four are alike: the most chances for one to co
 IMAGES = (0.0, 0.5)             # standard error of a paired difference from the test images
 TEST_IMAGES = 500
 RULE = claims.Rule("advantage", "control 0", "above", 0.0)
-QUESTIONS = {"holds": claims.HOLDS, "simpler": claims.SIMPLER}
 # What is false, and at which true advantages it is.
 FALSE = {("holds", "yes"): lambda e: e <= 0, ("holds", "no"): lambda e: e > 0,
          ("holds", "makes no difference"): lambda e: abs(e) >= 1,
@@ -105,7 +104,7 @@ def rates(repeats: int, seed: int = 0) -> Rates:
         given = answers(draw(cell, repeats, seed))
         found[cell] = {question: {words: 100 * float(np.mean(given[question] == words))
                                   for words in known if words != claims.NOT_MEASURED}
-                       for question, known in QUESTIONS.items()}
+                       for question, (_, known) in claims.QUESTIONS.items()}
     return found
 
 
@@ -114,7 +113,7 @@ def worst(found: Rates) -> list[dict]:
     """The false answers, each where it is most frequent, by the number of seeds."""
     rows = []
     for (question, words), is_false in FALSE.items():
-        row = {"false answer": f"{QUESTIONS[question][words]} {words}"}
+        row = {"false answer": f"{claims.QUESTIONS[question][1][words]} {words}"}
         at = [cell for cell in found if is_false(cell.effect)]
         for seeds in SEEDS:
             row[f"{seeds} seeds, %"] = rate(max(found[cell][question][words] for cell in at
@@ -133,12 +132,13 @@ def lines(found: Rates, question: str, controls: int, images: float) -> list[dic
     """The cells of one question as rows, seeds side by side; an answer that never came is left out.
     """
     rows: dict[tuple, dict] = {}
+    _, marks = claims.QUESTIONS[question]
     for cell, given in found.items():
         if (cell.controls, cell.images) == (controls, images):
             row = rows.setdefault((cell.effect, cell.spread),
                                   {"true advantage": cell.effect, "spread": cell.spread})
             row[f"{cell.seeds} seeds"] = " · ".join(
-                f"{QUESTIONS[question][words]} {rate(percent)}"
+                f"{marks[words]} {rate(percent)}"
                 for words, percent in given[question].items() if percent >= 0.05)
     return [rows[key] for key in sorted(rows)]
 
@@ -147,11 +147,11 @@ def tables(found: Rates, repeats: int) -> list[dict]:
     """The tables of the page *Benchmarks and limits*."""
     made = [{"title": f"False answers where they are most frequent ({repeats:,} simulated "
                       "measures per cell)", "command": COMMAND, "rows": worst(found)}]
-    shown = [("holds", "does it hold?", 1), ("simpler", "is a simpler way as good? One control", 1),
-             ("simpler", "is a simpler way as good? Four equal controls", 4)]
-    for question, title, controls in shown:
-        made.append({"title": f"Rates of the answers in percent, {title}", "command": COMMAND,
-                     "rows": lines(found, question, controls, 0.0)})
+    for question, which, controls in (("holds", "", 1), ("simpler", " One control", 1),
+                                      ("simpler", " Four equal controls", 4)):
+        asked, _ = claims.QUESTIONS[question]
+        made.append({"title": f"Rates of the answers in percent, {asked}{which}",
+                     "command": COMMAND, "rows": lines(found, question, controls, 0.0)})
     return made
 
 

@@ -109,7 +109,8 @@ def add(path, text):
     (add("book/index.md", "[✘ not reproduced]{.verdict} for T1"), "want no verdict typed"),
     (add("book/index.md", "[✔ yes]{.verdict .holds-yes} for T1"), "want no verdict typed"),
     (add("book/index.md", "T1: ▲ ahead"), "want no verdict typed"),
-], ids=range(27))
+    (add("book/library/mge.md", "T1: ▲ ahead"), "mge.md: got 'T1: ▲ ahead', want no verdict typed"),
+], ids=range(28))
 def test_what_is_wrong_is_named_and_the_status_is_1(book, capsys, damage, message):
     damage(book)
     assert call("check") == 1

@@ -164,6 +164,29 @@ def test_behind_is_said_of_the_control_that_is_better(tmp_path):
     assert "raw is better" in verdict.why_simpler
 
 
+@pytest.mark.parametrize("given, simpler", [
+    (measure([5.0, 5.1, 4.9], random=[0.0, 0.1, 0.3]), "ahead"),
+    (measure([5.0, 5.1, 4.9], raw=[4.9, 5.0, 5.0]), "level"),
+    (measure([5.0, 5.1, 4.9], raw=[9.0, 9.1, 9.2]), "behind"),
+    (measure([5.0, 5.1, 4.9], raw=[5.0, 1.0, 8.0]), "open"),
+])
+def test_the_advantage_shown_is_the_one_that_decided(tmp_path, given, simpler):
+    verdict = claims.judge(row(tmp_path), given)
+    tests = 1 if simpler == "ahead" else 2
+    shown = claims.advantage(given, verdict.best_control, tests)
+    assert verdict.simpler == simpler and verdict.advantage_interval == shown
+    assert shown.words("points") in verdict.why_simpler
+    assert (", an interval for 2 controls at once)" in verdict.why_simpler) == (tests == 2)
+
+
+def test_an_interval_over_one_control_is_not_widened(tmp_path):
+    given = measure([5.0, 5.1, 4.9], random=[9.0, 9.1, 9.2])
+    del given["controls"]["raw"]
+    verdict = claims.judge(row(tmp_path, controls=["random"]), given)
+    assert verdict.advantage_interval == claims.advantage(given, "random")
+    assert verdict.simpler == "behind" and "at once" not in verdict.why_simpler
+
+
 def test_a_claim_that_is_only_quoted_says_so(tmp_path):
     verdict = claims.judge(row(tmp_path, notebook=claims.QUOTED), None)
     assert (verdict.words, verdict.why_holds) == ("not measured",
@@ -340,11 +363,15 @@ def test_wrong_reports_are_refused_by_name(project):
 
 def test_the_table_of_verdicts_has_only_this_notebooks_claims(project):
     one = report()
-    columns = ["does it hold?", "is a simpler way as good?"]
-    assert one.verdicts().data[columns].values.tolist() == [["– not measured"] * 2]
+    said = ["Redrawing keeps accuracy.", "advantage over random > 1 points"]
+    assert list(one.verdicts().data) == ["id", "does it hold?", "is a simpler way as good?",
+                                         "claim", "rule", "effect", "closest control"]
+    assert one.verdicts().data.values.tolist() == [
+        ["M4a", "– not measured", "– not measured", *said, "–", "–"]]
     one.measure("M4a", [5.0, 5.1, 4.9], unit="points",
-                controls={"random": [0, 0, 0], "raw": [0, 0, 0]})
-    assert one.verdicts().data[columns].values.tolist() == [["✔ yes", "▲ ahead"]]
+                controls={"random": [0, 0, 0], "raw": [2, 2, 2]})
+    assert one.verdicts().data.values.tolist() == [
+        ["M4a", "✔ yes", "▲ ahead", *said, "5.00 ± 0.25 points", "3.00 ± 0.25 points over raw"]]
     assert "<table" in one.verdicts().to_html()
 
 

@@ -188,7 +188,7 @@ def test_the_simulation_judges_as_the_book_does(better):
                        "image_se": float(draws.image_se[repeat])}
             verdict = claims.judge(row, measure)
             assert [verdict.holds, verdict.simpler] == [given[question][repeat]
-                                                        for question in verdicts.QUESTIONS]
+                                                        for question in claims.QUESTIONS]
 
 
 # ---------------------------------------------------------------- many items in each seed

@@ -13,7 +13,7 @@ import toybook
 import yaml
 from bs4 import BeautifulSoup
 
-from wlib.book import material, pages
+from wlib.book import pages
 from wlib.book.pagecheck import PageError
 from wlib.ground import reach
 
@@ -134,7 +134,7 @@ def test_entries_links_and_sources_are_built_and_a_wrong_name_is_refused(toy):
 
 def test_a_page_of_the_library_is_another_when_the_code_is(toy, monkeypatch):
     def page():
-        return pages.fill(toy / "book/library/mge.md", material.Book.read(toy, "laptop"), [])
+        return pages.staged("laptop", toy)["book/library/mge.md"]
 
     first = page()
     assert page() == first and first.startswith(b"# wlib.mge\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wlib import claims
@@ -14,50 +14,56 @@ from wlib.book.origins import run_words, stale_note
 from wlib.check import require_one_of
 
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
-QUESTIONS = {"holds": ("does it hold?", claims.HOLDS),
-             "simpler": ("is a simpler way as good?", claims.SIMPLER)}
+OWN, SECOND = "as in the notebooks", "on Fashion-MNIST"    # the data sets, as the pages say it
 
 
-def answers(book: Book) -> dict[str, list[tuple[str, str]]]:
-    """Both answers to each claim, by paper, in the order of the answers."""
+def answers(book: Book, second: bool = False) -> dict[str, list[tuple[str, str]]]:
+    """Both answers to each claim, by paper, in the order of the answers; those on the `second`
+    data set where a recorded run has them."""
     found = {}
     for paper, title in PAPERS.items():
-        pairs = [(verdict.holds, verdict.simpler) for verdict in
-                 (book.verdict(row) for row in book.rows if row.paper == paper)]
-        if pairs:
-            found[title] = sorted(pairs, key=lambda pair: ([*claims.HOLDS].index(pair[0]),
-                                                           [*claims.SIMPLER].index(pair[1])))
+        verdicts = [book.again(row) if second else book.verdict(row)
+                    for row in book.rows if row.paper == paper]
+        if pairs := [one.answers for one in verdicts if one is not None]:
+            found[title] = sorted(pairs, key=place)
     return found
+
+
+def place(pair: Iterable[str]) -> list[int]:
+    """Where a pair of answers stands among all, for sorting."""
+    return [[*known].index(words)
+            for (_, known), words in zip(claims.QUESTIONS.values(), pair, strict=True)]
 
 
 def verdict_summary(book: Book, _: str) -> str:
     """How many claims of each paper have which answer: a table per question."""
     found = answers(book)
     parts = []
-    for place, (question, (title, known)) in enumerate(QUESTIONS.items()):
+    for number, (question, (title, known)) in enumerate(claims.QUESTIONS.items()):
         head = [title, *(f"[{paper}](#claims-{paper.lower()})" for paper in found), "all"]
         lines = []
         for answer in known:
-            counts = [[pair[place] for pair in pairs].count(answer) for pairs in found.values()]
+            counts = [[pair[number] for pair in pairs].count(answer) for pairs in found.values()]
             lines.append([mark(question, answer), *counts, sum(counts)])
         parts.append(table(head, lines if found else [], "answers"))
     return "\n\n".join(parts)
 
 
 def both_countings(book: Book, _: str) -> str:
-    """The single verdicts of before, held against the pairs of answers that took their place."""
-    verdicts = [book.verdict(row) for row in book.rows]
-    pairs = sorted({(verdict.holds, verdict.simpler) for verdict in verdicts},
-                   key=lambda pair: ([*claims.HOLDS].index(pair[0]),
-                                     [*claims.SIMPLER].index(pair[1])))
-    head = ["does it hold?", "a simpler way?", *claims.VERDICTS]
-    lines = [[mark("holds", holds), mark("simpler", simpler),
-              *(sum((one.holds, one.simpler, one.words) == (holds, simpler, old)
-                    for one in verdicts) or "" for old in claims.VERDICTS)]
-             for holds, simpler in pairs]
-    total = ["**all**", "", *([one.words for one in verdicts].count(old)
-                              for old in claims.VERDICTS)]
-    return table(head, [*lines, total] if verdicts else [], "answers")
+    """Each pair of answers with the single verdict of before, how many claims have both and which;
+    then how many claims had each single verdict."""
+    found = {row.id: book.verdict(row) for row in book.rows}
+    kinds = sorted({(one.answers, one.words) for one in found.values()},
+                   key=lambda kind: (place(kind[0]), claims.VERDICTS.index(kind[1])))
+    lines = []
+    for pair, old in kinds:
+        which = [f"[{name}](#claim-{name})" for name, one in found.items()
+                 if (one.answers, one.words) == (pair, old)]
+        lines.append([*map(mark, claims.QUESTIONS, pair), old, len(which), ", ".join(which)])
+    olds = [one.words for one in found.values()]
+    totals = [["**all**", "", old, olds.count(old), ""] for old in claims.VERDICTS]
+    head = [*(title for title, _ in claims.QUESTIONS.values()), "in one word", "claims", "which"]
+    return table(head, lines + totals if lines else [], "answers")
 
 
 def claims_table(book: Book, only: str) -> str:
@@ -77,18 +83,25 @@ def claims_table(book: Book, only: str) -> str:
 
 
 def claim_line(row: claims.Row, book: Book) -> list[str]:
-    """A claim's line in the overview."""
-    verdict = book.verdict(row)
-    effect = ""
-    if verdict.rule_interval is not None:
-        effect = (f"{effects.picture(row, verdict.rule_interval)} "
-                  f"[{words(verdict.rule_interval, row.unit)}]{{.figure}} "
-                  f"[{words(verdict.advantage_interval, row.unit)} over "
-                  f"{verdict.best_control}]{{.figure}}")
-    return [f"[{row.id}](#claim-{row.id})", mark("holds", verdict.holds),
-            mark("simpler", verdict.simpler),
+    """A claim's line in the overview; below each answer that on the second data set, if any."""
+    verdicts = [book.verdict(row)] + ([again] if (again := book.again(row)) else [])
+    cells = [[mark("holds", one.holds), mark("simpler", one.simpler), effect(row, one)]
+             for one in verdicts]
+    holds, simpler, pictures = (f" [{SECOND}]{{.figure}} ".join(column)
+                                for column in zip(*cells, strict=True))
+    return [f"[{row.id}](#claim-{row.id})", holds, simpler,
             f"{row.claim} [{row.figure} ({row.source}; {COMPARISON[row.whose]})]{{.figure}}",
-            effect]
+            pictures]
+
+
+def effect(row: claims.Row, verdict: claims.Verdict) -> str:
+    """A picture of what the rule asks for, in words, and the advantage over the closest control."""
+    if verdict.rule_interval is None:
+        return ""
+    return (f"{effects.picture(row, verdict.rule_interval)} "
+            f"[{words(verdict.rule_interval, row.unit)}]{{.figure}} "
+            f"[{words(verdict.advantage_interval, row.unit)} over "
+            f"{verdict.best_control}]{{.figure}}")
 
 
 def claims_rows(book: Book, _: str) -> str:
@@ -118,6 +131,7 @@ def claim(row: claims.Row, book: Book) -> str:
         "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
         "Judged by": judged_by(row, results, book),
+        SECOND.capitalize(): on_second(row, book),
         "This build": beside(row, results, book),
     }
     lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
@@ -147,6 +161,34 @@ def judged_by(row: claims.Row, results: dict[str, Any] | None, book: Book) -> st
     what = results["measures"][row.id].get("resampled") or "seeds"
     stale = stale_note(results, book)
     return f"{link}; {run_words(results)}; seeds {seeds}; the interval resamples {what}.{stale}"
+
+
+def on_second(row: claims.Row, book: Book) -> str:
+    """Both answers on the second data set, and the run that they rest on."""
+    again = book.again(row)
+    if again is None:
+        return ""
+    results = book.second[row.notebook]
+    return (f"{marks(again)} {again.why_holds}; {again.why_simpler}. {run_words(results)}, "
+            f"{len(results['seeds'])} seeds.{stale_note(results, book)}")
+
+
+def two_data_sets(book: Book, paper: str) -> str:
+    """The claims of a paper whose answers differ between the data sets, a line for each set."""
+    require_one_of("paper", paper, PAPERS)
+    both = [(row, book.verdict(row), again) for row in book.rows
+            if row.paper == paper and (again := book.again(row))]
+    if not both:
+        return "*No recorded run on a second data set yet.*"
+    differ = [one for one in both if one[1].answers != one[2].answers]
+    lines = [[f"[{row.id}](#claim-{row.id})" if where == OWN else "", where,
+              mark("holds", verdict.holds), mark("simpler", verdict.simpler), effect(row, verdict)]
+             for row, *pair in differ for where, verdict in zip((OWN, SECOND), pair, strict=True)]
+    head = ["id", "data", "holds?", "a simpler way?",
+            "effect [and the advantage over the closest control]{.figure}"]
+    said = (f"Both answers are the same on both data sets for {len(both) - len(differ)} of "
+            f"{len(both)} claims.")
+    return f"{said} The others:\n\n{table(head, lines, 'claims')}" if differ else said
 
 
 def beside(row: claims.Row, results: dict[str, Any] | None, book: Book) -> str:

@@ -203,8 +203,7 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
 
 def tell_answers(found: consistency.Findings) -> None:
     """How many recorded claims have which answers, and how many things are wrong."""
-    for key, question, answers in (("holds", "does it hold?", claims.HOLDS),
-                                   ("simpler", "is a simpler way as good?", claims.SIMPLER)):
+    for key, (question, answers) in claims.QUESTIONS.items():
         given = [row[key] for row in found.rows]
         counts = ", ".join(f"{given.count(words)} {words}" for words in answers)
         typer.echo(f"{question} {counts}")

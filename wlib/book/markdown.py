@@ -26,15 +26,15 @@ def table(head: Iterable[str], lines: Iterable[Iterable[Any]], css: str = "") ->
 def mark(question: str, words: str) -> str:
     """An answer as the whole book shows it: shape, words and color together.
 
-    The question is "holds" or "simpler".
+    The question is a key of `claims.QUESTIONS`.
     """
-    shape = {"holds": claims.HOLDS, "simpler": claims.SIMPLER}[question][words]
-    return f"[{shape} {words}]{{.verdict .{question}-{words.replace(' ', '-')}}}"
+    _, shapes = claims.QUESTIONS[question]
+    return f"[{shapes[words]} {words}]{{.verdict .{question}-{words.replace(' ', '-')}}}"
 
 
 def marks(verdict: claims.Verdict) -> str:
     """Both answers, side by side."""
-    return f"{mark('holds', verdict.holds)} {mark('simpler', verdict.simpler)}"
+    return " ".join(map(mark, claims.QUESTIONS, verdict.answers))
 
 
 def words(interval: claims.Interval | None, unit: str) -> str:

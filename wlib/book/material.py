@@ -20,6 +20,7 @@ class Book:
     built: dict[str, dict[str, Any]] = field(default_factory=dict)     # notebook -> results
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)  # notebook -> results
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # best first
+    second: dict[str, dict[str, Any]] = field(default_factory=dict)    # recorded, second data set
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)      # notebook -> run record
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)    # results/NAME.json
 
@@ -35,10 +36,12 @@ class Book:
         names = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
         built = {name: claims.built(name, profile, root) for name in sorted(names)}
         records = {name: claims.records(name, root) for name in sorted(names)}
+        second = {name: claims.recorded(name, root, claims.SECOND) for name in sorted(names)}
         runs = read_json(root / "_build" / profile / "runs.json") or {}
         return cls(root, profile, rows,
                    {name: results for name, results in built.items() if results},
                    {name: found[0] for name, found in records.items() if found}, records,
+                   {name: results for name, results in second.items() if results},
                    {name: run for name, run in runs.get("notebooks", runs).items()
                     if isinstance(run, dict)},
                    {path.stem: read_json(path) for path in (root / "results").glob("*.json")})
@@ -55,6 +58,11 @@ class Book:
         """The computed verdict of a row."""
         results = self.judged(row)
         return claims.judge(row, results["measures"][row.id] if results else None)
+
+    def again(self, row: claims.Row) -> claims.Verdict | None:
+        """The verdict of a row on the second data set; None where no recorded run has it."""
+        measures = self.second.get(row.notebook, {}).get("measures", {})
+        return claims.judge(row, measures[row.id]) if row.id in measures else None
 
 
 def read_json(path: Path, damaged: Any = None) -> Any:

@@ -18,6 +18,7 @@ from wlib.book.claimparts import (
     claims_rows,
     claims_table,
     measured,
+    two_data_sets,
     verdict_summary,
 )
 from wlib.book.markdown import number, page, table
@@ -42,7 +43,12 @@ def fill(text: str, book: Book) -> str:
 def pictures(book: Book) -> dict[str, bytes]:
     """Every drawing of an idea and the picture of the verdicts, as SVG by name."""
     found, own = drawings.svgs(book.root), drawings.load(book.root)
-    return found if own is None else found | {"verdicts": own.verdicts(answers(book))}
+    return found if own is None else found | {"verdicts": own.verdicts(*both_answers(book))}
+
+
+def both_answers(book: Book) -> tuple[dict, dict]:
+    """The answers to all claims, and those on the second data set."""
+    return answers(book), answers(book, second=True)
 
 
 def map_links(book: Book, _: str) -> str:
@@ -102,7 +108,7 @@ def alt(book: Book, name: str) -> str:
     """The alt text of a drawing, computed for the picture of the verdicts."""
     own = drawings.load(book.root)
     if own is not None and name == "verdicts":
-        return own.verdicts_alt(answers(book))
+        return own.verdicts_alt(*both_answers(book))
     return drawings.alt(book.root, name)
 
 
@@ -110,5 +116,5 @@ PARTS: dict[str, Callable[[Book, str], str]] = {
     "alt": alt, "benchmarks": benchmarks, "both-countings": both_countings,
     "claims-rows": claims_rows, "claims-table": claims_table,
     "map-links": map_links, "measured": measured, "times": times,
-    "verdict-summary": verdict_summary,
+    "two-data-sets": two_data_sets, "verdict-summary": verdict_summary,
 }

@@ -79,12 +79,14 @@ def staged(profile: str, root: Path) -> dict[str, bytes]:
     pages = toc_pages(root / "_toc.yml")
     wrong = pagecheck.source_problems(root, pages)
     book = material.Book.read(root, profile)
+    code = reach.digest(reach.read_sources())
     files: dict[str, bytes] = {"_toc.yml": contents(root, book),
                                "_config.yml": config(root, profile)}
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and not SKIPPED & set(path.parts):
             name = path.relative_to(root).as_posix()
-            files[name] = fill(path, book, wrong) if path.suffix == ".md" else path.read_bytes()
+            files[name] = (fill(path, book, code, wrong) if path.suffix == ".md"
+                           else path.read_bytes())
     for page in pages:
         if page.startswith("notebooks/"):
             files[f"{page}.ipynb"] = stage_notebook(Path(page).name, book, wrong)
@@ -146,15 +148,16 @@ def config(root: Path, profile: str) -> bytes:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
-def fill(path: Path, book: material.Book, wrong: list[str]) -> bytes:
+def fill(path: Path, book: material.Book, code: str, wrong: list[str]) -> bytes:
     """A chapter with its generated parts in place; what cannot be generated is added to `wrong`.
 
-    A page of the library also names the code as it is, so that it is read again when that changes.
+    A page of the library also names the hash of the code, so that it is read again when that
+    changes.
     """
     try:
         text = pageparts.fill(path.read_text(encoding="utf8"), book)
         if "<!-- library: " in text:
-            text += f"\n<!-- {reach.digest(reach.read_sources())} -->\n"
+            text += f"\n<!-- {code} -->\n"
         return text.encode()
     except ValueError as error:
         wrong.append(f"{path.relative_to(book.root).as_posix()}: {error}")

@@ -8,6 +8,7 @@ Nothing here imports torch, so that the runner starts fast; tensors and arrays a
 from wlib.claims.judging import (
     HOLDS,
     NOT_MEASURED,
+    QUESTIONS,
     SIMPLER,
     VERDICTS,
     Verdict,
@@ -82,6 +83,7 @@ __all__ = [
     "OPTIONAL",
     "PAPERS",
     "project_root",
+    "QUESTIONS",
     "QUOTED",
     "read_yaml",
     "RECORDED",

@@ -72,7 +72,7 @@ def _judged(profiles: Sequence[str], rows: list[Row], root: Path, found: Finding
     for profile in reversed(profiles):  # the best last, so that its verdict stays
         for path in sorted((root / "results" / profile).glob("*.json")):
             results = _check_results(path, profile, rows, root, found)
-            judged |= _check_recorded(path, results, rows, root, found) if results else {}
+            judged |= _check_recorded(path, results, rows, found) if results else {}
     return judged
 
 
@@ -116,8 +116,8 @@ def measure_problems(results: dict[str, Any], rows: list[Row]) -> list[str]:
     return problems
 
 
-def _check_recorded(path: Path, results: dict[str, Any], rows: list[Row], root: Path,
-                    found: Findings) -> dict[str, tuple[Verdict, dict[str, Any]]]:
+def _check_recorded(path: Path, results: dict[str, Any], rows: list[Row], found: Findings
+                    ) -> dict[str, tuple[Verdict, dict[str, Any]]]:
     """A recorded run: it says where it came from; its verdicts, computed."""
     made = results["provenance"]
     for key, kind in NEEDED.items():
@@ -159,7 +159,7 @@ def typed_verdicts(root: Path) -> list[str]:
 
 
 def _prose(root: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted((root / "book").glob("*.md")):
+    for path in sorted((root / "book").rglob("*.md")):
         yield str(path), path.read_text(encoding="utf-8")
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

@@ -15,6 +15,7 @@ from wlib.claims.rows import QUOTED, Row, Rule
 NOT_MEASURED = "not measured"
 HOLDS = {"yes": "✔", "makes no difference": "=", "no": "✘", "open": "?", NOT_MEASURED: "–"}
 SIMPLER = {"ahead": "▲", "level": "≈", "behind": "▼", "open": "?", NOT_MEASURED: "–"}
+QUESTIONS = {"holds": ("does it hold?", HOLDS), "simpler": ("is a simpler way as good?", SIMPLER)}
 VERDICTS = ("reproduced", "reproduced, but a control does as well", "not reproduced", "undecided",
             NOT_MEASURED)      # one word for both: how the book judged before it asked twice
 
@@ -34,7 +35,13 @@ class Verdict:
     rule_interval: Interval | None = None
     value_interval: Interval | None = None
     best_control: str | None = None
-    advantage_interval: Interval | None = None  # over the best control; positive = method better
+    # Over the best control, positive = method better: the interval that decided.
+    advantage_interval: Interval | None = None
+
+    @property
+    def answers(self) -> tuple[str, str]:
+        """Both answers, in the order of `QUESTIONS`."""
+        return self.holds, self.simpler
 
     @property
     def marks(self) -> tuple[str, str]:
@@ -79,12 +86,15 @@ def judge(row: Row, measure: Mapping[str, Any] | None) -> Verdict:
     holds = str(does_it_hold(row.rule, row.margin, ruled))
     simpler = str(is_simpler_as_good(row.margin, [*over.values()], [*wide.values()]))
     best = _decisive(simpler, row.margin, over, wide)
+    shown, width = over[best], ""
+    if simpler != "ahead" and len(wide) > 1:        # the wide ones decided
+        shown, width = wide[best], f", an interval for {len(wide)} controls at once"
     return Verdict(holds, simpler, str(single(row.rule, row.margin, ruled, [*over.values()])),
                    f"{WHY_HOLDS[holds]} ({ruled.words(row.unit)}; rule: "
                    f"{row.rule.words(row.unit)})",
                    f"{WHY_SIMPLER[simpler].format(best)} (advantage over {best}: "
-                   f"{over[best].words(row.unit)})",
-                   ruled, value, best, over[best])
+                   f"{shown.words(row.unit)}{width})",
+                   ruled, value, best, shown)
 
 
 WHY_HOLDS = {"yes": "the whole interval meets the rule", "no": "the whole interval fails the rule",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wlib.check import require, require_one_of, short
-from wlib.claims.judging import check_measure, judge
+from wlib.claims.judging import QUESTIONS, check_measure, judge
 from wlib.claims.means import Interval, as_array
 from wlib.claims.results import SCHEMA, dumps
 from wlib.claims.rows import Row, load, project_root
@@ -96,15 +96,12 @@ class Report:
         lines = []
         for row in self.rows():
             verdict = judge(row, self.measures.get(row.id))
-            holds, simpler = verdict.marks
-            lines.append({"claim": f"{row.id}: {row.claim}",
-                          "measured": _words(verdict.value_interval, row.unit),
-                          "rule": row.rule.words(row.unit), "does it hold?": holds,
-                          "closest control": verdict.best_control or "–",
-                          "advantage over it": _words(verdict.advantage_interval, row.unit),
-                          "is a simpler way as good?": simpler})
-        columns = ["claim", "measured", "rule", "does it hold?", "closest control",
-                   "advantage over it", "is a simpler way as good?"]
+            closest = f" over {verdict.best_control}" if verdict.best_control else ""
+            lines.append([row.id, *verdict.marks, row.claim, row.rule.words(row.unit),
+                          _words(verdict.rule_interval, row.unit),
+                          _words(verdict.advantage_interval, row.unit) + closest])
+        columns = ["id", *(title for title, _ in QUESTIONS.values()), "claim", "rule", "effect",
+                   "closest control"]
         table = pd.DataFrame(lines, columns=columns).style.hide(axis="index")
         return table.set_uuid(self.notebook)  # the same page twice, byte for byte
 

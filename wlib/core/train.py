@@ -38,9 +38,9 @@ def fit(spec: Spec, data: Images, *,
     `spec` is an architecture's name (classes, channels and size come from the data; `settings` go
     to `nets.build`), a module (copied and initialized anew), a function that returns a module, or
     a `Pool` to train further: of one network, which then starts every member, or of one per seed.
-    `data` is an `ImageSet`; `optimizer` is "adam" or "sgd", `rate` its learning rate; the engine is
-    that of `Pool.logits`. With `epochs=0` the members are returned as they start. An image that
-    would be alone in the last batch goes into the one before where BatchNorm asks for two.
+    `data` is an `ImageSet`; `lr` is Adam's learning rate; the engine is that of `Pool.logits`. With
+    `epochs=0` the members are returned as they start. An image that would be alone in the last
+    batch goes into the one before where BatchNorm asks for two.
     """
     seeds = _seeds(seeds)
     require(hasattr(data, "floats") and len(data) > 0, "data", data, "an ImageSet with images")
