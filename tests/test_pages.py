@@ -344,6 +344,27 @@ def with_recorded(root, profile="study", fingerprint=None, **changes):
     return material.Book.read(root, "laptop")
 
 
+def test_answers_on_a_second_data_set_stand_below_the_first_and_are_not_counted_with_them(toy):
+    book = with_recorded(toy)
+    row, = book.rows
+    assert claimparts.two_data_sets(book, "mge") == "*No recorded run on a second data set yet.*"
+    assert "Fashion" not in claimparts.claims_table(book, "") + claimparts.claim(row, book)
+    first = claimparts.answers(book)
+    same = with_recorded(toy, "study-fashion")
+    assert claimparts.two_data_sets(same, "mge") == (
+        "Both answers are the same on both data sets for 1 of 1 claims.")
+    book = with_recorded(toy, "study-fashion", shift=-9.0)
+    assert claimparts.answers(book) == first == {"MGE": [("yes", "ahead")]}
+    assert claimparts.answers(book, second=True)["MGE"][0][0] == "no"
+    line = claimparts.claim_line(row, book)
+    assert line[1].index("✔ yes") < line[1].index("on Fashion-MNIST") < line[1].index("✘ no")
+    assert line[4].count("<svg") == 2
+    differ = claimparts.two_data_sets(book, "mge")
+    assert "for 0 of 1 claims. The others:" in differ and differ.count("[T1](#claim-T1)") == 1
+    told = claimparts.claim(row, book)
+    assert "On Fashion-MNIST\n: [✘ no]" in told
+
+
 def test_recorded_runs_stand_beside_this_build_on_the_notebook_s_page(toy):
     with_recorded(toy, "laptop", shift=0.5)
     box = origins.provenance("01-toy", with_recorded(toy, shift=-0.5))
@@ -442,11 +463,13 @@ def test_the_picture_of_the_verdicts_says_its_counts(toy):
     answers = claimparts.answers(material.Book.read(toy, "laptop"))
     assert answers == {"MGE": [("yes", "ahead")]}
     assert {*draw.squares.COLORS} == {*claims.HOLDS, *claims.SIMPLER}
-    assert draw.verdicts_alt(answers) == (
-        "Two answers to each of 1 claims. "
-        "MGE, does it hold? 1 yes; is a simpler way as good? 1 ahead.")
-    assert draw.verdicts(answers) == draw.verdicts(answers)
-    assert draw.verdicts({}).count(b"<svg") == 1
+    said = ("Two answers to each of 1 claims. "
+            "MGE, does it hold? 1 yes; is a simpler way as good? 1 ahead.")
+    assert draw.verdicts_alt(answers, {}) == said
+    assert draw.verdicts_alt(answers, {"MGE": [("no", "open")]}) == (
+        f"{said} MGE, Fashion-MNIST, does it hold? 1 no; is a simpler way as good? 1 open.")
+    assert draw.verdicts(answers, {}) == draw.verdicts(answers, {})
+    assert draw.verdicts({}, {}).count(b"<svg") == 1
 
 
 def test_both_ways_of_counting_stand_side_by_side(toy):

@@ -131,7 +131,7 @@ def claim(row: claims.Row, book: Book) -> str:
         "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
         "Judged by": judged_by(row, results, book),
-        SECOND.capitalize(): on_second(row, book),
+        "On Fashion-MNIST": on_second(row, book),
         "This build": beside(row, results, book),
     }
     lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
