@@ -33,7 +33,7 @@ def test_a_notebook_has_the_parameters_that_all_have(path):
 @pytest.mark.parametrize("profile", [*PROFILES, *PARTS])
 def test_every_profile_has_a_fitting_block_for_every_notebook(profile):
     names = [name for name in NAMES if name.startswith(PARTS.get(profile, ("",)))]
-    assert [plan.name for plan in planning.plan([], profile, root=REPOSITORY)] == names
+    assert [plan.name for plan in planning.plan(names, profile, root=REPOSITORY)] == names
 
 
 def test_every_profile_is_one_of_these():

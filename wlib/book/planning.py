@@ -76,7 +76,7 @@ class Plan:
 
 def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = (),
          root: Path | None = None) -> list[Plan]:
-    """What to run, checked: notebooks (all of the profile if none is named), parameters and types.
+    """What to run, checked: notebooks (all if none is named), profile, parameters and their types.
 
     `given` are names and texts from the command line; each must be a parameter of every notebook
     that is to run. `ValueError` names what is wrong and the nearest match.
@@ -84,9 +84,8 @@ def plan(names: Sequence[str], profile: str, given: Sequence[tuple[str, str]] = 
     root = claims.project_root() if root is None else root
     notebooks = {path.stem: path for path in sorted((root / "notebooks").glob("*.ipynb"))}
     require(len(notebooks) > 0, "notebooks", str(root / "notebooks"), "a folder with notebooks")
+    chosen = list(dict.fromkeys(find(name, list(notebooks)) for name in names)) or list(notebooks)
     blocks = read_profile(profile, root, list(notebooks))
-    chosen = list(dict.fromkeys(find(name, list(notebooks)) for name in names)) or [
-        name for name in notebooks if name in blocks]
     for name in chosen:
         require(name in blocks, f"profiles/{profile}.yml", sorted(blocks), f"a block for {name}")
     texts = [name for name, _ in given]
