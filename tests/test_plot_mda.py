@@ -66,7 +66,7 @@ def test_sizes_part_the_dots_at_the_limit(shown):
     plot.mda.show_sizes(frame, limit=1.5)
     (figure, alt), = shown
     axis, = figure.axes
-    assert title(figure) == ("Scaling gains +6.0 points where logits differ more than 1.5-fold, "
+    assert title(figure) == ("Scaling: +6.0 points where logits differ more than 1.5-fold, "
                              "+1.5 below")
     assert "(1 dots)" in alt and "(2 dots)" in alt
     dots = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axis.lines
@@ -87,7 +87,7 @@ def test_tuned_networks_are_told_from_their_rivals(shown):
     plot.mda.show_tuned(frame, epochs=3)
     (figure, alt), = shown
     axis, = figure.axes
-    assert title(figure) == "Fine-tuning gains +35 points and ends -5 from a linear probe"
+    assert title(figure) == "Fine-tuning: +35 points; a linear probe ends 5 points higher"
     names = [tick.get_text() for tick in axis.get_yticklabels()]
     assert names[1:4] == ["dense, epochs: 3", "zeros held, epochs: 3",
                           "same shape from scratch, epochs: 3"]

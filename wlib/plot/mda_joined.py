@@ -101,7 +101,7 @@ def show_sizes(frame: pd.DataFrame, limit: float) -> None:
     ticks = [t for t in (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12) if t <= 1.1 * frame["factor"].max()]
     axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axis.minorticks_off()
-    axis.set_title(f"Scaling gains {above:+.1f} points where logits differ more than {limit:g}-fold"
+    axis.set_title(f"Scaling: {above:+.1f} points where logits differ more than {limit:g}-fold"
                    f", {below:+.1f} below")
     axis.legend()
     show(figure, alt="Gain of scaling in points against the factor between the sources' mean "
@@ -121,7 +121,7 @@ def show_tuned(frame: pd.DataFrame, epochs: int) -> None:
                   for arm in ("scaled, not fine-tuned", "linear probe"))
     told = ", ".join(f"{arm} {mean[arm]:.1%}" for arm in (*trained, "linear probe"))
     show(bars(table, name="arm", value="mean", half="half", colors=colors,
-              xlabel="validation accuracy", title=f"Fine-tuning gains {lift:+.0f} points and ends "
-              f"{lead:+.0f} from a linear probe"),
+              xlabel="validation accuracy", title=f"Fine-tuning: {lift:+.0f} points; a linear "
+              f"probe ends {abs(lead):.0f} points {'lower' if lead > 0 else 'higher'}"),
          alt=f"Validation accuracy after {epochs} epochs: {told}; "
              f"without fine-tuning {mean['scaled, not fine-tuned']:.1%}.")
