@@ -31,6 +31,20 @@ def drawn_alike(drawn_alike_in_a_module):
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """No test leaves its figures to the next."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:      # most tests draw nothing and need not load it
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(params=[(-1, 0, 1), (0,)], ids=["three seeds", "one seed"])
+def seeds(request):
+    """Seeds of what a figure draws; of one alone there is no interval."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def smoke_run():
     """`wlib run --profile smoke` of the repository: the finished process."""

@@ -5,29 +5,27 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from wlib.core.pool import Pool
 from wlib.d2nwg import copies, rivals
-from wlib.d2nwg.copies import CODEC, HELD, PLAIN, RIVALS
+from wlib.d2nwg.copies import HELD, RIVALS
+from wlib.d2nwg.memorization import CODEC, PLAIN, mark
 
 ZOO = torch.tensor([[0.0, 0, 0], [3, 0, 4], [0, 9, 1]])
 MEMORY, ASKED = torch.tensor([[0.0], [1], [9]]), torch.tensor([[0.9], [7]])
 ONES = torch.ones(1, 3)
 
 
-class Signs:
-    """A pool of networks: each weight names the class of one image, 0 where it is positive."""
+class Signs(nn.Module):
+    """Each weight names the class of one image, 0 where it is not negative."""
 
-    def __init__(self, weights=None):
-        self.weights = weights
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
 
-    def __getitem__(self, _):
-        return self
-
-    def with_flat(self, weights):
-        return Signs(weights)
-
-    def logits(self, _):
-        return torch.stack([self.weights, -self.weights], -1)               # (n, E, 2)
+    def forward(self, x):
+        return torch.stack([x @ self.weight, -x @ self.weight], -1)                   # (E, 2)
 
 
 @dataclass
@@ -39,11 +37,11 @@ class Toy:
     count: int = 3
     width: int = 0
     sets: dict = field(default_factory=lambda: {"unseen": [SimpleNamespace(
-        test=SimpleNamespace(labels=torch.tensor(labels))) for labels in ([0, 0, 0], [1, 1, 0])]})
+        test=(torch.eye(3), torch.tensor(labels))) for labels in ([0, 0, 0], [1, 1, 0])]})
 
     @property
     def members(self):
-        return SimpleNamespace(weights=ZOO[:self.count], pool=Signs())
+        return SimpleNamespace(weights=ZOO[:self.count], pool=Pool.stack([Signs()]))
 
     def conditions(self, part, count=None):
         return ASKED[:count], MEMORY[:self.count]
@@ -104,7 +102,7 @@ def test_distances_are_within_a_view():
 
 def test_a_fraction_is_the_median_over_the_fifth_percentile():
     within = torch.arange(101).double()
-    assert copies.mark(within) == 5
+    assert mark(within) == 5
     assert copies.fraction(torch.tensor([1.0, 2, 90]), within) == pytest.approx(40)
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from figured import words
 
 from wlib import plot
 
@@ -23,7 +24,7 @@ def test_bars_have_their_labels_colors_and_levels():
     axis = plot.bars(TABLE, name="arm", value="mean", half="half", colors={"b": "#ff0000"},
                      level={"chance": 0.3}, percent=False, xlabel="share").axes[0]
     assert axis.get_xlabel() == "share" and axis.texts[0].get_text() == "chance"
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"]
+    assert words(axis.get_yticklabels()) == ["a", "b"]
     assert axis.patches[1].get_facecolor() == (1.0, 0.0, 0.0, 1.0)
     assert axis.xaxis.get_major_formatter()(0.5) != "50%"
 

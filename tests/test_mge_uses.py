@@ -1,10 +1,10 @@
 """Uses of generated networks at tiny sizes: votes, heads and spectra counted by hand; figures."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figured import drawn, table
 from small import images
 
 from wlib import claims, mge
@@ -185,19 +185,6 @@ def test_maps_agree_with_themselves(parent, children, data):
 
 
 # ---- figures ------------------------------------------------------------------------------------
-def drawn(figure, alt, *said):
-    """A figure that shows what its text says."""
-    text = " ".join([alt, *(t.get_text() for t in figure.findobj(plt.Text))])
-    plt.close(figure)
-    assert all(part in text for part in said), text
-
-
-def table(arms, value, **columns):
-    """A row per arm and seed: the value of the arm, a little more at the second seed."""
-    return pd.DataFrame([{"arm": arm, "seed": s, value: level + 0.01 * s} | columns
-                         for arm, level in arms.items() for s in (0, 1)])
-
-
 def test_figures_say_the_means_that_they_draw():
     arms = {"seed network": 0.5, "evolved": 0.6, "noise evolution": 0.6, "noise training": 0.8}
     trouble = pd.concat([table(arms, "accuracy", trouble=k) for k in ("FGSM 0.1", "PGD 0.1")])

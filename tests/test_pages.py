@@ -529,7 +529,7 @@ def test_a_book_without_drawings_draws_nothing(toy):
 
 
 def test_a_color_of_the_drawings_costs_no_plotting_library():
-    code = "import sys, wlib.plot.theme; print({'seaborn', 'torch'} & {*sys.modules})"
+    code = "import sys, wlib.plot.colors; print({'matplotlib', 'torch'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 

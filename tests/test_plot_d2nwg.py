@@ -1,65 +1,22 @@
 """Figures of part IV: what is drawn is what the numbers say, for one seed and one panel too."""
 
-from itertools import product
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figured import crossed, levels, means, titles, words
 
 from wlib import plot
 
 ARMS, OURS = {"shared": "#111111", "own": "#222222"}, {"sampled": plot.METHOD}
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(params=[(-1, 0, 1), (0,)], ids=["three seeds", "one seed"])
-def seeds(request):
-    return request.param
-
-
-def crossed(seeds, name, value, **levels):
-    """A row per combination of levels and seed; the column `name` has value(*levels) + seed."""
-    rows = [dict(zip(levels, row, strict=True)) for row in product(*levels.values())]
-    return pd.DataFrame([{"arm": "sampled", **row, "seed": s, name: value(*row.values()) + s}
-                         for row in rows for s in seeds])
-
-
-def drawn(axis, seeds):
-    """{label: [(x, mean), …]}; of three seeds each has its t-interval, of one seed none."""
-    for bar in axis.containers:
-        ends = [both for both in bar.lines[2][0].get_segments() if len(both)]
-        assert len(ends) == (len(bar.lines[0].get_xdata()) if len(seeds) == 3 else 0)
-        assert np.allclose([np.ptp(both, axis=0).max() / 2 for both in ends], 4.302653 / 3 ** 0.5)
-    return {bar.get_label(): [tuple(at) for at in bar.lines[0].get_xydata().round(2).tolist()]
-            for bar in axis.containers}
-
-
-def levels(axis, way="y"):
-    """Where lines go across (y) or up (x) at one number."""
-    data = [getattr(line, f"get_{way}data")() for line in axis.lines]
-    return [float(v[0]) for v in data if len(v) == 2 and v[0] == v[1]]
-
-
-def words(texts):
-    return [text.get_text() for text in texts]
-
-
-def titles(figure):
-    return [axis.get_title() or axis.get_title(loc="left") for axis in figure.axes]
-
-
 def test_sizes_of_a_zoo_stand_on_a_logarithmic_axis(seeds):
     frame = crossed(seeds, "points", lambda a, n: n + len(a), arm=["ridge"], size=[200, 50])
     axis, = plot.d2nwg.growth(frame, title="t", level={"prototype head": 70}).axes
-    assert drawn(axis, seeds)["ridge"] == [(50, 55), (200, 205)]
+    assert means(axis, seeds)["ridge"] == [(50, 55), (200, 205)]
     assert words(axis.get_xticklabels()) == ["50", "200"] and axis.get_xscale() == "log"
     assert 70 in levels(axis) and "points" in axis.get_ylabel()
 
@@ -92,7 +49,7 @@ def test_courses_stand_in_the_panel_of_their_start(starts, seeds):
     frame = crossed(seeds, "points", lambda s, k: k + len(s), start=list(ARMS), step=[0, 60])
     figure = plot.d2nwg_worth.courses(frame, {s.upper(): s for s in starts}, ["sampled"], title="t")
     for axis, name in zip(figure.axes, starts, strict=True):
-        assert drawn(axis, seeds) == {"sampled": [(0, len(name)), (1, 60 + len(name))]}
+        assert means(axis, seeds) == {"sampled": [(0, len(name)), (1, 60 + len(name))]}
         assert words(axis.get_xticklabels()) == ["0", "60"] and axis.get_legend() is None
     assert titles(figure) == [s.upper() for s in starts] and len(figure.legends) == 1
 
@@ -101,7 +58,7 @@ def test_a_sweep_has_its_columns_in_panels_and_the_mark_at_a_hundred(seeds):
     frame = crossed(seeds, "share", lambda w: w / 8, width=[32, 128])
     figure = plot.d2nwg_worth.sweep(frame.eval("own = share + 10\nseen = share + 20"), title="t")
     for axis, title, more in zip(figure.axes, titles(figure), (0, 10, 20), strict=True):
-        assert drawn(axis, seeds) == {"sampled": [(0, 4 + more), (1, 16 + more)]}
+        assert means(axis, seeds) == {"sampled": [(0, 4 + more), (1, 16 + more)]}
         assert title.endswith("points" if more == 20 else "%")
         assert axis.get_yscale() == ("linear" if more == 20 else "log")
         assert (100 in levels(axis)) == (more < 20) == (axis.get_legend() is None)

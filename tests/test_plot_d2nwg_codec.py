@@ -1,27 +1,15 @@
 """Figures of notebook 41: what is drawn is what the numbers say, for one seed and one panel too."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figured import crossed, levels, means, titles, words
 from matplotlib.colors import to_rgba
-from test_plot_d2nwg import crossed, drawn, levels, titles, words
 
 from wlib import plot
 from wlib.plot import d2nwg_codec
 
 ARMS, OURS = {"shared": "#111111", "own": "#222222"}, {"sampled": plot.METHOD}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(params=[(-1, 0, 1), (0,)], ids=["three seeds", "one seed"])
-def seeds(request):
-    return request.param
 
 
 def test_values_are_told_with_their_interval_and_equal_ones_as_what_they_are():
@@ -57,7 +45,7 @@ def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
     frame = crossed(seeds, "accuracy", lambda p, n: n + len(p), networks=order, size=[4, 60])
     figure = d2nwg_codec.ceilings(frame, {"seen": 0.9, "unseen": 0.8}, arms=OURS, title="t")
     for axis, title, part in zip(figure.axes, titles(figure), order, strict=True):
-        (a, low), (b, high) = drawn(axis, seeds)["sampled"]
+        (a, low), (b, high) = means(axis, seeds)["sampled"]
         assert (low, high) == (4 + len(part), 60 + len(part)) and abs(a - 4) + abs(b - 60) < 1
         assert levels(axis) == [0.1, {"seen": 0.9, "unseen": 0.8}[part]]
         assert title == f"networks of {'the zoo' if part == 'seen' else 'unseen data sets'}"
@@ -67,12 +55,12 @@ def test_a_ceiling_hangs_over_its_own_panel_in_any_order(order, seeds):
 def test_accuracies_are_dots_beside_chance_lines_over_sizes_and_bars(seeds):
     frame = crossed(seeds, "accuracy", lambda n, a: len(n), networks=["a", "bb"], arm=list(ARMS))
     axis, = d2nwg_codec.means(frame, arms=ARMS, title="t").axes
-    assert drawn(axis, seeds) == {"shared": [(1, -0.08), (2, 0.92)], "own": [(1, 0.08), (2, 1.08)]}
+    assert means(axis, seeds) == {"shared": [(1, -0.08), (2, 0.92)], "own": [(1, 0.08), (2, 1.08)]}
     assert words(axis.get_yticklabels()) == ["a", "bb"] and 0.1 in levels(axis, "x")
     assert axis.get_xlim() == (0, 1.01) and np.diff(axis.get_ylim()) < 0
     frame = crossed(seeds, "accuracy", lambda n: n / 100, of=[15, 60])
     axis, = d2nwg_codec.zoo_sizes(frame, arms=OURS, title="t").axes
-    assert drawn(axis, seeds) == {"sampled": [(0, 0.15), (1, 0.6)]} and levels(axis) == [0.1]
+    assert means(axis, seeds) == {"sampled": [(0, 0.15), (1, 0.6)]} and levels(axis) == [0.1]
     assert words(axis.get_xticklabels()) == ["15", "60"] and axis.get_ylim()[0] == 0
     frame = crossed(seeds, "accuracy", lambda n: len(n) / 100, network=["in, shared", "out"])
     axis, = d2nwg_codec.spans(frame, title="t").axes

@@ -3,24 +3,11 @@
 import re
 from itertools import product
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
-from test_plot_d2nwg import crossed, drawn, titles, words
+from figured import crossed, means, titles, words
 
 from wlib.plot import d2nwg_diffusion as figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(params=[(-1, 0, 1), (0,)], ids=["three seeds", "one seed"])
-def seeds(request):
-    return request.param
 
 
 def test_noise_begins_after_a_step_and_as_many_samples_as_latents_are_drawn():
@@ -39,7 +26,7 @@ def test_times_stand_on_a_logarithmic_axis(seeds):
     ms = {"DDIM, 5 steps": 1.0, "DDIM, 20 steps": 4.0, "ancestral, 200 steps": 40.0}
     frame = crossed(seeds, "points", lambda name: ms[name] + 30, sampler=list(ms))
     axis, = figures.quality(frame.assign(ms=frame["sampler"].map(ms)), title="t").axes
-    assert drawn(axis, seeds) == {"DDIM": [(1, 31), (4, 34)], "ancestral": [(40, 70)]}
+    assert means(axis, seeds) == {"DDIM": [(1, 31), (4, 34)], "ancestral": [(40, 70)]}
     assert [text.xy[0] for text in axis.texts] == [1, 4, 40] and "ms (log)" in axis.get_xlabel()
     assert words(axis.texts) == ["5", "20", "200"]
 

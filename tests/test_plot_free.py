@@ -7,22 +7,15 @@ import io
 import re
 from xml.etree import ElementTree
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
+from figured import words
 from PIL import Image
 
 from wlib import plot
 
 FRAME = pd.DataFrame([{"arm": arm, "seed": s, "one": base + s, "five": 2 * base + s}
                       for arm, base in (("ours", 30.0), ("theirs", 50.0)) for s in range(3)])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def dots(axis):
@@ -37,7 +30,7 @@ def test_a_row_has_its_mean_each_seed_and_the_level():
                               title="t", levels={"one": {"chance": 20.0}})
     one, five = figure.axes
     assert dots(one) == [(51.0, 0.0), (31.0, 1.0)] and dots(five) == [(101.0, 0.0), (61.0, 1.0)]
-    assert [text.get_text() for text in one.get_yticklabels()] == ["theirs", "ours"]
+    assert words(one.get_yticklabels()) == ["theirs", "ours"]
     low, high = one.get_ylim()
     assert low > high, "the first arm stands on top"
     seeds = [line.get_xdata() for line in one.lines if line.get_marker() == "|"]
@@ -54,19 +47,18 @@ def test_pairs_stand_on_lines_of_their_own_side_by_side():
                               title="t", xlabel="points", level={"start": 25.0})
     axis, = figure.axes
     found = dots(axis)
-    names = [text.get_text() for text in axis.get_yticklabels()]
+    names = words(axis.get_yticklabels())
     assert sorted(names) == ["joint", "walk"]
     for x, y in found:
         assert x == {"walk": 30.5, "joint": 40.5}[names[round(y)]]
     assert len({y for _, y in found}) == 4, "no dot hides another"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == \
-        ["start", "mixed", "uniform"]
+    assert words(figure.legends[0].get_texts()) == ["start", "mixed", "uniform"]
 
 
 def test_cosines_are_written_into_small_maps_and_have_no_signed_zero():
     cosines = np.array([[1.0, -0.04], [-0.04, 1.0]])
     figure = plot.free.cosine_maps({"before": cosines, "after": -cosines}, ["a", "b"], title="t")
-    written = [[text.get_text() for text in axis.texts] for axis in figure.axes[:2]]
+    written = [words(axis.texts) for axis in figure.axes[:2]]
     assert written == [["1.0", "0.0", "0.0", "1.0"], ["-1.0", "0.0", "0.0", "-1.0"]]
     many = plot.free.cosine_maps({"before": np.eye(10)}, [str(i) for i in range(10)], title="t")
     assert not many.axes[0].texts

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figured import words
 
 from wlib import plot
 from wlib.plot import mda_joined
@@ -16,8 +16,7 @@ def shown(monkeypatch):
     """What a figure function shows: (figure, text)."""
     found = []
     monkeypatch.setattr(mda_joined, "show", lambda figure, alt: found.append((figure, alt)))
-    yield found
-    plt.close("all")
+    return found
 
 
 def title(figure):
@@ -41,7 +40,7 @@ def test_confusions_tell_of_the_arm_and_the_groups(shown):
     (figure, alt), = shown
     assert title(figure) == "Scaled parts give 10% of twins and 3% of others to the wrong source"
     assert "padded: 41% of twins and 2% of others" in alt and "2 classes" in alt
-    assert [text.get_text() for text in figure.axes[0].texts] == ["90", "10", "40", "60"]
+    assert words(figure.axes[0].texts) == ["90", "10", "40", "60"]
 
 
 def test_gaps_follow_the_order_of_the_pairs(shown):
@@ -53,10 +52,10 @@ def test_gaps_follow_the_order_of_the_pairs(shown):
     plot.mda.show_gaps(frame, controls=["whole", "router"])
     (figure, alt), = shown
     axis, = figure.axes
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["3+7", "1+1"]
+    assert words(axis.get_xticklabels()) == ["3+7", "1+1"]
     assert title(figure).endswith("-2 points for 3+7 classes, -9 for 1+1")
     assert "whole: -1.0 and -4.0" in alt                   # −2.5 on average, router −3
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = words(figure.legends[0].get_texts())
     assert {*gap} <= {*labels} and len(axis.containers) == len(gap)
 
 
@@ -66,7 +65,7 @@ def test_sizes_part_the_dots_at_the_limit(shown):
     plot.mda.show_sizes(frame, limit=1.5)
     (figure, alt), = shown
     axis, = figure.axes
-    assert title(figure) == ("Scaling gains +6.0 points where logits differ more than 1.5-fold, "
+    assert title(figure) == ("Scaling: +6.0 points where logits differ more than 1.5-fold, "
                              "+1.5 below")
     assert "(1 dots)" in alt and "(2 dots)" in alt
     dots = {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axis.lines
@@ -87,8 +86,8 @@ def test_tuned_networks_are_told_from_their_rivals(shown):
     plot.mda.show_tuned(frame, epochs=3)
     (figure, alt), = shown
     axis, = figure.axes
-    assert title(figure) == "Fine-tuning gains +35 points and ends -5 from a linear probe"
-    names = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert title(figure) == "Fine-tuning: +35 points; a linear probe ends 5 points higher"
+    names = words(axis.get_yticklabels())
     assert names[1:4] == ["dense, epochs: 3", "zeros held, epochs: 3",
                           "same shape from scratch, epochs: 3"]
     assert [bar.get_width() for bar in axis.patches] == list(right.values())

@@ -1,25 +1,12 @@
 """Figures of notebooks 11 and 12 say the means that they draw."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from figured import drawn, table
 
 from wlib import mge
 from wlib.core import audit
 from wlib.plot import mge_pages as figures
-
-
-def drawn(figure, alt, *said):
-    """A figure that shows what its text says."""
-    text = " ".join([alt, *(t.get_text() for t in figure.findobj(plt.Text))])
-    plt.close(figure)
-    assert all(part in text for part in said), text
-
-
-def table(arms, value, **columns):
-    """A row per arm and seed: the value of the arm, a little more at the second seed."""
-    return pd.DataFrame([{"arm": arm, "seed": s, value: level + 0.01 * s} | columns
-                         for arm, level in arms.items() for s in (0, 1)])
 
 
 def test_steps_tell_how_many_coefficients_are_kept():

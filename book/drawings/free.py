@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from wlib.plot.theme import CONTROL, GOOD, INK, METHOD, PAPER, PURPLE, REDRAWN
+from wlib.plot.colors import CONTROL, GOOD, INK, METHOD, PAPER, PURPLE, REDRAWN
 
 from .strokes import WIDTH, arrow, four_panels, network
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, Wedge
 
-from wlib.plot.theme import CONTROL, INK, METHOD, PAPER, REDRAWN
+from wlib.plot.colors import CONTROL, INK, METHOD, PAPER, REDRAWN
 
 from .strokes import arrow, canvas
 

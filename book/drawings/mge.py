@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from scipy.fft import dct, idct
 
-from wlib.plot.theme import CONTROL, FAINT, GOOD, INK, METHOD, PAPER, REDRAWN
+from wlib.plot.colors import CONTROL, FAINT, GOOD, INK, METHOD, PAPER, REDRAWN
 
 from .strokes import WIDTH, arrow, box, network
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from wlib.plot.theme import CONTROL, FAINT, GOOD, INK, METHOD, PURPLE, REDRAWN, SKY
+from wlib.plot.colors import CONTROL, FAINT, GOOD, INK, METHOD, PURPLE, REDRAWN, SKY
 
 from .strokes import WIDTH, arrow, box, canvas, network
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from wlib import claims
-from wlib.plot.theme import CONTROL, GOOD, METHOD, REDRAWN
+from wlib.plot.colors import CONTROL, GOOD, METHOD, REDRAWN
 
 from .strokes import WIDTH, canvas, rendered
 

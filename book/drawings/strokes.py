@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from wlib.plot.theme import INK, PAPER
+from wlib.plot.colors import INK, PAPER
 
 WIDTH = 7.2  # inches: one full text column
 STYLE: dict[Any, Any] = {

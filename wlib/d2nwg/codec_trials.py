@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,9 +25,10 @@ from torch import Tensor
 from torch.nn.utils import vector_to_parameters
 
 from wlib import seeds, store
-from wlib.core import audit, matching, nets, train
+from wlib.core import audit, nets, train
 from wlib.core.pool import Pool
 from wlib.d2nwg import codec, pipeline, zoo
+from wlib.d2nwg.stored import stored_vae
 from wlib.data import ImageSet
 from wlib.data.universes import DataSet
 
@@ -50,15 +52,11 @@ class Zoos:
     def trained(cls, world: pipeline.World, seed: int, *, steps: int = 150, copies: int = 4,
                 device: str = "auto") -> Zoos:
         """Train all of them, or read them from the store."""
-        wanted = ((world.train, 1), (world.unseen, 1), (world.train[:1], copies))
-        found = [{start: zoo.trained(sets, start=start, each=each, steps=steps, seed=seed,
-                                     device=device) for start in zoo.STARTS}
-                 for sets, each in wanted]
-        reference = found[0]["independent"].pool[0]
-        for zoos in found:
-            apart = zoos["independent"]
-            zoos["aligned"] = apart.with_pool(matching.aligned(apart.pool, reference), "aligned")
-        return cls(seed, world, *found)
+        how: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
+        members = zoo.by_start(world.train, **how)
+        order = members["independent"].pool[0]
+        return cls(seed, world, members, zoo.by_start(world.unseen, order, **how),
+                   zoo.by_start(world.train[:1], order, each=copies, **how))
 
 
 def means_of_networks(zoos: Zoos) -> pd.DataFrame:
@@ -239,29 +237,26 @@ class VAESetting:
     epochs: int = 150
 
 
-def autoencoder(members: zoo.Zoo, size: int, hidden: Sequence[int], epochs: int, seed: int,
-                device: str) -> dict[str, Any]:
-    """The state of a VAE of a zoo's weights, at the epoch whose reconstructed networks do best on
-    validation images of the zoo's data sets; it is looked at about six times."""
-    images = [data.validation for data in members.sets]
-
-    def score(back: Tensor) -> float:
-        return zoo.accuracy(back, images, like=members.pool).mean().item()
-
-    return codec.VAE.fit(
-        members.weights, size,
-        training=codec.VAETraining(hidden=hidden, epochs=epochs, every=max(1, epochs // 6)),
-        score=score, seed=seed, device=device).state()
-
-
 def autoencoders(zoos: Zoos, setting: VAESetting, device: str = "auto"
                  ) -> dict[tuple[str, int], codec.Codec]:
-    """A VAE by start and size, kept in the store; no size above the rank of the zoo."""
-    kind, most = str(nets.resolve_device(device)), len(zoos.members["shared"]) - 1
-    return {(start, size): codec.restored(store.cached(
-                autoencoder, zoos.members[start], size, list(setting.hidden), setting.epochs,
-                zoos.seed, kind))
+    """A VAE by start and size, kept in the store; no size above the rank of the zoo.
+
+    Each is looked at about six times, and is kept as it was when its networks did best on
+    validation images of the zoo's data sets.
+    """
+    how = codec.VAETraining(hidden=list(setting.hidden), epochs=setting.epochs,
+                            every=max(1, setting.epochs // 6))
+    most = len(zoos.members["shared"]) - 1
+    return {(start, size): stored_vae(
+                zoos.members[start].weights, size, training=how, seed=zoos.seed, device=device,
+                score=partial(_validated, zoos.members[start]))
             for start in zoo.STARTS for size in dict.fromkeys(min(k, most) for k in setting.sizes)}
+
+
+def _validated(members: zoo.Zoo, weights: Tensor) -> float:
+    """Accuracy of networks in the place of a zoo's, on its data sets' validation images."""
+    images = [data.validation for data in members.sets]
+    return zoo.accuracy(weights, images, like=members.pool).mean().item()
 
 
 def codecs_compared(zoos: Zoos, vaes: Mapping[tuple[str, int], codec.Codec]) -> pd.DataFrame:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wlib.core import audit
+from wlib.core import audit, score
 from wlib.d2nwg import memorization, rivals
+from wlib.d2nwg.memorization import CODEC, PLAIN, mark
 from wlib.d2nwg.starts import Case, oracles
 from wlib.data import ImageSet
 
-HELD, CODEC, PLAIN = "held-out trained networks", "through the codec", "as it is"
+HELD = "held-out trained networks"
 RIVALS = ("sampled", "network with noise", "mean of two networks")
 
 
@@ -82,11 +83,6 @@ def distances(case: Case, made: Mapping[str, Tensor]) -> dict[tuple[str, str], T
     return found
 
 
-def mark(within: Tensor) -> float:
-    """The 5th percentile of distances within the zoo (n,)."""
-    return float(np.quantile(within.numpy(), 0.05))
-
-
 def fraction(distances: Tensor, within: Tensor) -> float:
     """Median distance to the zoo, in % of the mark."""
     return 100 * distances.median().item() / mark(within)
@@ -100,8 +96,7 @@ def errors(case: Case, made: Mapping[str, Tensor], sd: float, count: int) -> lis
     the noise `sd`, the level; three networks of each kind count.
     """
     def wrong(weights: Tensor, images: ImageSet) -> Tensor:
-        pool = case.members.pool[:1].with_flat(weights)
-        return pool.logits(images).argmax(-1).cpu() != images.labels               # (n, E)
+        return score.errors(case.members.pool[:1].with_flat(weights), images).cpu()    # (n, E)
 
     kinds = {("sampled", 0.0): made["sampled"], (HELD, 0.0): oracles(case)[:, None],
              ("mean of two networks", 0.0): made["mean of two networks"]}

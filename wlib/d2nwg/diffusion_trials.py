@@ -10,7 +10,6 @@ D weights, M networks for each data set.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,18 +84,8 @@ class Seen:
     def points(self, weights: Tensor, part: str = "test") -> Tensor:
         """Accuracy in points (m, M) of weights (m, M, D), kept in the store."""
         images = [getattr(data, part) for data in self.members.sets]
-        return store.cached(scored, weights, images, self.members.pool[:1].to(self.device))
-
-    def digest(self) -> str:
-        """One hash of all of it, for the store."""
-        parts = [self.members.digest(), store.digest({"support": self.support}), self.device,
-                 self.seed]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def scored(weights: Tensor, images: Sequence[ImageSet], like: Pool) -> Tensor:
-    """Points (m, M) of weights (m, M, D) on m sets of images."""
-    return pipeline.points(weights, images, like=like)
+        return store.cached(pipeline.points, weights, images,
+                            like=self.members.pool[:1].to(self.device))
 
 
 def _training(steps: int, lr: float) -> training.Training:
@@ -117,7 +106,7 @@ def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int
     made, rows = [], []
     for size, lr in grid:
         made.append(seen.learn(int(size), lr, steps=steps))
-        again = made[-1].reconstruct(seen.members.weights).view_as(seen.copies)
+        again = made[-1].reconstruct(seen.copies)
         drawn, kept = (seen.points(weights, "validation").mean().item()
                        for weights in (seen.sample(made[-1], count), again))
         rows.append({"size": int(size), "lr": lr, "codec": kept, "samples": drawn})
@@ -130,16 +119,9 @@ def choose(seen: Seen, grid: Sequence[tuple[int, float]], count: int, steps: int
 def rival(seen: Seen, generator: pipeline.Generator, kind: rivals.Rival, count: int = 1
           ) -> Tensor:
     """Weights (m, count, D) of a rival that sees the generator's conditions."""
-    encode = _encoder(generator)
+    encode = generator.condition
     ready = kind.fit(encode(seen.support)[seen.members.of], seen.members.weights)
     return ready(encode(seen.shown), count, seen.seed)
-
-
-def _encoder(generator: pipeline.Generator) -> training.Encoder:
-    encoder = generator.diffusion.encoder
-    if encoder is None:
-        raise ValueError("generator: got one without conditions, want one that is shown images")
-    return encoder
 
 
 def noise_like(seen: Seen, samples: Tensor) -> float:
@@ -292,7 +274,7 @@ def answer_seconds(arm: str, seen: Seen, generator: pipeline.Generator, places: 
                    count: int, scoring: bool) -> float:
     """Seconds from the images of some data sets to `count` networks for each, and perhaps on to
     their points on validation images."""
-    sets, encode = [seen.members.sets[k] for k in places], _encoder(generator)
+    sets, encode = [seen.members.sets[k] for k in places], generator.condition
     backbone = backbones.glyph_backbone(device=seen.device)
     like = seen.members.pool[:1].to(seen.device)
     kind = COSTED[arm]

@@ -32,6 +32,7 @@ from wlib.d2nwg.rivals import Averaged, Noisy, Rival
 from wlib.data import ImageSet
 
 COPYING = -5.0     # a Z_U below this: what was generated lies too near to the zoo
+PLAIN, CODEC = "as it is", "through the codec"       # how zoo and networks are looked at
 
 
 # ---- distance in weights ----------------------------------------------------------------------
@@ -47,6 +48,11 @@ def beside(generated: Tensor, zoo: Tensor, *, neighbors: int = 3, places: int = 
     near = zoo[far.topk(neighbors, largest=False).indices]                   # (m, neighbors, D)
     at = torch.randperm(zoo.shape[1], generator=seeds.generator(seed))[:places].sort().values
     return torch.cat([generated[:, None], near], dim=1)[..., at.to(zoo.device)]
+
+
+def mark(within: Tensor) -> float:
+    """The 5th percentile of distances within the zoo (n,): what lies nearer may be a copy."""
+    return float(np.quantile(within.cpu().numpy(), 0.05))
 
 
 # ---- overlap of errors ------------------------------------------------------------------------
@@ -139,9 +145,9 @@ def battery(generated: Tensor, zoo: Tensor, held_out: Tensor, *, codec: Codec | 
     kinds = {"zoo": zoo, "held-out": held_out, "generated": generated} | {
         name: rival.fit(blank, zoo)(zoo.new_zeros(1, 1), count, generator)[0]
         for name, rival in rivals.items()}
-    views = {"as it is": lambda w: w}
+    views = {PLAIN: lambda w: w}
     if codec is not None:
-        views["through the codec"] = lambda w: codec.decode(codec.encode(w)).detach().to(w)
+        views[CODEC] = lambda w: codec.decode(codec.encode(w)).detach().to(w)
     judged = {name: _judged(errors, w) for name, w in kinds.items()} if errors else {}
     rows = []
     for view, seen in views.items():
@@ -165,10 +171,10 @@ def _judged(errors: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
 
 def _row(distances: Tensor, zoo: Tensor, held_out: Tensor) -> dict:
     # A codec may move held-out networks nearer to the zoo than its members are to each other.
-    mark = min(float(np.quantile(d.cpu().numpy(), 0.05)) for d in (zoo, held_out))
+    limit = min(mark(zoo), mark(held_out))
     distance, z = float(distances.median()), z_u(held_out, distances)
-    return {"distance": distance, "z_u": z, "near": float((distances < mark).double().mean()),
-            "verdict": "copies" if distance < mark or z < COPYING else "no copies"}
+    return {"distance": distance, "z_u": z, "near": float((distances < limit).double().mean()),
+            "verdict": "copies" if distance < limit or z < COPYING else "no copies"}
 
 
 def _of_errors(name: str, judged: dict[str, Tensor]) -> dict:

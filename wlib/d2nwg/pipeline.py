@@ -137,9 +137,9 @@ class Generator:
         return encoder(sets)
 
     def reconstruct(self, weights: Tensor) -> Tensor:
-        """What is left of weights (n, D) after the codec: no sample can be expected to be better.
+        """What is left of weights (…, D) after the codec: no sample can be expected to be better.
         """
-        z = self.encode(weights)
+        z = self.encode(weights.flatten(0, -2))
         return self.decode(z if self.classes is None else z[:, None]).view_as(weights)
 
 

@@ -9,7 +9,7 @@ Letters: n data sets of the zoo, m others, K classes, d features, D weights, S n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
@@ -87,12 +87,12 @@ class Case:
 
     def conditions(self, part: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """What the generator makes of the same images (m, q), and of the zoo's, with all ten."""
-        encoder = cast(Callable[[Tensor], Tensor], self._made().diffusion.encoder)
-        return encoder(self.features[part][:count, :, :SHOTS]), encoder(self.features["train"])
+        encode = self._made().condition
+        return encode(self.features[part][:count, :, :SHOTS]), encode(self.features["train"])
 
     def through_codec(self, weights: Tensor) -> Tensor:
         """What the codec leaves of weights (…, D)."""
-        return self._made().reconstruct(weights.flatten(0, -2)).view_as(weights)
+        return self._made().reconstruct(weights)
 
     def points(self, weights: Tensor, part: str, images: str = "test") -> Tensor:
         """Accuracy in points (m, n) of networks (m, n, D) for the first data sets of a part."""
@@ -106,17 +106,11 @@ class Case:
 
 
 def zoos(seed: int, setting: Setting, device: str = "auto") -> dict[str, Case]:
-    """Zoos on the same data sets by their start: "shared", "independent" and "aligned".
-
-    The aligned zoo is the independent one with all hidden units in the order of its first network.
-    """
+    """Zoos on the same data sets by their start, as in `zoo.by_start`."""
     sets = pipeline.of_styles(setting.sets, setting.unseen, setting.choosing,
                               counts=Counts(*setting.counts), seed=seed)._asdict()
     features = {part: pipeline.support(some, 10, device=device) for part, some in sets.items()}
-    made = {start: zoo.trained(sets["train"], start=start, steps=setting.zoo_steps, seed=seed,
-                               device=device) for start in zoo.STARTS}
-    pool = made["independent"].pool
-    made["aligned"] = made["independent"].with_pool(matching.aligned(pool, pool[:1]), "aligned")
+    made = zoo.by_start(sets["train"], steps=setting.zoo_steps, seed=seed, device=device)
     return {start: Case(seed, setting, sets, features, members, device)
             for start, members in made.items()}
 

@@ -23,24 +23,16 @@ def stored_fit(latents: Tensor, conditions: Tensor | None = None,
     """`fit`, kept in the store in pieces of `every` steps: a run that was killed goes on where it
     was, and a longer one begins with a shorter one's pieces."""
     training = training or Training()
-    given = (latents, conditions, replace(training, steps=0), encoder, denoiser, seed,
-             str(nets.resolve_device(device)))
-    kept = store.resume(_advance, *given, steps=training.steps, every=every)
-    return TrainState.restored(kept, _start(*given))
+    begun = fit(latents, conditions, replace(training, steps=0), encoder=encoder,
+                denoiser=denoiser, seed=seed, device=device)
+    kept = store.resume(_advance, begun, latents, conditions, steps=training.steps, every=every)
+    return TrainState.restored(kept, begun)
 
 
-def _advance(*given: Any, state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
-    run = _start(*given)
-    run = run if state is None else TrainState.restored(state, run)
-    latents, conditions = given[:2]
+def _advance(begun: TrainState, latents: Tensor, conditions: Tensor | None, *,
+             state: dict[str, Any] | None, steps: int) -> dict[str, Any]:
+    run = begun if state is None else TrainState.restored(state, begun)
     return advance(run, latents, conditions, steps).state()
-
-
-def _start(latents: Tensor, conditions: Tensor | None, training: Training,
-           encoder: Encoder | None, denoiser: nn.Module | None, seed: int, device: str
-           ) -> TrainState:
-    return fit(latents, conditions, training, encoder=encoder, denoiser=denoiser, seed=seed,
-               device=device)
 
 
 def stored_vae(weights: Tensor, size: int, mask: Tensor | None = None,

@@ -24,7 +24,7 @@ from torch.func import functional_call, vmap
 
 from wlib import seeds, store
 from wlib.check import require, require_one_of, short, whole
-from wlib.core import nets, score
+from wlib.core import matching, nets, score
 from wlib.core.pool import Pool
 from wlib.d2nwg.heads import Features
 from wlib.data import SPLITS, ImageSet
@@ -178,6 +178,19 @@ def trained(sets: Sequence[DataSet], net: nn.Module | None = None, *, start: str
                            str(nets.resolve_device(device)), settings) for b in blocks]
     pool = Pool.cat([begin[b].with_flat(w) for b, w in zip(blocks, states, strict=True)])
     return start_zoo.with_pool(pool, start)
+
+
+def by_start(sets: Sequence[DataSet], order: Pool | None = None, **settings: Any
+             ) -> dict[str, Zoo]:
+    """Zoos of the same data sets by how they start: "shared", "independent" and "aligned".
+
+    The aligned zoo is the independent one with all hidden units in the order of `order`, a pool of
+    one, by default its first network. `settings` are those of `trained`.
+    """
+    found = {start: trained(sets, start=start, **settings) for start in STARTS}
+    apart = found["independent"]
+    pool = matching.aligned(apart.pool, apart.pool[0] if order is None else order)
+    return found | {"aligned": apart.with_pool(pool, "aligned")}
 
 
 def shared_start(net: nn.Module | None = None, seed: int = 0) -> Pool:

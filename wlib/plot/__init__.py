@@ -1,48 +1,49 @@
 """The figures of the notebooks: one look, one function per kind of figure, a module per part."""
 
-from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-from wlib.plot.figures import (
-    bars,
-    dots,
-    grid,
-    heats,
-    image_grid,
-    lines,
-    panels,
-    scatter,
-    side_by_side,
-    tiles,
-)
-from wlib.plot.mge import (
-    evolution_caption,
-    evolution_explorer,
-    fates,
-    gains,
-    kept_fraction,
-    luck,
-    mge_caption,
-    mge_explorer,
-    spectrum_lines,
-    steps,
-    theory,
-)
-from wlib.plot.style import (
-    COLUMN,
-    CONTROLS,
-    FULL,
-    MARKERS,
-    PALETTE,
-    headline,
-    over_seeds,
-    show,
-    theme,
-)
-from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
+from wlib.ground.front import first_use
 
-# Their figures are read when a notebook asks for them.
-PARTS = ("d2nwg", "d2nwg_worth", "free", "mda", "mge_pages", "mge_uses")
+if TYPE_CHECKING:
+    from wlib.plot.colors import (
+        CONTROL,
+        CONTROLS,
+        GOOD,
+        METHOD,
+        PALETTE,
+        PURPLE,
+        REDRAWN,
+        SKY,
+    )
+    from wlib.plot.figures import (
+        bars,
+        dots,
+        grid,
+        heats,
+        image_grid,
+        lines,
+        panels,
+        scatter,
+        side_by_side,
+        tiles,
+    )
+    from wlib.plot.mge import (
+        evolution_caption,
+        evolution_explorer,
+        fates,
+        gains,
+        kept_fraction,
+        luck,
+        mge_caption,
+        mge_explorer,
+        spectrum_lines,
+        steps,
+        theory,
+    )
+    from wlib.plot.style import COLUMN, FULL, MARKERS, headline, over_seeds, show, theme
+else:
+    def __getattr__(name):
+        return first_use(__name__, name)
 
 __all__ = [
     "CONTROL",
@@ -84,7 +85,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in PARTS:
-        return import_module(f"wlib.plot.{name}")
-    raise AttributeError(f"module 'wlib.plot' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

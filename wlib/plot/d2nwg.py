@@ -13,10 +13,10 @@ import pandas as pd
 import seaborn  # noqa: F401 -- brings its color maps
 
 from wlib.claims.comparison import Comparison
+from wlib.plot.colors import CONTROLS, DARK, INK, METHOD, REDRAWN
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds, show
-from wlib.plot.theme import METHOD, REDRAWN
 
-ROLES = {"method": METHOD, "control": "#777777", "trivial": "#ababab", "reference": "#222222",
+ROLES = {"method": METHOD, "control": CONTROLS[3], "trivial": CONTROLS[2], "reference": INK,
          "warning": REDRAWN}
 
 
@@ -36,7 +36,7 @@ def standings(table: pd.DataFrame, *, title: str, xlabel: str,
         axis.annotate(f"{arm['mean']:.0f}", (max([right, *arm["seeds"]]), row), xytext=(6, 0),
                       textcoords="offset points", va="center", fontsize=9, color=color)
     for name, at in (level or {}).items():
-        axis.axvline(at, color="#333333", lw=1, ls=":", zorder=0)
+        axis.axvline(at, color=DARK, lw=1, ls=":", zorder=0)
         axis.text(at, len(table) - 0.45, f" {name}", fontsize=9, va="bottom", ha="left")
     axis.set_yticks(range(len(table)), table["arm"])
     for label, kind in zip(axis.get_yticklabels(), table["label"], strict=True):
@@ -56,11 +56,11 @@ def pairs(frame: pd.DataFrame, *, xlabel: str, ylabel: str, title: str) -> plt.F
     axis.plot(plain["x"], plain["y"], color=METHOD, ls="", marker="o", ms=5, alpha=0.6,
               mec="white")
     for number, (name, part) in enumerate(named.groupby("name")):
-        axis.plot(part["x"].mean(), part["y"].mean(), color=REDRAWN, ls="", ms=9, mec="#333333",
+        axis.plot(part["x"].mean(), part["y"].mean(), color=REDRAWN, ls="", ms=9, mec=DARK,
                   marker="D^sv"[number % 4], label=f"{name} (mean over seeds)")
     low = min(frame["x"].min(), frame["y"].min()) - 3
     high = max(frame["x"].max(), frame["y"].max()) + 3
-    axis.plot([low, high], [low, high], color="#333333", lw=1, ls=":", zorder=0)
+    axis.plot([low, high], [low, high], color=DARK, lw=1, ls=":", zorder=0)
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(low, high), ylim=(low, high))
     if len(named):
         figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -103,7 +103,7 @@ def show_pairs(arms: Comparison, rival: str, method: str, names: Mapping[int, st
 def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]) -> plt.Figure:
     """Points over the size of the zoo (columns size, points, arm, seed), sizes on a logarithmic
     axis, with 95 % intervals over seeds. `level` draws labeled dotted lines."""
-    colors = {"sampled": METHOD, "ridge": "#5f5f5f", "nearest network": "#ababab"}
+    colors = {"sampled": METHOD, "ridge": CONTROLS[0], "nearest network": CONTROLS[2]}
     table = over_seeds(frame, ["arm", "size"], "points")
     figure, axis = plt.subplots(figsize=(FULL[0], 3.6))
     for number, (arm, color) in enumerate(colors.items()):
@@ -111,7 +111,7 @@ def growth(frame: pd.DataFrame, *, title: str, level: Mapping[str, float]) -> pl
         axis.errorbar(part["size"] * 1.02 ** (number - 1), part["mean"], yerr=part["half"],
                       color=color, marker=MARKERS[number], ms=6, capsize=3, lw=1.6, label=arm)
     for name, at in level.items():
-        axis.axhline(at, color="#333333", lw=1, ls=":", label=name)
+        axis.axhline(at, color=DARK, lw=1, ls=":", label=name)
     sizes = sorted(frame["size"].unique())
     axis.set_xscale("log")
     axis.minorticks_off()

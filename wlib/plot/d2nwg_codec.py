@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from wlib import claims
 from wlib.plot import figures
+from wlib.plot.colors import CONTROL, DARK, METHOD, REDRAWN
 from wlib.plot.style import FULL, headline, over_seeds
-from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 
 ARMS = {"shared": METHOD, "aligned": REDRAWN, "independent": CONTROL}     # how a zoo starts
 
@@ -62,7 +62,7 @@ def means(frame: pd.DataFrame, *, arms: Mapping[str, str] = ARMS, title: str) ->
     figure = figures.dots(frame, "accuracy", name="networks", arms=arms, title="",
                           xlabel="test accuracy")
     axis = figure.axes[0]
-    axis.axvline(0.1, color="#333333", lw=1, ls=":", label="chance")
+    axis.axvline(0.1, color=DARK, lw=1, ls=":", label="chance")
     axis.set_xlim(0, 1.01)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     headline(figure, title)

@@ -14,9 +14,9 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from wlib.plot.colors import CONTROL, GRAY, METHOD, REDRAWN
 from wlib.plot.explore import Chart, explorer, frame
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
-from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 
 
 def schedules(curves: Mapping[str, Sequence[float]], *, title: str) -> plt.Figure:
@@ -129,9 +129,9 @@ def _latent(latent: np.ndarray, goal: np.ndarray, top: float) -> str:
     chart = Chart(title, (-1, count), (-top, top), xlabel="number", whole=True)
     chart.stems(range(count), latent[:count], METHOD, "now")
     chart.path("".join(f"M{a - 3:.1f} {b:.1f}h6" for a, b in zip(
-        chart.across(range(count)), chart.up(goal[:count]), strict=True)), "#808080",
+        chart.across(range(count)), chart.up(goal[:count]), strict=True)), GRAY,
         "stroke-width='2'")
-    chart.key("trained", "#808080")
+    chart.key("trained", GRAY)
     return chart.svg(f"{count} numbers of the latent beside those of the trained network: the two "
                      f"correlate by {np.corrcoef(latent, goal)[0, 1]:.2f}.")
 
@@ -149,7 +149,7 @@ def _kernels(now: np.ndarray, goal: np.ndarray) -> str:
 def _seeing(points: np.ndarray, goal: float, step: int) -> str:
     chart = Chart("Accuracy of the decoded network", (0, len(points) - 1), (0, 100),
                   xlabel="steps taken", ylabel="points", whole=True)
-    chart.line((0, len(points) - 1), (goal, goal), "#808080", "trained", dashes="5 3")
+    chart.line((0, len(points) - 1), (goal, goal), GRAY, "trained", dashes="5 3")
     chart.line(range(len(points)), points, METHOD, "decoded", width=2)
     chart.dot(step, points[step], METHOD)
     return chart.svg(f"After {step} steps the decoded network gets {points[step]:.1f} points, the "

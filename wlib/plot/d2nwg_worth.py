@@ -14,12 +14,12 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
+from wlib.plot.colors import CONTROL, CONTROLS, DARK, GOOD, METHOD, PURPLE, REDRAWN, SKY
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline
-from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 STARTS = {"sampled": METHOD, "nearest network": REDRAWN, "pretrained on the zoo": PURPLE,
-          "mean of the zoo": "#5f5f5f", "random start": "#a5a5a5",
+          "mean of the zoo": CONTROLS[0], "random start": "#a5a5a5",
           "codec reconstruction of the oracle": GOOD}
 KINDS = {"sampled": METHOD, "network with noise": REDRAWN, "mean of two networks": CONTROL,
          "held-out trained networks": GOOD}
@@ -51,9 +51,9 @@ def distances(found: Mapping[str, np.ndarray], mark: float, *, title: str, bins:
     figure, axes = plt.subplots(len(found), 1, figsize=(FULL[0], 0.62 * len(found) + 1.2),
                                 sharex=True, squeeze=False)
     for axis, (name, values) in zip(axes[:, 0], found.items(), strict=True):
-        color = KINDS.get(name, SKY if name.startswith("sampled") else "#5f5f5f")
+        color = KINDS.get(name, SKY if name.startswith("sampled") else CONTROLS[0])
         axis.hist(values, edges, color=color, weights=np.full(len(values), 1 / len(values)))
-        axis.axvline(mark, color="#333333", lw=1, ls=":")
+        axis.axvline(mark, color=DARK, lw=1, ls=":")
         axis.set_yticks([])
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(axis="y", visible=False)
@@ -89,7 +89,7 @@ def beside(panels: Mapping[str, Any], *, title: str) -> plt.Figure:
                             aspect="auto", interpolation="nearest")
         axis.set_yticks(range(len(values)), ["sampled", *(f"nearest {k}" for k in
                                                           range(1, len(values)))])
-        axis.axhline(0.5, color="#333333", lw=1)
+        axis.axhline(0.5, color=DARK, lw=1)
         axis.grid(False)
         axis.set_title(name, fontweight="normal", fontsize=10)
         axis.set_xticks([])
@@ -133,7 +133,7 @@ def sweep(frame: pd.DataFrame, *, title: str) -> plt.Figure:
         if column == "seen":
             axis.set_ylim(0, 102)
         else:
-            axis.axhline(100, color="#333333", lw=1, ls=":")
+            axis.axhline(100, color=DARK, lw=1, ls=":")
             axis.get_legend().remove()
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

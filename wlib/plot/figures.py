@@ -18,8 +18,8 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from wlib.check import require
-from wlib.plot.style import COLUMN, FULL, MARKERS, PALETTE, headline, over_seeds
-from wlib.plot.theme import METHOD
+from wlib.plot.colors import DARK, METHOD, PALETTE
+from wlib.plot.style import COLUMN, FULL, MARKERS, headline, over_seeds
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequence[str],
@@ -43,7 +43,7 @@ def lines(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str] | Sequ
                       marker=MARKERS[number % len(MARKERS)], ms=4.5, elinewidth=1,
                       lw=2.2 if color == METHOD else 1.2, zorder=3 if color == METHOD else 2)
     for name, height in (level or {}).items():
-        axis.axhline(height, color="#333333", lw=1, ls=":", label=name)
+        axis.axhline(height, color=DARK, lw=1, ls=":", label=name)
     if categorical:
         axis.set_xticks(range(len(values)), [f"{v:g}" for v in values])
     if percent:
@@ -83,12 +83,12 @@ def bars(table: pd.DataFrame, *, name: str, value: str, half: str | None = None,
     shades = [(colors or {}).get(n, METHOD) for n in table[name]]
     axis.barh(range(len(table)), table[value], color=shades, height=0.62,
               xerr=None if half is None else table[half],
-              error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": "#333333"})
+              error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": DARK})
     axis.set_yticks(range(len(table)), table[name])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     for label, at in (level or {}).items():
-        axis.axvline(at, color="#333333", lw=1, ls=":")
+        axis.axvline(at, color=DARK, lw=1, ls=":")
         axis.text(at, 1, label, transform=axis.get_xaxis_transform(), ha="center", va="bottom",
                   fontsize=9)
     if percent:

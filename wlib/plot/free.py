@@ -18,10 +18,10 @@ from ipywidgets import VBox
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from wlib.plot.colors import CONTROL, DARK, METHOD, REDRAWN
 from wlib.plot.explore import Chart, explorer, frame
 from wlib.plot.figures import lines, side_by_side
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
-from wlib.plot.theme import CONTROL, METHOD, REDRAWN
 
 # ---- 31: recovery -------------------------------------------------------------------------------
 ARMS = {"meta-generator": METHOD, "fresh generator": REDRAWN}
@@ -105,7 +105,7 @@ def adaptation(frame: pd.DataFrame, *, arms: Mapping[str, str], marked: int, tit
         axis.set_ylim(bottom=0)
         axis.get_legend().remove()
         if marked in places:
-            axis.axvline(places.index(marked), color="#333333", lw=1, ls=":", zorder=1)
+            axis.axvline(places.index(marked), color=DARK, lw=1, ls=":", zorder=1)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
                   handlelength=1.5, columnspacing=1.2)
     headline(figure, title)
@@ -130,7 +130,7 @@ def ranked(frame: pd.DataFrame, panels: Mapping[str, str], *, arms: Mapping[str,
             axis.errorbar(table["mean"][arm], row, xerr=table["half"][arm], color=color, capsize=3,
                           marker=MARKERS[0], ms=5.5, elinewidth=1.3, mec="white")
         for name, at in (levels or {}).get(column, {}).items():
-            axis.axvline(at, color="#333333", lw=1, ls=":", zorder=0)
+            axis.axvline(at, color=DARK, lw=1, ls=":", zorder=0)
             axis.text(at, 0.97, f" {name}", transform=axis.get_xaxis_transform(), fontsize=9,
                       va="top", ha="left")
         axis.set(xlabel=label, ylim=(len(arms) - 0.4, -0.9))
@@ -152,7 +152,7 @@ def paired(frame: pd.DataFrame, value: str, *, name: str, arm: str, arms: Mappin
     table = over_seeds(frame, [name, arm], value)
     axis = side_by_side(table, name=name, arm=arm, arms=arms, height=0.5, step=0.2)
     for label, at in (level or {}).items():
-        axis.axvline(at, color="#333333", lw=1, ls=":", label=label)
+        axis.axvline(at, color=DARK, lw=1, ls=":", label=label)
     axis.set_ylim(len(axis.get_yticks()) - 0.5, -0.5)
     axis.set(xlabel=xlabel)
     figure = axis.figure.get_figure(root=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
+from wlib.plot.colors import DARK, METHOD
 from wlib.plot.figures import dots, lines
 from wlib.plot.mda_explorer import mda_caption, mda_explorer  # noqa: F401
 from wlib.plot.mda_joined import (  # noqa: F401
@@ -33,7 +34,6 @@ from wlib.plot.mda_uses import (  # noqa: F401
     two_routes,
 )
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
-from wlib.plot.theme import METHOD
 
 
 def chain(weights: Sequence, needed: Sequence, *, title: str) -> plt.Figure:
@@ -109,7 +109,7 @@ def arms_by_network(table: pd.DataFrame, value: str, *, arms: Mapping[str, str],
         part = summary.loc[name].loc[rows]
         axis.barh(range(len(rows)), part["mean"], xerr=part["half"], height=0.62, capsize=2,
                   color=[arms[arm] for arm in rows])
-        axis.axvline(summary.loc[(name, next(iter(arms))), "mean"], color="#333333", ls=":",
+        axis.axvline(summary.loc[(name, next(iter(arms))), "mean"], color=DARK, ls=":",
                      lw=1.5)
         axis.set_yticks(range(len(rows)), rows)
         axis.grid(axis="y", visible=False)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ipywidgets import VBox
 
+from wlib.plot.colors import METHOD, REDRAWN
 from wlib.plot.explore import Chart, explorer, frame
-from wlib.plot.theme import METHOD, REDRAWN
 
 SQUARES = 240           # of all strips of an explorer's frame together
 FRAMES = 50             # of an explorer: with its figures the page stays below a megabyte

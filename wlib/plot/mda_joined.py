@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 
+from wlib.plot.colors import CONTROL, CONTROLS, DARK, GOOD, METHOD, REDRAWN
 from wlib.plot.figures import bars, heats, lines
-from wlib.plot.style import COLUMN, CONTROLS, FULL, MARKERS, headline, over_seeds, show
-from wlib.plot.theme import CONTROL, GOOD, METHOD, REDRAWN
+from wlib.plot.style import COLUMN, FULL, MARKERS, headline, over_seeds, show
 
 KINDS = {"alike": METHOD, "stopped early": REDRAWN, "real and drawn": GOOD}     # of pairs
 
@@ -94,14 +94,14 @@ def show_sizes(frame: pd.DataFrame, limit: float) -> None:
         if not part.empty:
             axis.plot(part["factor"], part["gain"], color=color, ls="", marker=marker, ms=5.5,
                       alpha=0.75, label=kind)
-    axis.axhline(0, color="#333333", lw=1, ls=":")
-    axis.axvline(limit, color="#333333", lw=1, ls="--", label=f"factor {limit:g}")
+    axis.axhline(0, color=DARK, lw=1, ls=":")
+    axis.axvline(limit, color=DARK, lw=1, ls="--", label=f"factor {limit:g}")
     axis.set(xlabel="factor between the mean winning logits", ylabel="gain of scaling, points")
     axis.set_xscale("log")
     ticks = [t for t in (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12) if t <= 1.1 * frame["factor"].max()]
     axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axis.minorticks_off()
-    axis.set_title(f"Scaling gains {above:+.1f} points where logits differ more than {limit:g}-fold"
+    axis.set_title(f"Scaling: {above:+.1f} points where logits differ more than {limit:g}-fold"
                    f", {below:+.1f} below")
     axis.legend()
     show(figure, alt="Gain of scaling in points against the factor between the sources' mean "
@@ -121,7 +121,7 @@ def show_tuned(frame: pd.DataFrame, epochs: int) -> None:
                   for arm in ("scaled, not fine-tuned", "linear probe"))
     told = ", ".join(f"{arm} {mean[arm]:.1%}" for arm in (*trained, "linear probe"))
     show(bars(table, name="arm", value="mean", half="half", colors=colors,
-              xlabel="validation accuracy", title=f"Fine-tuning gains {lift:+.0f} points and ends "
-              f"{lead:+.0f} from a linear probe"),
+              xlabel="validation accuracy", title=f"Fine-tuning: {lift:+.0f} points; a linear "
+              f"probe ends {abs(lead):.0f} points {'lower' if lead > 0 else 'higher'}"),
          alt=f"Validation accuracy after {epochs} epochs: {told}; "
              f"without fine-tuning {mean['scaled, not fine-tuned']:.1%}.")

@@ -12,11 +12,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from wlib.plot.colors import BROWN, CONTROL, CONTROLS, DARK, GOOD, INK, METHOD, PURPLE, REDRAWN
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
-from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN
-
-BOTH, NONE = "#222222", "#d4d4d4"
 
 
 def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title: str
@@ -27,7 +25,7 @@ def two_routes(layers: Mapping[str, np.ndarray], names: Sequence[str], *, title:
     those that neither uses below; a line joins neighbors of one route, in its color.
     """
     figure, axis = plt.subplots(figsize=(FULL[0], 4.2), dpi=80)    # of the lines, which are pixels
-    colors = {"both": BOTH, names[0]: METHOD, names[1]: REDRAWN, "neither": NONE}
+    colors = {"both": INK, names[0]: METHOD, names[1]: REDRAWN, "neither": "#d4d4d4"}
     places, kinds = [], []
     for uses in layers.values():
         a, b = np.asarray(uses, bool)
@@ -95,9 +93,9 @@ def by_layer(frame: pd.DataFrame, value: str, *, arms: Mapping[str, str], title:
     return figure
 
 
-ROUTES = {"trained": METHOD, "random masks of equal size": "#8a8a8a", "untrained": "#333333"}
+ROUTES = {"trained": METHOD, "random masks of equal size": CONTROLS[1], "untrained": DARK}
 COMPRESSION = {"contributions": METHOD, "largest weights (L1)": REDRAWN,
-               "geometric median": "#029e73", "Taylor": PURPLE, "group norm": "#ca9161",
+               "geometric median": GOOD, "Taylor": PURPLE, "group norm": BROWN,
                "random": CONTROL}
 
 

@@ -12,10 +12,10 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from wlib.plot import explore
+from wlib.plot.colors import BROWN, CONTROL, DARK, GRAY, METHOD, PURPLE, REDRAWN, SKY
 from wlib.plot.explore import Chart, explorer
 from wlib.plot.figures import lines
 from wlib.plot.style import FULL, MARKERS, headline, over_seeds
-from wlib.plot.theme import CONTROL, METHOD, PURPLE, REDRAWN, SKY
 
 
 def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: ArrayLike,
@@ -26,7 +26,7 @@ def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: A
                                            (weights, coefficients, drawn, child))
     kept, at = np.asarray(kept, bool), np.arange(len(weights))
     figure, axes = plt.subplots(2, 2, figsize=(FULL[0], 4.6))
-    axes[0, 0].plot(at, weights, color="#333333", lw=1)
+    axes[0, 0].plot(at, weights, color=DARK, lw=1)
     axes[0, 0].set(title="1  weights", xlabel="position", ylabel="value")
     for axis, c, name, color in ((axes[0, 1], coefficients, "2  spectrum", CONTROL),
                                  (axes[1, 0], drawn, "3  the rest redrawn", REDRAWN)):
@@ -35,7 +35,7 @@ def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: A
         axis.vlines(at[kept], 0, c[kept], color=METHOD, lw=1.4, label="kept")
         axis.set(title=name, xlabel="frequency", ylabel="coefficient")
         axis.legend()
-    axes[1, 1].plot(at, weights, color="#333333", lw=1, label="parent")
+    axes[1, 1].plot(at, weights, color=DARK, lw=1, label="parent")
     axes[1, 1].plot(at, child, color=REDRAWN, lw=1, label="child")
     axes[1, 1].set(title="4  back to weights", xlabel="position", ylabel="value")
     axes[1, 1].legend()
@@ -50,9 +50,9 @@ def theory(frame: pd.DataFrame, *, arms: Mapping[str, str], title: str) -> plt.F
     theory says: ρ = √(2(1 − t)) and cos = t."""
     figure, (left, right) = plt.subplots(1, 2, figsize=FULL)
     t = np.linspace(frame["energy"].min() - 0.02, 1, 200)
-    left.plot(t, np.sqrt(2 * (1 - t)), color="#333333", ls="--", label="√(2(1 − t))")
+    left.plot(t, np.sqrt(2 * (1 - t)), color=DARK, ls="--", label="√(2(1 − t))")
     left.plot(t, np.sqrt(1 - t), color="#999999", ls=":", label="√(1 − t)")
-    right.plot(t, t, color="#333333", ls="--", label="t")
+    right.plot(t, t, color=DARK, ls="--", label="t")
     for axis, column in ((left, "distance"), (right, "cosine")):
         table = over_seeds(frame[frame["arm"].isin(list(arms))], ["arm", "energy"], column)
         for marker, (name, color) in zip(MARKERS, arms.items(), strict=False):
@@ -71,7 +71,7 @@ def kept_fraction(frame: pd.DataFrame, *, gaussian: pd.DataFrame, arms: Mapping[
     weights (columns `energy`, `fraction`), for which every transform is the same."""
     figure = lines(frame, "energy", "fraction", arms=arms, categorical=False,
                    xlabel="energy kept t", ylabel="share of coefficients kept", title=title)
-    figure.axes[0].plot(gaussian["energy"], gaussian["fraction"], color="#333333", ls="--", lw=1,
+    figure.axes[0].plot(gaussian["energy"], gaussian["fraction"], color=DARK, ls="--", lw=1,
                         label="independent Gaussian weights")
     figure.axes[0].legend()
     figure.set_size_inches(6.4, 3.4)
@@ -97,7 +97,7 @@ def fates(table: pd.DataFrame, *, title: str) -> plt.Figure:
     The index names the arms, the columns the fates, "accepted" last.
     """
     figure, axis = plt.subplots(figsize=(FULL[0], 0.42 * len(table) + 1.5))
-    shades = dict(zip(table.columns, ("#4d4d4d", REDRAWN, SKY, PURPLE, "#ca9161"), strict=False))
+    shades = dict(zip(table.columns, ("#4d4d4d", REDRAWN, SKY, PURPLE, BROWN), strict=False))
     left = np.zeros(len(table))
     for fate in table.columns:
         color = METHOD if fate == "accepted" else shades[fate]
@@ -121,7 +121,7 @@ def gains(frame: pd.DataFrame, x: str, y: str, *, arms: Mapping[str, str], xlabe
     figure = lines(frame, x, y, arms=arms, percent=False, xlabel=xlabel, title=title,
                    ylabel=f"{ylabel} (log beyond ±2)")
     axis, ticks = figure.axes[0], [-10, -5, -2, -1, 0, 1, 2, 5, 10, 20]
-    axis.axhline(0, color="#333333", lw=1, ls=":")
+    axis.axhline(0, color=DARK, lw=1, ls=":")
     limits = axis.get_ylim()
     axis.set_yscale("symlog", linthresh=2, linscale=1.6)
     axis.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
@@ -140,8 +140,8 @@ def luck(counts: ArrayLike, chosen: Sequence[np.ndarray], fresh: Sequence[np.nda
                                         (fresh, METHOD, "on fresh images")):
         axis.fill_between(counts, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
         axis.plot(counts, mean, color=color, lw=2, label=name)
-    axis.plot(counts, limit, color="#333333", ls="--", lw=1, label="p + sd √(2 ln N)")
-    axis.axhline(truth, color="#333333", ls=":", lw=1, label="true accuracy of all of them")
+    axis.plot(counts, limit, color=DARK, ls="--", lw=1, label="p + sd √(2 ln N)")
+    axis.axhline(truth, color=DARK, ls=":", lw=1, label="true accuracy of all of them")
     axis.set_xscale("log")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.set(xlabel="number N of equal networks to choose from", ylabel="accuracy of the best")
@@ -229,7 +229,7 @@ def _energy_accuracy(frames: Sequence[Mapping], at: int) -> str:
     chart.path(f"M{here:.1f} {chart.TOP}V{chart.BOTTOM}", "currentColor", "stroke-opacity='.6'")
     for values, name, color, width, dashes in zip(
             right.values(), ("MGE", "noise", "noise, same norm"),
-            (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"), strict=True):
+            (METHOD, GRAY, PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"), strict=True):
         chart.line(energies, values, color, name, width=width, dashes=dashes)
         chart.dot(energies[at], values[at], color)
     return chart.svg(f"The children get {right['energy'][at]:.0%} right, noise of the same "
@@ -285,7 +285,7 @@ def _population(steps: Sequence[Mapping], number: int, seed_accuracy: float) -> 
     step, everyone = steps[number], np.concatenate([s["accuracy"] for s in steps])
     chart = Chart("The population", _limits(np.concatenate([s["diversity"] for s in steps])),
                   _limits([*everyone, seed_accuracy]), xlabel="diversity", percent=True)
-    chart.line(chart.x, [seed_accuracy] * 2, "#808080", "seed network", dashes="5 3")
+    chart.line(chart.x, [seed_accuracy] * 2, GRAY, "seed network", dashes="5 3")
     for new, color, name in ((False, METHOD, "stayed"), (True, REDRAWN, "new")):
         chart.key(name, color)
         for x, y, born in zip(step["diversity"], step["accuracy"], step["new"], strict=True):
@@ -332,7 +332,7 @@ def _searches(lines: Mapping[str, Sequence[float]], number: int, seed_accuracy: 
     chart = Chart("Best on the validation images", (-0.3, len(next(iter(lines.values()))) - 0.7),
                   _limits(everything), xlabel="generation", percent=True, whole=True)
     for (name, values), color, width, dashes in zip(
-            lines.items(), (METHOD, "#808080", PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"),
+            lines.items(), (METHOD, GRAY, PURPLE), (2.5, 1.5, 1.5), ("", "5 3", "2 2"),
             strict=False):
         chart.line(range(len(values)), values, color, name.split()[0], width=width, dashes=dashes)
         chart.dot(number, values[number], color)

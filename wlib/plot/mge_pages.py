@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from wlib.plot import mge
+from wlib.plot.colors import CONTROL, CONTROLS, DARK, GOOD, METHOD, PURPLE, REDRAWN, SKY
 from wlib.plot.figures import bars, grid, panels
-from wlib.plot.style import over_seeds
-from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
-
-GRAYS = ("#5f5f5f", "#8a8a8a", "#ababab")
-Drawn = tuple[plt.Figure, str]
+from wlib.plot.style import Drawn, over_seeds
 
 # ---- 11: the generator --------------------------------------------------------------------------
 PANELS: dict[str, Mapping[str, str] | Sequence[str]] = {
     "What to keep": ["energy", "high-freq", "low-freq", "random", "raw", "shuffled", "2-D"],
     "How to redraw": ["energy", "resample", "sign-flip", "zero-fill"],
-    "Controls, same distance": {"energy": METHOD, "noise": GRAYS[0], "noise-norm": GRAYS[1],
-                                "pruning": GRAYS[2], "shuffled weights": "#333333"}}
+    "Controls, same distance": {"energy": METHOD, "noise": CONTROLS[0], "noise-norm": CONTROLS[1],
+                                "pruning": CONTROLS[2], "shuffled weights": DARK}}
 
 
 def steps(weights: ArrayLike, coefficients: ArrayLike, kept: ArrayLike, drawn: ArrayLike,
@@ -97,7 +93,7 @@ def distribution(frame: pd.DataFrame) -> Drawn:
     at = frame[frame["energy"] == 0.95].groupby(["per", "arm"])["ks"].mean()["network"]
     figure = mge.spectrum_lines(
         frame, "energy", "ks", level={"limit of claim M5a": 0.02},
-        arms={"energy": METHOD, "noise": GRAYS[0], "noise-norm": GRAYS[2]},
+        arms={"energy": METHOD, "noise": CONTROLS[0], "noise-norm": CONTROLS[2]},
         xlabel="energy kept t", ylabel="Kolmogorov–Smirnov distance",
         title=f"Plain noise shifts the weights {at['noise'] - at['energy']:.4f} more than MGE,\n"
               f"noise that keeps the norm {at['noise-norm'] - at['energy']:.4f}")
@@ -123,8 +119,8 @@ def searches(curves: pd.DataFrame, trained_on: Mapping[str, float]) -> Drawn:
     end = curves[curves["generation"] == curves["generation"].max()]
     last = end.groupby(["regime", "arm"])["gain"].mean()
     figure = panels(curves, "regime", "evaluations", "gain", categorical=False, percent=False,
-                    arms={"E-MGE": METHOD, "noise evolution": GRAYS[0], "random search": SKY,
-                          "best noise copy": GRAYS[2]},
+                    arms={"E-MGE": METHOD, "noise evolution": CONTROLS[0], "random search": SKY,
+                          "best noise copy": CONTROLS[2]},
                     levels={name: {"one more epoch": gain} for name, gain in trained_on.items()},
                     xlabel="networks judged", ylabel="gain on validation, points",
                     title=f"Searching gains {last.min():+.1f} to {last.max():+.1f} points on the "
@@ -160,7 +156,7 @@ def stopped(frame: pd.DataFrame) -> Drawn:
         frame, "epochs", "gain", xlabel="epochs after which training was stopped",
         ylabel="gain on test, points",
         arms={"one more epoch": GOOD, "best on test (forbidden)": REDRAWN,
-              "best on validation": METHOD, "any candidate": GRAYS[1]},
+              "best on validation": METHOD, "any candidate": CONTROLS[1]},
         title=f"Trained {stops[-1]} epochs: choosing on test seems to gain "
               f"{late['best on test (forbidden)']:+.1f} points,\n"
               f"on validation {late['best on validation']:+.1f}")

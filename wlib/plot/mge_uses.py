@@ -6,18 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from wlib import claims
+from wlib.plot.colors import CONTROL, GOOD, INK, METHOD, REDRAWN
 from wlib.plot.figures import bars, dots, heats, lines, scatter, tiles
-from wlib.plot.style import over_seeds
-from wlib.plot.theme import CONTROL, GOOD, METHOD, REDRAWN
-
-SEED = "#222222"
-Drawn = tuple[plt.Figure, str]
+from wlib.plot.style import Drawn, over_seeds
 
 
 def attack(image: ArrayLike, signs: ArrayLike, attacked: ArrayLike, before: ArrayLike,
@@ -44,7 +40,7 @@ def trouble(frame: pd.DataFrame) -> Drawn:
     title = (f"Under FGSM 0.1 evolution gains {gain['evolved']['FGSM 0.1']:+.1f} points, "
              f"training on noise {gain['noise training']['FGSM 0.1']:+.1f}")
     figure = dots(frame, "accuracy", name="trouble", xlabel="validation accuracy", title=title,
-                  arms={"seed network": SEED, "evolved": METHOD, "noise evolution": CONTROL,
+                  arms={"seed network": INK, "evolved": METHOD, "noise evolution": CONTROL,
                         "noise training": REDRAWN})
     return figure, ("Validation accuracy under twelve kinds of trouble. Gains over the seed "
                     f"network under FGSM 0.1: {said['FGSM 0.1']} points; "
@@ -56,7 +52,7 @@ def defense(frame: pd.DataFrame, votes: Sequence[str], *, eps: float) -> Drawn:
     attack on the seed network: columns `arm`, `eps`, `seed`, `accuracy`."""
     at = 100 * frame[frame["eps"] == eps].groupby("arm")["accuracy"].mean()
     gain = at - at["seed network"]
-    arms = {"seed network": SEED} | dict(zip(votes, (METHOD, GOOD, CONTROL), strict=True))
+    arms = {"seed network": INK} | dict(zip(votes, (METHOD, GOOD, CONTROL), strict=True))
     figure = lines(frame, "eps", "accuracy", arms=arms, ylabel="validation accuracy of the vote",
                    xlabel="step of the attack on the seed network",
                    title=f"At step {eps:g} a vote of relatives wins {gain[votes[0]]:+.1f} points, "

@@ -10,12 +10,10 @@ import pandas as pd
 
 from wlib import claims
 from wlib.check import require
-from wlib.plot.theme import CONTROL, GOOD, METHOD, PURPLE, REDRAWN, SKY
 
 COLUMN, FULL = (5.2, 3.4), (7.6, 3.2)      # inches at final size: text of 9 points and more
-PALETTE = (METHOD, REDRAWN, GOOD, PURPLE, SKY, "#ca9161", CONTROL)
 MARKERS = "os^Dvp*X"
-CONTROLS = ("#5f5f5f", "#8a8a8a", "#ababab", "#777777")
+Drawn = tuple[plt.Figure, str]      # a figure, and its text for readers who do not see it
 
 
 def theme() -> None:
