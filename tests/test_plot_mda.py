@@ -53,10 +53,21 @@ def test_gaps_follow_the_order_of_the_pairs(shown):
     (figure, alt), = shown
     axis, = figure.axes
     assert words(axis.get_xticklabels()) == ["3+7", "1+1"]
-    assert title(figure).endswith("-2 points for 3+7 classes, -9 for 1+1")
+    assert title(figure).endswith("-2 points for 3+7 classes, -9 for 1+1 classes")
     assert "whole: -1.0 and -4.0" in alt                   # −2.5 on average, router −3
     labels = words(figure.legends[0].get_texts())
     assert {*gap} <= {*labels} and len(axis.containers) == len(gap)
+
+
+def test_a_gap_can_be_drawn_along_another_column(shown):
+    frame = pd.DataFrame([{"width": w, "seed": s, "arm": arm, "gap": s - 0.5 - 8 / w}
+                          for w in (4, 8) for s in (0, 1) for arm in ("scaled", "whole")])
+    plot.mda.show_gaps(frame, ["whole"], "width", "width {}", "channels")
+    (figure, alt), = shown
+    axis, = figure.axes
+    assert words(axis.get_xticklabels()) == ["4", "8"] and axis.get_xlabel() == "channels"
+    assert title(figure) == "Scaled parts against base: -2 points for width 4, -1 for width 8"
+    assert "-2.0 for width 4" in alt
 
 
 def test_sizes_part_the_dots_at_the_limit(shown):

@@ -53,22 +53,25 @@ def show_confusions(tables: Mapping[str, pd.DataFrame], taken: pd.DataFrame, arm
              "of the other source." for name, row in taken.iterrows()))
 
 
-def show_gaps(frame: pd.DataFrame, controls: Sequence[str]) -> None:
-    """Gap to base in points over pairs of classes, in the order of the frame; a line per arm.
+def show_gaps(frame: pd.DataFrame, controls: Sequence[str], along: str = "pair",
+              said: str = "{} classes",
+              xlabel: str = "classes of the first and the second source") -> None:
+    """Gap to base in points along a column, in the order of the frame; a line per arm.
 
-    Columns `pair`, `seed`, `arm` (scaled, padded, parts apart, and the `controls`), `gap`.
+    Columns `along`, `seed`, `arm` (scaled, padded, parts apart, and the `controls`), `gap`; a
+    value of `along` is `said` in the title.
     """
-    pairs = list(dict.fromkeys(frame["pair"]))
-    mean = frame.groupby(["arm", "pair"])["gap"].mean()
+    pairs = list(dict.fromkeys(frame[along]))
+    mean = frame.groupby(["arm", along])["gap"].mean()
     few, many = mean["scaled", pairs[0]], mean["scaled", pairs[-1]]
     best = str(mean[list(controls)].groupby("arm").mean().idxmax())
     figure, axis = plt.subplots(figsize=(FULL[0], 4.0))
     arms = {"scaled": METHOD, "padded": REDRAWN, "parts apart": GOOD}
-    lines(frame.assign(at=frame["pair"].map(pairs.index)), "at", "gap", axis=axis, percent=False,
+    lines(frame.assign(at=frame[along].map(pairs.index)), "at", "gap", axis=axis, percent=False,
           arms=arms | dict(zip(controls, CONTROLS, strict=False)),
-          title=f"Scaled parts against base: {few:+.0f} points for {pairs[0]} classes, "
-                f"{many:+.0f} for {pairs[-1]}",
-          xlabel="classes of the first and the second source",
+          title=f"Scaled parts against base: {few:+.0f} points for {said.format(pairs[0])}, "
+                f"{many:+.0f} for {said.format(pairs[-1])}",
+          xlabel=xlabel,
           ylabel="accuracy minus base, points", level={"base": 0.0})
     axis.set_xticks(range(len(pairs)), pairs)
     axis.set_ylim(bottom=max(-100, axis.get_ylim()[0]), top=min(40, axis.get_ylim()[1]))
@@ -76,9 +79,10 @@ def show_gaps(frame: pd.DataFrame, controls: Sequence[str]) -> None:
         legend.remove()
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   handlelength=1.5, columnspacing=1.2)
-    show(figure, alt="Gap to base in points against the number of classes. Scaled parts: "
-         f"{few:+.1f} for {pairs[0]} classes, {many:+.1f} for {pairs[-1]}. The best control on "
-         f"average is {best}: {mean[best, pairs[0]]:+.1f} and {mean[best, pairs[-1]]:+.1f}.")
+    show(figure, alt="Gap to base in points. Scaled parts: "
+         f"{few:+.1f} for {said.format(pairs[0])}, {many:+.1f} for {said.format(pairs[-1])}. The "
+         f"best control on average is {best}: {mean[best, pairs[0]]:+.1f} and "
+         f"{mean[best, pairs[-1]]:+.1f}.")
 
 
 def show_sizes(frame: pd.DataFrame, limit: float) -> None:
