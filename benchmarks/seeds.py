@@ -1,4 +1,4 @@
-"""Seconds that one seed of a study takes, notebook by notebook: of this commit and of an earlier one.
+"""Seconds that one seed of a study takes, by notebook: of this commit and of an earlier one.
 
     .venv/bin/python benchmarks/seeds.py BEFORE [NOTEBOOK ...]   # half an hour; results/seeds.json
 
