@@ -53,9 +53,14 @@ def test_fates_and_costs_name_the_arms():
 def test_gains_are_those_of_the_last_generation():
     arms = {"E-MGE": 1.0, "noise evolution": 2.0, "random search": 0.5, "best noise copy": 0.7}
     curves = pd.concat([table({arm: g * gain for arm, gain in arms.items()}, "gain",
-                              regime=regime, generation=g, evaluations=8 + 14 * g)
+                              regime=regime, generation=g,
+                              **{"image passes": 1000 * (8 + 14 * g)})
                         for g in (0, 1) for regime in ("stopped early", "converged")])
-    drawn(*figures.searches(curves, {"stopped early": 5.0, "converged": 0.2}),
+    figure, alt = figures.searches(curves, {"stopped early": 5.0, "converged": 0.2})
+    axis = figure.axes[0]
+    ends = [line.get_xdata() for line in axis.lines if line.get_linestyle() == "-"]
+    assert {tuple(np.round(x)) for x in ends if len(x) == 2} == {(8.0, 22.0)}   # in thousands
+    drawn(figure, alt,
           "gains +0.5 to +2.0 points", "converged, E-MGE +1.0", "stopped early +5.0")
     rules = {"one more epoch": 3.0, "best on test (forbidden)": 2.0, "best on validation": 1.0,
              "any candidate": -1.0}

@@ -114,15 +114,18 @@ def fates(fractions: pd.DataFrame) -> Drawn:
 
 
 def searches(curves: pd.DataFrame, trained_on: Mapping[str, float]) -> Drawn:
-    """Gain of each search on the images that it chooses by: columns `regime`, `generation`,
-    `evaluations`, `gain` in points; `trained_on` has that of one more epoch by regime."""
+    """Gain of each search on the images that it chooses by, over the image passes that it takes
+    on average: columns `regime`, `arm`, `generation`, `image passes`, `gain` in points;
+    `trained_on` has that of one more epoch by regime."""
+    paid = curves.groupby(["regime", "arm", "generation"])["image passes"].transform("mean")
+    curves = curves.assign(paid=paid / 1000)
     end = curves[curves["generation"] == curves["generation"].max()]
     last = end.groupby(["regime", "arm"])["gain"].mean()
-    figure = panels(curves, "regime", "evaluations", "gain", categorical=False, percent=False,
+    figure = panels(curves, "regime", "paid", "gain", categorical=False, percent=False,
                     arms={"E-MGE": METHOD, "noise evolution": CONTROLS[0], "random search": SKY,
                           "best noise copy": CONTROLS[2]},
                     levels={name: {"one more epoch": gain} for name, gain in trained_on.items()},
-                    xlabel="networks judged", ylabel="gain on validation, points",
+                    xlabel="thousands of image passes", ylabel="gain on validation, points",
                     title=f"Searching gains {last.min():+.1f} to {last.max():+.1f} points on the "
                           "images it chooses by")
     found = "; ".join(f"{regime}, {arm} {gain:+.1f}" for (regime, arm), gain in last.items())
