@@ -59,7 +59,7 @@ def test_gains_are_those_of_the_last_generation():
     figure, alt = figures.searches(curves, {"stopped early": 5.0, "converged": 0.2})
     axis = figure.axes[0]
     ends = [line.get_xdata() for line in axis.lines if line.get_linestyle() == "-"]
-    assert {tuple(np.round(x)) for x in ends if len(x) == 2} == {(8.0, 22.0)}   # in thousands
+    assert {tuple(round(float(v)) for v in x) for x in ends if len(x) == 2} == {(8, 22)}
     drawn(figure, alt,
           "gains +0.5 to +2.0 points", "converged, E-MGE +1.0", "stopped early +5.0")
     rules = {"one more epoch": 3.0, "best on test (forbidden)": 2.0, "best on validation": 1.0,
