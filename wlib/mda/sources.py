@@ -75,7 +75,12 @@ def divide(images: ImageSet, held: int) -> tuple[ImageSet, ImageSet]:
 
 
 def together(sets: Sequence[ImageSet], picks: Sequence[Sequence[int]]) -> ImageSet:
-    """The images of the chosen classes of several sets, labeled from 0 over the sets in order."""
+    """The images of the chosen classes of several sets, labeled from 0 over the sets in order.
+
+    `ValueError` where the sets' images differ in channels or size: no network could see them all.
+    """
+    shapes = [tuple(own.images.shape[1:]) for own in sets]
+    require(len(set(shapes)) == 1, "sets", f"images of shapes {shapes}", "one shape (C, H, W)")
     images, labels = [], []
     names: list[str] = []
     for number, (own, classes) in enumerate(zip(sets, picks, strict=True), start=1):
