@@ -72,6 +72,6 @@ def test_bad_input_is_refused():
 
 def test_images_of_other_channels_are_not_put_together():
     color, gray = small().test, small(style="gray").test
-    with pytest.raises(ValueError, match=r"sets: got .*\(3, 28, 28\), \(1, 28, 28\).*one shape"):
+    with pytest.raises(ValueError, match=r"sets: got .*\(3, 32, 32\), \(1, 28, 28\).*one shape"):
         sources.together([color, gray], [[0], [1]])
     assert len(sources.together([gray, gray], [[0], [1]])) == 4
