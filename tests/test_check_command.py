@@ -58,14 +58,19 @@ def test_a_program_reads_the_answers(book, capsys):
     assert (json.loads(told.out)["wrong"], json.loads(told.out)["stale"]) == (0, 1)
 
 
-def test_a_second_data_set_has_answers_of_its_own_and_judges_nothing_else(book):
+def test_a_second_data_set_has_answers_of_its_own_and_judges_nothing_else(book, capsys):
     results = json.loads((book / "results/laptop/01-toy.json").read_text())
     results |= {"profile": "study-fashion", "parameters": {"data": "fashion"}}
     results["measures"]["T1"]["values"] = [0.0, 0.1, 0.2]
     files.write_atomic(book / "results/study-fashion/01-toy.json", json.dumps(results))
     found = consistency.check(book)
-    assert found.wrong == [] and [one["id"] for one in found.rows] == ["T1", "T1"]
-    assert [(one["data"], one["holds"]) for one in found.rows] == [(None, "yes"), ("fashion", "no")]
+    assert found.wrong == []
+    for rows, data, answer in ((found.rows, None, "yes"), (found.second, "fashion", "no")):
+        assert [(row["id"], row["data"], row["holds"]) for row in rows] == [("T1", data, answer)]
+    assert call("check") == 0
+    assert "\non the second data set, does it hold? 0 yes" in capsys.readouterr().out
+    assert call("check", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == found.rows + found.second
 
 
 def edit(change, folder="results/laptop"):

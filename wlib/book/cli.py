@@ -193,7 +193,7 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
         for line in lines:
             typer.echo(f"{kind}: {line}", err=as_json)
     if as_json:
-        typer.echo(json.dumps({"rows": found.rows, "wrong": len(found.wrong),
+        typer.echo(json.dumps({"rows": found.rows + found.second, "wrong": len(found.wrong),
                                "stale": len(found.stale)}, indent=1))
     else:
         tell_answers(found)
@@ -203,10 +203,11 @@ def check(strict: Annotated[bool, typer.Option("--strict", help="Fail also for r
 
 def tell_answers(found: consistency.Findings) -> None:
     """How many recorded claims have which answers, and how many things are wrong."""
-    for key, (question, answers) in claims.QUESTIONS.items():
-        given = [row[key] for row in found.rows]
-        counts = ", ".join(f"{given.count(words)} {words}" for words in answers)
-        typer.echo(f"{question} {counts}")
+    for rows, where in ((found.rows, ""), (found.second, "on the second data set, ")):
+        for key, (question, answers) in claims.QUESTIONS.items() if rows else ():
+            given = [row[key] for row in rows]
+            counts = ", ".join(f"{given.count(words)} {words}" for words in answers)
+            typer.echo(f"{where}{question} {counts}")
     typer.echo(f"{len(found.wrong)} wrong, {len(found.stale)} stale")
 
 

@@ -35,6 +35,7 @@ class Findings:
     stale: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)  # each claim's answers
+    second: list[dict[str, Any]] = field(default_factory=list)  # those on the second data set
 
     def tried(self, function: Any, *arguments: Any) -> Any:
         """The function's value; None, and one more thing wrong, if it refuses."""
@@ -61,7 +62,7 @@ def check(root: Path) -> Findings:
     found.wrong += typed_verdicts(root)
     found.notes += _missing(rows, judged, root)
     found.rows = [_answers(row, *judged.get(row.id, (judge(row, None), {}))) for row in rows]
-    found.rows += [_answers(row, *second[row.id]) for row in rows if row.id in second]
+    found.second = [_answers(row, *second[row.id]) for row in rows if row.id in second]
     return found
 
 
