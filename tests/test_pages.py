@@ -849,7 +849,8 @@ def test_landing_page_leads_from_the_map_and_shows_the_verdicts(content):
     assert links[0] == "mge.html" and links[-1] == "claims.html" and len(links) == 5
     rows = claims.load(ROOT / "book" / "claims.yml")
     image = soup.select_one("#fig-verdicts img")
-    assert image["alt"].startswith(f"Two answers to each of {len(rows)} claims. MGE, does it hold? ")
+    assert image["alt"].startswith(
+        f"Two answers to each of {len(rows)} claims. MGE, does it hold? ")
 
 
 @pytest.mark.book
