@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from wlib import claims
+from wlib.book.material import SECOND_DATA
 from wlib.plot.colors import CONTROL, GOOD, METHOD, REDRAWN
 
 from .strokes import WIDTH, canvas, rendered
@@ -17,7 +18,6 @@ BAD = "#d55e00"
 COLORS = {"yes": GOOD, "makes no difference": REDRAWN, "no": BAD, "open": METHOD,
           "ahead": GOOD, "level": REDRAWN, "behind": BAD, claims.NOT_MEASURED: CONTROL}
 LEGEND = (0.62, (0.08, 1.2, 3.3, 4.3, 5.5)), (0.08, (0.08, 1.2, 2.3, 3.6, 4.8))     # y, each x
-SECOND = "Fashion-MNIST"    # the second data set
 Answers = Mapping[str, Sequence[tuple[str, str]]]   # paper -> (holds, simpler) of each claim
 
 
@@ -35,7 +35,7 @@ def rows_of(answers: Answers, second: Answers) -> dict[str, Sequence[tuple[str, 
     for paper, pairs in answers.items():
         rows[paper] = pairs
         if paper in second:
-            rows[f"{paper}, {SECOND}"] = second[paper]
+            rows[f"{paper}, {SECOND_DATA}"] = second[paper]
     return rows
 
 
@@ -64,7 +64,7 @@ def verdict_squares(answers: Answers, second: Answers) -> Figure:
         if title in answers:
             axis.text(0.08, y + 0.25, title, weight="bold", va="center", fontsize=11)
         else:
-            axis.text(0.08, y + 0.25, SECOND.replace("-", "-\n"), va="center", fontsize=8)
+            axis.text(0.08, y + 0.25, SECOND_DATA.replace("-", "-\n"), va="center", fontsize=8)
         for column, (holds, simpler) in enumerate(pairs):
             x = 1.0 + side * column
             box(axis, x, y + 0.2, side * 0.88, side * 0.88, claims.HOLDS[holds], COLORS[holds])

@@ -9,12 +9,13 @@ from typing import Any
 from wlib import claims
 from wlib.book import effects
 from wlib.book.markdown import mark, marks, page, table, words
-from wlib.book.material import Book, read_json
+from wlib.book.material import SECOND_DATA, Book, read_json
 from wlib.book.origins import run_words, stale_note
 from wlib.check import require_one_of
 
 PAPERS = {"mge": "MGE", "mda": "MDA", "free": "FREE", "d2nwg": "D2NWG"}
-OWN, SECOND = "as in the notebooks", "on Fashion-MNIST"    # the data sets, as the pages say it
+OWN, SECOND = "as in the notebooks", f"on {SECOND_DATA}"    # the data sets, as the pages say it
+EFFECT = "effect [and the advantage over the closest control]{.figure}"
 
 
 def answers(book: Book, second: bool = False) -> dict[str, list[tuple[str, str]]]:
@@ -71,7 +72,7 @@ def claims_table(book: Book, only: str) -> str:
     require_one_of("paper", only or "mge", PAPERS)
     head = ["id", "holds?", "a simpler way?",
             "the paper says [its figure, how sure we are of it, whose comparison]{.figure}",
-            "effect [and the advantage over the closest control]{.figure}"]
+            EFFECT]
     parts = []
     for paper, title in PAPERS.items():
         lines = [claim_line(row, book) for row in book.rows
@@ -131,7 +132,7 @@ def claim(row: claims.Row, book: Book) -> str:
         "Shown beside": ", ".join(row.references),
         "Remark": row.remark,
         "Judged by": judged_by(row, results, book),
-        "On Fashion-MNIST": on_second(row, book),
+        f"On {SECOND_DATA}": on_second(row, book),
         "This build": beside(row, results, book),
     }
     lines = "\n".join(f"{name}\n: {' '.join(text.split())}\n"
@@ -184,8 +185,7 @@ def two_data_sets(book: Book, paper: str) -> str:
     lines = [[f"[{row.id}](#claim-{row.id})" if where == OWN else "", where,
               mark("holds", verdict.holds), mark("simpler", verdict.simpler), effect(row, verdict)]
              for row, *pair in differ for where, verdict in zip((OWN, SECOND), pair, strict=True)]
-    head = ["id", "data", "holds?", "a simpler way?",
-            "effect [and the advantage over the closest control]{.figure}"]
+    head = ["id", "data", "holds?", "a simpler way?", EFFECT]
     said = (f"Both answers are the same on both data sets for {len(both) - len(differ)} of "
             f"{len(both)} claims.")
     return f"{said} The others:\n\n{table(head, lines, 'claims')}" if differ else said
