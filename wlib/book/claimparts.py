@@ -226,6 +226,26 @@ def measured(book: Book, name: str) -> str:
     return f"*Not measured yet: {name}.*"
 
 
+BY_WIDTH = re.compile(r"(.+) by width, (\w+)")      # a setting: arm -> width -> values, one a seed
+
+
+def by_width(book: Book, notebook: str) -> str:
+    """What a notebook kept of its figure over the width of the source: arms by widths, from the
+    recorded run, else from this build."""
+    for results in filter(None, (runs.get(notebook) for runs in (book.recorded, book.built))):
+        for name, arms in results["settings"].items():
+            if match := BY_WIDTH.fullmatch(name):
+                widths = list(next(iter(arms.values())))
+                lines = [[arm, *(claims.interval(of[width]).words() for width in widths)]
+                         for arm, of in arms.items()]
+                seeds = len(next(iter(next(iter(arms.values())).values())))
+                head = [f"{match[1]}, {match[2]}", *(f"width {width}" for width in widths)]
+                return (f"{table(head, lines)}\n\n[{notebook}]({page(notebook)}), "
+                        f"{run_words(results)}, {seeds} seed{'s' * (seeds != 1)} a width."
+                        f"{stale_note(results, book)}")
+    return f"*Not measured yet: {notebook} by width.*"
+
+
 def is_page(row: claims.Row, book: Book) -> bool:
     """Whether a row's notebook exists already."""
     return (book.root / "notebooks" / f"{row.notebook}.ipynb").is_file()
