@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from clones import cloned  # noqa: E402
 from recorded import record  # noqa: E402
 
 from wlib.ground import surroundings  # noqa: E402
@@ -30,10 +31,9 @@ STEPS = (("make .venv/ready", "set-up: environment and pinned packages, download
 
 def measure(folder: Path) -> list[dict]:
     """Run the steps in a clone below `folder`; a step that fails ends the measurement."""
-    clone = folder / "clone"
+    clone = cloned(folder / "clone")
     environment = {key: value for key, value in surroundings.without_git(os.environ).items()
                    if not key.endswith("_NUM_THREADS")} | {"WLIB_STORE": str(folder / "store")}
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], env=environment, check=True)
     rows = []
     for command, what in STEPS:
         print(f"{command}: {what} …", flush=True)

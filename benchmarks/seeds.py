@@ -16,9 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from clones import cloned  # noqa: E402
 from recorded import record  # noqa: E402
 
 from wlib.ground import surroundings  # noqa: E402
@@ -27,22 +30,18 @@ NOTEBOOKS = ("11-mge-generate", "12-mge-evolve", "13-mge-uses", "21-mda-disassem
              "22-mda-assemble", "23-mda-uses")
 
 
-def cloned(commit: str, folder: Path) -> Path:
-    """A clone of this project at a commit."""
-    environment = surroundings.without_git(os.environ)
-    for command in (["clone", "--quiet", str(ROOT), str(folder)],
-                    ["-C", str(folder), "checkout", "--quiet", "--detach", commit]):
-        subprocess.run(["git", *command], env=environment, check=True)
-    return folder
-
-
 def seconds(clone: Path, notebook: str) -> float:
-    """Seconds of all cells of a notebook at profile study with one seed, nothing kept before."""
+    """Seconds of all cells of a notebook at profile study with one seed, nothing kept before.
+
+    The figure over the width of the source is cut to one width, because no seed pays for it.
+    """
+    study = yaml.safe_load((clone / "profiles" / "study.yml").read_text(encoding="utf-8"))
+    cut = ["-p", "broad", "[4]"] if "broad" in study[notebook] else []
     with tempfile.TemporaryDirectory() as store:
         environment = surroundings.without_git(os.environ) | {
             "PYTHONPATH": str(clone), "WLIB_STORE": store}
         subprocess.run([sys.executable, "-m", "wlib", "run", notebook, "--profile", "study",
-                        "-p", "seeds", "[0]", "--jobs", "1", "--force"], cwd=clone,
+                        "-p", "seeds", "[0]", *cut, "--jobs", "1", "--force"], cwd=clone,
                        env=environment, check=True, stdout=subprocess.DEVNULL)
     runs = json.loads((clone / "_build" / "study" / "runs.json").read_text(encoding="utf-8"))
     return sum(runs["notebooks"][notebook]["cells"])
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", default=NOTEBOOKS)
     given, rows = parser.parse_args(), []
     with tempfile.TemporaryDirectory() as folder:
-        before, now = (cloned(commit, Path(folder) / name) for name, commit in
+        before, now = (cloned(Path(folder) / name, commit) for name, commit in
                        (("before", given.before), ("now", "HEAD")))
         for notebook in given.notebooks:
             took = [seconds(clone, notebook) for clone in (before, now)]
