@@ -436,19 +436,19 @@ def test_a_chapter_can_show_a_measure_that_is_no_claim(toy):
     assert "95.6" in claimparts.measured(book, "noise-levels")        # the recorded run goes first
 
 
-def test_a_chapter_can_show_what_a_notebook_kept_by_width(toy):
+def test_a_chapter_can_show_what_a_notebook_kept_of_a_figure_over_widths(toy):
     book = material.Book.read(toy, "laptop")
-    assert claimparts.by_width(book, "01-toy") == "*Not measured yet: 01-toy by width.*"
+    assert claimparts.along(book, "01-toy") == "*Not measured yet: figures of 01-toy.*"
     built = toybook.results()
     built["settings"] = {"epochs": 3, "gap to base by width, points": {
         "parts": {"4": [-6.0, -8.0], "64": [-1.0, -1.0]},
         "random": {"4": [-30.0, -30.0], "64": [-9.0, -9.0]}}}
     book.built["01-toy"] = built
-    text = claimparts.by_width(book, "01-toy")
+    text = claimparts.along(book, "01-toy")
     assert "| gap to base, points | width 4 | width 64 |" in text
-    assert "| parts | -7 ± 13 |" in text and "2 seeds a width" in text
+    assert "| parts | -7 ± 13 |" in text and "2 seeds." in text
     built["settings"].pop("gap to base by width, points")
-    assert "Not measured yet" in claimparts.by_width(book, "01-toy")
+    assert "Not measured yet" in claimparts.along(book, "01-toy")
 
 
 def test_a_bar_in_a_text_does_not_break_a_table(toy):

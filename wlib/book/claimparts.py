@@ -226,24 +226,29 @@ def measured(book: Book, name: str) -> str:
     return f"*Not measured yet: {name}.*"
 
 
-BY_WIDTH = re.compile(r"(.+) by width, (\w+)")      # a setting: arm -> width -> values, one a seed
+ALONG = re.compile(r"(.+) by (width|generation), (\w+)")    # a setting: arm -> place -> values
 
 
-def by_width(book: Book, notebook: str) -> str:
-    """What a notebook kept of its figure over the width of the source: arms by widths, from the
-    recorded run, else from this build."""
+def along(book: Book, notebook: str) -> str:
+    """What a notebook kept of its figures over widths or generations, a table each: arms by places,
+    one value a seed, from the recorded run, else from this build."""
     for results in filter(None, (runs.get(notebook) for runs in (book.recorded, book.built))):
-        for name, arms in results["settings"].items():
-            if match := BY_WIDTH.fullmatch(name):
-                widths = list(next(iter(arms.values())))
-                lines = [[arm, *(claims.interval(of[width]).words() for width in widths)]
-                         for arm, of in arms.items()]
-                seeds = len(next(iter(next(iter(arms.values())).values())))
-                head = [f"{match[1]}, {match[2]}", *(f"width {width}" for width in widths)]
-                return (f"{table(head, lines)}\n\n[{notebook}]({page(notebook)}), "
-                        f"{run_words(results)}, {seeds} seed{'s' * (seeds != 1)} a width."
-                        f"{stale_note(results, book)}")
-    return f"*Not measured yet: {notebook} by width.*"
+        kept = [(match, arms) for name, arms in results["settings"].items()
+                if (match := ALONG.fullmatch(name))]
+        if kept:
+            seeds = len(next(iter(next(iter(kept[0][1].values())).values())))
+            where = (f"[{notebook}]({page(notebook)}), {run_words(results)}, {seeds} "
+                     f"seed{'s' * (seeds != 1)}.{stale_note(results, book)}")
+            return "\n\n".join([*(_along(match, arms) for match, arms in kept), where])
+    return f"*Not measured yet: figures of {notebook}.*"
+
+
+def _along(match: re.Match[str], arms: Mapping[str, Mapping[str, list[float]]]) -> str:
+    what, kind, unit = match.groups()
+    places = list(next(iter(arms.values())))
+    lines = [[arm, *(claims.interval(of[place]).words() for place in places)]
+             for arm, of in arms.items()]
+    return table([f"{what}, {unit}", *(f"{kind} {place}" for place in places)], lines)
 
 
 def is_page(row: claims.Row, book: Book) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from wlib.book import drawings
 from wlib.book.claimparts import (
     PAPERS,
+    along,
     answers,
     both_countings,
-    by_width,
     claims_rows,
     claims_table,
     measured,
@@ -114,8 +114,7 @@ def alt(book: Book, name: str) -> str:
 
 
 PARTS: dict[str, Callable[[Book, str], str]] = {
-    "alt": alt, "benchmarks": benchmarks, "both-countings": both_countings,
-    "by-width": by_width,
+    "along": along, "alt": alt, "benchmarks": benchmarks, "both-countings": both_countings,
     "claims-rows": claims_rows, "claims-table": claims_table,
     "map-links": map_links, "measured": measured, "times": times,
     "two-data-sets": two_data_sets, "verdict-summary": verdict_summary,

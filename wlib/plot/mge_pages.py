@@ -113,10 +113,13 @@ def fates(fractions: pd.DataFrame) -> Drawn:
     return figure, f"Share of candidates accepted: {said}."
 
 
-def searches(curves: pd.DataFrame, trained_on: Mapping[str, float]) -> Drawn:
-    """Gain of each search on the images that it chooses by, over the image passes that it takes
-    on average: columns `regime`, `arm`, `generation`, `image passes`, `gain` in points;
-    `trained_on` has that of one more epoch by regime."""
+def searches(curves: pd.DataFrame, trained_on: Mapping[str, float], chose: bool = True) -> Drawn:
+    """Gain of each search over the image passes that it takes on average, on the images that it
+    chooses by, or, where they `chose` nothing, on fresh ones: columns `regime`, `arm`,
+    `generation`, `image passes`, `gain` in points; `trained_on` has that of one more epoch by
+    regime."""
+    images, whose = (("validation", "images it chooses by") if chose
+                     else ("test", "images that chose nothing"))
     paid = curves.groupby(["regime", "arm", "generation"])["image passes"].transform("mean")
     curves = curves.assign(paid=paid / 1000)
     end = curves[curves["generation"] == curves["generation"].max()]
@@ -125,12 +128,12 @@ def searches(curves: pd.DataFrame, trained_on: Mapping[str, float]) -> Drawn:
                     arms={"E-MGE": METHOD, "noise evolution": CONTROLS[0], "random search": SKY,
                           "best noise copy": CONTROLS[2]},
                     levels={name: {"one more epoch": gain} for name, gain in trained_on.items()},
-                    xlabel="thousands of image passes", ylabel="gain on validation, points",
+                    xlabel="thousands of image passes", ylabel=f"gain on {images}, points",
                     title=f"Searching gains {last.min():+.1f} to {last.max():+.1f} points on the "
-                          "images it chooses by")
+                          f"{whose}")
     found = "; ".join(f"{regime}, {arm} {gain:+.1f}" for (regime, arm), gain in last.items())
     rival = "; ".join(f"{regime} {gain:+.1f}" for regime, gain in trained_on.items())
-    return figure, ("Validation accuracy of the best network, in points above the seed network, "
+    return figure, (f"Accuracy on {images} of the best network, in points above the seed network, "
                     f"after the last generation: {found}. One more epoch: {rival}.")
 
 
