@@ -1,12 +1,13 @@
 """A grid that grows until its best point has neighbors: hand-computed searches."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wlib.core.tuning import tune
+from wlib.core.tuning import search, tune
 
 
 def peak_at(place):
@@ -56,6 +57,32 @@ def test_the_best_of_a_smooth_score_is_always_found(power):
     found = tune(peak_at(10**power), [1e-2, 1e-1], most=20)
     assert not found.at_edge
     assert abs(math.log10(found.best) - power) <= 0.51
+
+
+@dataclass(frozen=True)
+class Both:
+    rate: float = 1e-3
+    steps: int = 10
+
+
+def valley(both):
+    """Best at a rate of 0.1 for 40 steps; the best rate is the smaller, the more steps."""
+    return -(math.log10(both.rate * both.steps / 4)) ** 2 - (math.log2(both.steps / 40)) ** 2
+
+
+def test_a_search_tunes_one_setting_after_another_and_asks_again():
+    grids = {"rate": [1e-3, 1e-2, 1e-1], "steps": [10, 20, 40]}
+    found = search(valley, Both(), grids, rounds=3)
+    assert found.best == Both(0.1, 40)
+    assert not any(one.at_edge for one in found.found.values())
+    assert (0, "rate") in found.found and found.found[0, "rate"].best == 1.0  # at 10 steps
+    once = search(valley, Both(0.1, 40), grids, rounds=3)
+    assert {turn for turn, _ in once.found} == {0} and once.best == Both(0.1, 40)
+
+
+def test_a_search_refuses_what_is_no_setting():
+    with pytest.raises(ValueError, match="step"):
+        search(valley, Both(), {"step": [1, 2]})
 
 
 @pytest.mark.parametrize(("grid", "other"), [([1.0], {}), ([2.0, 1.0], {}), ([0.0, 1.0], {}),

@@ -5,15 +5,20 @@ of them begin with the same grid, and each grid is widened where its own best po
 
     found = tune(lambda lr: accuracy_on_validation(lr), [1e-3, 3e-3, 1e-2])
     found.best, found.at_edge, found.scores
+
+`search` does so for several settings, one after another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from wlib.check import require, require_one_of
+from wlib.check import require, require_one_of, whole
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -66,3 +71,40 @@ def _beyond(values: list[float], edge: float) -> float:
     if all(isinstance(value, int) for value in values):
         return max(1, round(value))
     return float(f"{value:.2g}")
+
+
+@dataclass(frozen=True)
+class Searched(Generic[Settings]):
+    """What a search over several settings found: the best ones, and what each was held against."""
+
+    best: Settings
+    found: dict[tuple[int, str], Tuned]         # by round and name of the setting
+
+
+def search(score: Callable[[Settings], float], begin: Settings,
+           grids: Mapping[str, Sequence[float]], *, rounds: int = 2, better: str = "higher",
+           most: int = 10, limits: Mapping[str, tuple[float, float]] | None = None
+           ) -> Searched[Settings]:
+    """Tune the settings in `grids` one after another, from `begin` (a dataclass), in `rounds`.
+
+    Each is set to its best before the next one's turn. What is best of one setting depends on the
+    others, so a further round asks again; the search ends early where nothing moved. `limits` are
+    those of `tune`, by setting.
+    """
+    require(whole(rounds), "rounds", rounds, "a whole number ≥ 1")
+    best, found = begin, {}
+    for turn in range(rounds):
+        before = best
+        for name, grid in grids.items():
+            require(hasattr(best, name), "grids", name, f"a setting of {type(best).__name__}")
+
+            def changed(value: float, at: Settings = best, name: str = name) -> float:
+                return score(replace(at, **{name: value}))      # type: ignore[type-var]
+
+            one = tune(changed, grid, better=better, most=most,
+                       limits=(limits or {}).get(name, (0.0, math.inf)))
+            found[turn, name] = one
+            best = replace(best, **{name: one.best})            # type: ignore[type-var]
+        if best == before:
+            break
+    return Searched(best, found)
