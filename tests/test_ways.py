@@ -1,0 +1,87 @@
+"""Ways from a pool of networks to a learner: what they make, what they cost, how they are tuned."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wlib import free
+from wlib.free import experiments, pipeline, rivals, teachers, ways
+from wlib.free.inversion import Objective
+from wlib.free.pipeline import Sizes
+from wlib.free.teachers import Training
+from wlib.free.ways import Way
+
+TINY = Way(steps=3, lr=0.02, statistics=0.1, per_class=8, epochs=2, nz=6, ngf=2, turns=1,
+           per_turn=1)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return pipeline.universe(["glyphs"], Sizes(samples=9, held=1, ways=2, shots=(1, 5), queries=3,
+                                               choosing=2, episodes=3))
+
+
+@pytest.fixture(scope="module")
+def pool(world):
+    return teachers.trained(world.fit, Training(ways=2, width=4, epochs=1), count=4, device="cpu")
+
+
+def test_each_maker_makes_what_its_function_makes(pool):
+    wanted = Objective(statistics=0.1)
+    how = free.Recovery(3, 0.02, per_class=8, objective=wanted)
+    like = free.generator_for(pool, seed=1, nz=6, ngf=2)
+    practice = free.MetaTraining(replace(how, steps=5), per_epoch=2, lr=2e-3)
+    ready = free.fit_generator(pool, like, practice, epochs=2, seed=1, device="cpu").generator
+    own = {"seed": 1, "device": "cpu"}
+    made = {"FREE": free.recover(pool, ready, how, **own),
+            "fresh generator": rivals.fresh(pool, like, how, **own),
+            "pixel inversion": rivals.pixels(pool, how, **own)}
+    assert set(made) == set(ways.MAKERS)
+    for maker, images in made.items():
+        got = ways.recovered(replace(TINY, maker=maker), pool, 1, device="cpu")
+        assert torch.equal(got.images, images.images), maker
+
+
+def test_a_learner_walks_and_replays_as_the_way_says(pool):
+    start = pipeline.start_of(pool, 0, width=4)
+    images = ways.recovered(TINY, pool, 0, device="cpu")
+    how = pipeline.MetaLearning(turns=1, steps=1, walk_lr=0.02, lr=0.01)
+    got = ways.learned(TINY, start, pool, images, 0, device="cpu")
+    want = pipeline.meta_learn(start, pool, images, how, device="cpu")
+    assert torch.equal(got.flat(), want.flat())
+
+
+def test_practice_is_paid_by_the_pool_that_has_it():
+    way = Way(epochs=60)
+    assert way.practice_for(20) == 60 * 2 * 5 / 20 == 30
+    rival = Way("fresh generator")
+    assert rival.practice_for(20) == 0
+    assert ways.equal_time(rival, replace(way, steps=20), 20).steps == 50
+    assert ways.equal_time(Way("pixel inversion"), replace(way, steps=20), 20, 3.0).steps == 150
+
+
+def test_tuning_keeps_the_best_settings_and_what_they_beat(world, pool):
+    grids = {"replay_lr": (1e-3, 1e-2), "statistics": (0.1, 1.0)}
+    pools = {0: pool}
+    found = ways.tuned(TINY, pools, world.validation, rounds=1, grids=grids, most=3, width=4,
+                       device="cpu")
+    for (_, name), one in found.found.items():
+        assert 2 <= len(one.scores) <= 3 and getattr(found.best, name) == one.best
+    got = ways.points(found.best, pools, world.validation, width=4, device="cpu")
+    assert got == max(found.found[0, "statistics"].scores.values())
+    images = ways.recovered(found.best, pool, 0, device="cpu")
+    student = ways.learned(found.best, pipeline.start_of(pool, 0, width=4), pool, images, 0,
+                           device="cpu")
+    assert got == experiments.accuracy(student, world.validation, device="cpu").mean().item()
+
+
+def test_all_ways_begin_with_grids_of_one_length():
+    assert {name: len(grid) for name, grid in ways.GRIDS.items()} == {
+        name: len(grid) for name, grid in ways.PIXEL_GRIDS.items()}
+
+
+@pytest.mark.parametrize("wrong", [{"maker": "magic"}, {"steps": 0}, {"turns": 1.5}])
+def test_a_way_that_cannot_be_gone_is_refused(wrong):
+    with pytest.raises(ValueError, match="got"):
+        Way(**wrong)

@@ -1,0 +1,144 @@
+"""Three ways from a pool of networks to a learner, and one search that tunes them alike.
+
+FREE makes images with a generator that has practiced on the whole pool; methods before it take a
+fresh generator for each network, or move pixels. Whatever the way, its learner walks and replays
+(`pipeline.meta_learn`). A comparison is fair only where each way is at its best, so `tuned` puts
+the same search, on the same pools and episodes of validation classes, before all three.
+
+    found = tuned(Way("FREE"), pools, world.validation)
+    images = recovered(found.best, teachers, seed)
+    student = learned(found.best, start, teachers, images, seed)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from wlib.check import require, require_one_of, whole
+from wlib.core.pool import Pool
+from wlib.core.tuning import Searched, search
+from wlib.data.sets import ImageSet
+from wlib.free import experiments, pipeline, rivals
+from wlib.free.experiments import Recipe
+from wlib.free.generator import stored
+from wlib.free.inversion import Objective, Recovery
+from wlib.free.pipeline import MetaLearning, Tasks
+from wlib.free.teachers import Teachers
+
+MAKERS = ("FREE", "fresh generator", "pixel inversion")
+PRACTICED = 5               # steps of a recovery in FREE's meta-training, as in the paper
+# Where each search begins; `core.tuning` widens what turns out too narrow. A rate that images are
+# made at has another scale for pixels, and as many values.
+GRIDS: Mapping[str, Sequence[float]] = {
+    "replay_lr": (3e-3, 1e-2, 3e-2), "statistics": (0.03, 0.1, 0.3), "lr": (1e-2, 2e-2, 4e-2)}
+PIXEL_GRIDS = {**GRIDS, "lr": (0.1, 0.2, 0.4)}
+
+
+@dataclass(frozen=True)
+class Way:
+    """From a pool to a learner.
+
+    maker: what makes the images, one of `MAKERS`, in
+    steps: of a recovery, at
+    lr: as learning rate, in FREE's practice too.
+    statistics: weight of the loss on the statistics of BatchNorm, and
+    variation: of that on neighboring pixels.
+    per_class: recovered images of each class of a network.
+    epochs: of FREE's practice.
+    nz, ngf: size of a generator.
+    replay_lr: learning rate of replay, in
+    turns: of a walk and
+    per_turn: steps of replay, the walk at
+    walk_lr: as learning rate.
+    """
+
+    maker: str = "FREE"
+    steps: int = 20
+    lr: float = 1e-2
+    statistics: float = 0.1
+    variation: float = 0.0
+    per_class: int = 12
+    epochs: int = 60
+    nz: int = 64
+    ngf: int = 8
+    replay_lr: float = 1e-2
+    turns: int = 10
+    per_turn: int = 15
+    walk_lr: float = 2e-2
+
+    def __post_init__(self) -> None:
+        require_one_of("maker", self.maker, MAKERS)
+        for name in ("steps", "per_class", "epochs", "turns", "per_turn"):
+            require(whole(getattr(self, name)), name, getattr(self, name), "a whole number ≥ 1")
+
+    @property
+    def recovery(self) -> Recovery:
+        """How images are made once a generator has practiced, or without practice."""
+        wanted = Objective(statistics=self.statistics, variation=self.variation)
+        return Recovery(self.steps, self.lr, per_class=self.per_class, objective=wanted)
+
+    @property
+    def recipe(self) -> Recipe:
+        """FREE's practice."""
+        return Recipe(self.nz, self.ngf, self.epochs, steps=PRACTICED, lr=self.lr,
+                      per_class=self.per_class, objective=self.recovery.objective)
+
+    @property
+    def learning(self) -> MetaLearning:
+        """How the learner learns."""
+        return MetaLearning(turns=self.turns, steps=self.per_turn, walk_lr=self.walk_lr,
+                            lr=self.replay_lr)
+
+    def practice_for(self, teachers: int) -> float:
+        """Steps of practice that each of so many networks has to pay for."""
+        return self.epochs * self.recipe.per_epoch * PRACTICED / teachers \
+            if self.maker == "FREE" else 0.0
+
+
+def recovered(way: Way, teachers: Teachers, seed: int, *, device: str = "auto") -> ImageSet:
+    """The images that a way makes of all networks of a pool, kept in the store."""
+    if way.maker == "FREE":
+        return experiments.recovered(teachers, way.recipe, seed, recovery=way.recovery,
+                                     device=device)
+    if way.maker == "pixel inversion":
+        return stored(rivals.pixels, teachers, way.recovery, seed=seed, device=device)
+    return stored(rivals.fresh, teachers, way.recipe.start(teachers, seed), way.recovery, seed=seed,
+                  device=device)
+
+
+def learned(way: Way, start: Pool, teachers: Teachers, images: ImageSet, seed: int, *,
+            device: str = "auto") -> Pool:
+    """The learner that a way ends in, kept in the store."""
+    return experiments.learned(start, teachers, images, way.learning, seed=seed, device=device)
+
+
+def points(way: Way, pools: Mapping[int, Teachers], tasks: Tasks, *, width: int = 16,
+           device: str = "auto") -> float:
+    """Mean accuracy of the way's learners on `tasks`, in points; `pools` are by their seed."""
+    found = []
+    for seed, teachers in pools.items():
+        images = recovered(way, teachers, seed, device=device)
+        start = pipeline.start_of(teachers, seed, width=width)
+        student = learned(way, start, teachers, images, seed, device=device)
+        found.append(experiments.accuracy(student, tasks, device=device).mean())
+    return torch.stack(found).mean().item()
+
+
+def tuned(way: Way, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds: int = 2,
+          grids: Mapping[str, Sequence[float]] | None = None, most: int = 8, width: int = 16,
+          device: str = "auto") -> Searched[Way]:
+    """The best settings of a way on pools that nothing is measured on and validation episodes."""
+    grids = grids or (PIXEL_GRIDS if way.maker == "pixel inversion" else GRIDS)
+    return search(lambda some: points(some, pools, tasks, width=width, device=device), way, grids,
+                  rounds=rounds, most=most)
+
+
+def equal_time(way: Way, free: Way, teachers: int, ratio: float = 1.0) -> Way:
+    """A rival with as many steps as FREE takes for each network of a pool, practice included.
+
+    `ratio`: operations of a generator's step, in steps of the rival's own.
+    """
+    return replace(way, steps=round(ratio * (free.steps + free.practice_for(teachers))))
