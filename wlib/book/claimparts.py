@@ -226,12 +226,12 @@ def measured(book: Book, name: str) -> str:
     return f"*Not measured yet: {name}.*"
 
 
-ALONG = re.compile(r"(.+) by (width|generation), (\w+)")    # a setting: arm -> place -> values
+ALONG = re.compile(r"(.+) by (width|generation|rate), (\w+)")    # a setting: arm -> place -> values
 
 
 def along(book: Book, notebook: str) -> str:
-    """What a notebook kept of its figures over widths or generations, a table each: arms by places,
-    one value a seed, from the recorded run, else from this build."""
+    """What a notebook kept of its figures over widths, generations or rates, a table each: arms by
+    places, one value a seed, from the recorded run, else from this build."""
     for results in filter(None, (runs.get(notebook) for runs in (book.recorded, book.built))):
         kept = [(match, arms) for name, arms in results["settings"].items()
                 if (match := ALONG.fullmatch(name))]
@@ -245,9 +245,9 @@ def along(book: Book, notebook: str) -> str:
 
 def _along(match: re.Match[str], arms: Mapping[str, Mapping[str, list[float]]]) -> str:
     what, kind, unit = match.groups()
-    places = list(next(iter(arms.values())))
-    lines = [[arm, *(claims.interval(of[place]).words() for place in places)]
-             for arm, of in arms.items()]
+    places = sorted({place for of in arms.values() for place in of}, key=float)
+    lines = [[arm, *(claims.interval(of[place]).words() if place in of else "–"
+                     for place in places)] for arm, of in arms.items()]
     return table([f"{what}, {unit}", *(f"{kind} {place}" for place in places)], lines)
 
 

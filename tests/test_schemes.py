@@ -1,4 +1,4 @@
-"""Ways from a pool of networks to a learner: what they make, what they cost, how they are tuned."""
+"""Schemes from a pool of networks to a learner: what they make and cost, and how they are tuned."""
 
 from dataclasses import replace
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from wlib import free
-from wlib.free import experiments, pipeline, rivals, teachers, ways
+from wlib.free import experiments, pipeline, rivals, schemes, teachers
 from wlib.free.inversion import Objective
 from wlib.free.pipeline import Sizes
+from wlib.free.schemes import Scheme
 from wlib.free.teachers import Training
-from wlib.free.ways import Way
 
-TINY = Way(steps=3, lr=0.02, statistics=0.1, per_class=8, epochs=2, nz=6, ngf=2, turns=1,
+TINY = Scheme(steps=3, lr=0.02, statistics=0.1, per_class=8, epochs=2, nz=6, ngf=2, turns=1,
            per_turn=1)
 
 
@@ -37,51 +37,59 @@ def test_each_maker_makes_what_its_function_makes(pool):
     made = {"FREE": free.recover(pool, ready, how, **own),
             "fresh generator": rivals.fresh(pool, like, how, **own),
             "pixel inversion": rivals.pixels(pool, how, **own)}
-    assert set(made) == set(ways.MAKERS)
+    assert set(made) == set(schemes.MAKERS)
     for maker, images in made.items():
-        got = ways.recovered(replace(TINY, maker=maker), pool, 1, device="cpu")
+        got = schemes.recovered(replace(TINY, maker=maker), pool, 1, device="cpu")
         assert torch.equal(got.images, images.images), maker
 
 
 def test_a_learner_walks_and_replays_as_the_way_says(pool):
     start = pipeline.start_of(pool, 0, width=4)
-    images = ways.recovered(TINY, pool, 0, device="cpu")
+    images = schemes.recovered(TINY, pool, 0, device="cpu")
     how = pipeline.MetaLearning(turns=1, steps=1, walk_lr=0.02, lr=0.01)
-    got = ways.learned(TINY, start, pool, images, 0, device="cpu")
+    got = schemes.learned(TINY, start, pool, images, 0, device="cpu")
     want = pipeline.meta_learn(start, pool, images, how, device="cpu")
     assert torch.equal(got.flat(), want.flat())
 
 
 def test_practice_is_paid_by_the_pool_that_has_it():
-    way = Way(epochs=60)
-    assert way.practice_for(20) == 60 * 2 * 5 / 20 == 30
-    rival = Way("fresh generator")
+    scheme = Scheme(epochs=60)
+    assert scheme.practice_for(20) == 60 * 2 * 5 / 20 == 30
+    rival = Scheme("fresh generator")
     assert rival.practice_for(20) == 0
-    assert ways.equal_time(rival, replace(way, steps=20), 20).steps == 50
-    assert ways.equal_time(Way("pixel inversion"), replace(way, steps=20), 20, 3.0).steps == 150
+    assert schemes.equal_time(rival, replace(scheme, steps=20), 20).steps == 50
+    pixels = schemes.equal_time(Scheme("pixel inversion"), replace(scheme, steps=20), 20, 3.0)
+    assert pixels.steps == 150
 
 
 def test_tuning_keeps_the_best_settings_and_what_they_beat(world, pool):
-    grids = {"replay_lr": (1e-3, 1e-2), "statistics": (0.1, 1.0)}
-    pools = {0: pool}
-    found = ways.tuned(TINY, pools, world.validation, rounds=1, grids=grids, most=3, width=4,
-                       device="cpu")
+    pools, own = {0: pool}, {"width": 4, "device": "cpu"}
+    found = schemes.tuned(TINY, pools, world.validation, rounds=1, more={"ngf": (2, 4)}, most=3,
+                          **own)
+    assert [name for _, name in found.found] == [*schemes.GRIDS, "ngf"]
     for (_, name), one in found.found.items():
         assert 2 <= len(one.scores) <= 3 and getattr(found.best, name) == one.best
-    got = ways.points(found.best, pools, world.validation, width=4, device="cpu")
-    assert got == max(found.found[0, "statistics"].scores.values())
-    images = ways.recovered(found.best, pool, 0, device="cpu")
-    student = ways.learned(found.best, pipeline.start_of(pool, 0, width=4), pool, images, 0,
-                           device="cpu")
+    got, = schemes.points(found.best, pools, world.validation, **own)
+    assert got == max(found.found[0, "ngf"].scores.values())
+    images = schemes.recovered(found.best, pool, 0, device="cpu")
+    student = schemes.learned(found.best, pipeline.start_of(pool, 0, width=4), pool, images, 0,
+                              device="cpu")
     assert got == experiments.accuracy(student, world.validation, device="cpu").mean().item()
 
 
-def test_all_ways_begin_with_grids_of_one_length():
-    assert {name: len(grid) for name, grid in ways.GRIDS.items()} == {
-        name: len(grid) for name, grid in ways.PIXEL_GRIDS.items()}
+def test_settings_that_a_maker_does_not_use_are_not_tuned(world, pool):
+    found = schemes.tuned(replace(TINY, maker="pixel inversion"), {0: pool}, world.validation,
+                          rounds=1, more={"ngf": (2, 4), "per_class": (8, 9)}, most=3, width=4,
+                          device="cpu")
+    assert [name for _, name in found.found] == [*schemes.PIXEL_GRIDS, "per_class"]
+
+
+def test_all_schemes_begin_with_grids_of_one_length():
+    assert {name: len(grid) for name, grid in schemes.GRIDS.items()} == {
+        name: len(grid) for name, grid in schemes.PIXEL_GRIDS.items()}
 
 
 @pytest.mark.parametrize("wrong", [{"maker": "magic"}, {"steps": 0}, {"turns": 1.5}])
 def test_a_way_that_cannot_be_gone_is_refused(wrong):
     with pytest.raises(ValueError, match="got"):
-        Way(**wrong)
+        Scheme(**wrong)

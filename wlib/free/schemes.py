@@ -1,11 +1,11 @@
-"""Three ways from a pool of networks to a learner, and one search that tunes them alike.
+"""Schemes from a pool of networks to a learner, and one search that tunes them alike.
 
 FREE makes images with a generator that has practiced on the whole pool; methods before it take a
-fresh generator for each network, or move pixels. Whatever the way, its learner walks and replays
-(`pipeline.meta_learn`). A comparison is fair only where each way is at its best, so `tuned` puts
+fresh generator for each network, or move pixels. Whatever the scheme, its learner walks and replays
+(`pipeline.meta_learn`). A comparison is fair only where each scheme is at its best, so `tuned` puts
 the same search, on the same pools and episodes of validation classes, before all three.
 
-    found = tuned(Way("FREE"), pools, world.validation)
+    found = tuned(Scheme("FREE"), pools, world.validation)
     images = recovered(found.best, teachers, seed)
     student = learned(found.best, start, teachers, images, seed)
 """
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import torch
+from statistics import fmean
 
 from wlib.check import require, require_one_of, whole
 from wlib.core.pool import Pool
@@ -35,10 +34,11 @@ PRACTICED = 5               # steps of a recovery in FREE's meta-training, as in
 GRIDS: Mapping[str, Sequence[float]] = {
     "replay_lr": (3e-3, 1e-2, 3e-2), "statistics": (0.03, 0.1, 0.3), "lr": (1e-2, 2e-2, 4e-2)}
 PIXEL_GRIDS = {**GRIDS, "lr": (0.1, 0.2, 0.4)}
+IDLE = {"FREE": (), "fresh generator": ("epochs",), "pixel inversion": ("epochs", "nz", "ngf")}
 
 
 @dataclass(frozen=True)
-class Way:
+class Scheme:
     """From a pool to a learner.
 
     maker: what makes the images, one of `MAKERS`, in
@@ -98,47 +98,50 @@ class Way:
             if self.maker == "FREE" else 0.0
 
 
-def recovered(way: Way, teachers: Teachers, seed: int, *, device: str = "auto") -> ImageSet:
-    """The images that a way makes of all networks of a pool, kept in the store."""
-    if way.maker == "FREE":
-        return experiments.recovered(teachers, way.recipe, seed, recovery=way.recovery,
+def recovered(scheme: Scheme, teachers: Teachers, seed: int, *, device: str = "auto") -> ImageSet:
+    """The images that a scheme makes of all networks of a pool, kept in the store."""
+    if scheme.maker == "FREE":
+        return experiments.recovered(teachers, scheme.recipe, seed, recovery=scheme.recovery,
                                      device=device)
-    if way.maker == "pixel inversion":
-        return stored(rivals.pixels, teachers, way.recovery, seed=seed, device=device)
-    return stored(rivals.fresh, teachers, way.recipe.start(teachers, seed), way.recovery, seed=seed,
-                  device=device)
+    if scheme.maker == "pixel inversion":
+        return stored(rivals.pixels, teachers, scheme.recovery, seed=seed, device=device)
+    like = scheme.recipe.start(teachers, seed)
+    return stored(rivals.fresh, teachers, like, scheme.recovery, seed=seed, device=device)
 
 
-def learned(way: Way, start: Pool, teachers: Teachers, images: ImageSet, seed: int, *,
+def learned(scheme: Scheme, start: Pool, teachers: Teachers, images: ImageSet, seed: int, *,
             device: str = "auto") -> Pool:
-    """The learner that a way ends in, kept in the store."""
-    return experiments.learned(start, teachers, images, way.learning, seed=seed, device=device)
+    """The learner that a scheme ends in, kept in the store."""
+    return experiments.learned(start, teachers, images, scheme.learning, seed=seed, device=device)
 
 
-def points(way: Way, pools: Mapping[int, Teachers], tasks: Tasks, *, width: int = 16,
-           device: str = "auto") -> float:
-    """Mean accuracy of the way's learners on `tasks`, in points; `pools` are by their seed."""
+def points(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, width: int = 16,
+           device: str = "auto") -> list[float]:
+    """Accuracy of the scheme's learner of each pool on `tasks`, in points; `pools` are by seed."""
     found = []
     for seed, teachers in pools.items():
-        images = recovered(way, teachers, seed, device=device)
+        images = recovered(scheme, teachers, seed, device=device)
         start = pipeline.start_of(teachers, seed, width=width)
-        student = learned(way, start, teachers, images, seed, device=device)
-        found.append(experiments.accuracy(student, tasks, device=device).mean())
-    return torch.stack(found).mean().item()
+        student = learned(scheme, start, teachers, images, seed, device=device)
+        found.append(experiments.accuracy(student, tasks, device=device).mean().item())
+    return found
 
 
-def tuned(way: Way, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds: int = 2,
+def tuned(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds: int = 2,
           grids: Mapping[str, Sequence[float]] | None = None, most: int = 8, width: int = 16,
-          device: str = "auto") -> Searched[Way]:
-    """The best settings of a way on pools that nothing is measured on and validation episodes."""
-    grids = grids or (PIXEL_GRIDS if way.maker == "pixel inversion" else GRIDS)
-    return search(lambda some: points(some, pools, tasks, width=width, device=device), way, grids,
-                  rounds=rounds, most=most)
+          device: str = "auto") -> Searched[Scheme]:
+    """The best settings of a scheme, on pools that nothing is measured on and validation tasks."""
+    grids = grids or (PIXEL_GRIDS if scheme.maker == "pixel inversion" else GRIDS)
+
+    def score(some: Scheme) -> float:
+        return fmean(points(some, pools, tasks, width=width, device=device))
+
+    return search(score, scheme, grids, rounds=rounds, most=most)
 
 
-def equal_time(way: Way, free: Way, teachers: int, ratio: float = 1.0) -> Way:
+def equal_time(scheme: Scheme, free: Scheme, teachers: int, ratio: float = 1.0) -> Scheme:
     """A rival with as many steps as FREE takes for each network of a pool, practice included.
 
     `ratio`: operations of a generator's step, in steps of the rival's own.
     """
-    return replace(way, steps=round(ratio * (free.steps + free.practice_for(teachers))))
+    return replace(scheme, steps=round(ratio * (free.steps + free.practice_for(teachers))))
