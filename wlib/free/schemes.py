@@ -128,10 +128,14 @@ def points(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, width
 
 
 def tuned(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds: int = 2,
-          grids: Mapping[str, Sequence[float]] | None = None, most: int = 8, width: int = 16,
+          more: Mapping[str, Sequence[float]] | None = None, most: int = 8, width: int = 16,
           device: str = "auto") -> Searched[Scheme]:
-    """The best settings of a scheme, on pools that nothing is measured on and validation tasks."""
-    grids = grids or (PIXEL_GRIDS if scheme.maker == "pixel inversion" else GRIDS)
+    """The best settings of a scheme, on pools that nothing is measured on and validation tasks.
+
+    Tuned are those of `GRIDS`, and of the grids in `more` those that the maker uses.
+    """
+    grids = dict(PIXEL_GRIDS if scheme.maker == "pixel inversion" else GRIDS)
+    grids |= {name: grid for name, grid in (more or {}).items() if name not in IDLE[scheme.maker]}
 
     def score(some: Scheme) -> float:
         return fmean(points(some, pools, tasks, width=width, device=device))
