@@ -12,6 +12,7 @@ the same search, on the same pools and episodes of validation classes, before al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -140,7 +141,9 @@ def tuned(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds
     def score(some: Scheme) -> float:
         return fmean(points(some, pools, tasks, width=width, device=device))
 
-    return search(score, scheme, grids, rounds=rounds, most=most)
+    least = scheme.learning.shots + scheme.learning.queries      # images of a class in an episode
+    return search(score, scheme, grids, rounds=rounds, most=most,
+                  limits={"per_class": (least, math.inf)})
 
 
 def equal_time(scheme: Scheme, free: Scheme, teachers: int, ratio: float = 1.0) -> Scheme:
