@@ -137,6 +137,23 @@ def searches(curves: pd.DataFrame, trained_on: Mapping[str, float], chose: bool 
                     f"after the last generation: {found}. One more epoch: {rival}.")
 
 
+def hardened(curves: pd.DataFrame, trained: float) -> Drawn:
+    """Gain of two evolutions on attacked test images, over the image passes that they take: columns
+    `arm`, `image passes`, `gain` in points; `trained` is that of training on noise for as many."""
+    paid = curves.groupby(["arm", "generation"])["image passes"].transform("mean")
+    last = curves[curves["generation"] == curves["generation"].max()].groupby("arm")["gain"].mean()
+    figure = lines(curves.assign(paid=paid / 1e6), "paid", "gain", categorical=False, percent=False,
+                   arms={"E-MGE": METHOD, "noise evolution": CONTROLS[0]},
+                   level={"training on noise": trained},
+                   xlabel="millions of image passes", ylabel="gain under attack, test points",
+                   title=f"Evolved for robustness: {last['E-MGE']:+.1f} points under attack;\n"
+                         f"training on noise: {trained:+.1f}")
+    found = ", ".join(f"{arm} {gain:+.1f}" for arm, gain in last.items())
+    return figure, ("Accuracy on attacked test images, in points above the seed network, after the "
+                    f"last generation: {found}. Training on noise for as many passes: "
+                    f"{trained:+.1f}.")
+
+
 def luck(counts: np.ndarray, seen: ArrayLike, unseen: ArrayLike, *, truth: float, images: int
          ) -> Drawn:
     """Accuracy of the best of so many equal networks (N,), in repetitions: on the images that chose
