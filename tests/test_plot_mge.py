@@ -62,6 +62,12 @@ def test_gains_are_those_of_the_last_generation():
     assert {tuple(round(float(v)) for v in x) for x in ends if len(x) == 2} == {(8, 22)}
     drawn(figure, alt,
           "gains +0.5 to +2.0 points", "converged, E-MGE +1.0", "stopped early +5.0")
+    fresh, said = figures.searches(curves, {"stopped early": 5.0, "converged": 0.2}, chose=False)
+    drawn(fresh, said, "images that chose nothing", "Accuracy on test of the best network")
+    two = curves[curves["regime"] == "converged"]
+    two = two[two["arm"].isin(["E-MGE", "noise evolution"])]
+    drawn(*figures.hardened(two, 9.0), "Evolved for robustness: +1.0 points", "+9.0",
+          "noise evolution +2.0")
     rules = {"one more epoch": 3.0, "best on test (forbidden)": 2.0, "best on validation": 1.0,
              "any candidate": -1.0}
     stopped = pd.concat([table(rules, "gain", epochs=stop) for stop in (1, 12)])

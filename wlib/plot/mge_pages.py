@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from wlib.plot import mge
 from wlib.plot.colors import CONTROL, CONTROLS, DARK, GOOD, METHOD, PURPLE, REDRAWN, SKY
-from wlib.plot.figures import bars, grid, panels
+from wlib.plot.figures import bars, grid, lines, panels
 from wlib.plot.style import Drawn, over_seeds
 
 # ---- 11: the generator --------------------------------------------------------------------------
