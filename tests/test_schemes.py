@@ -64,11 +64,11 @@ def test_practice_is_paid_by_the_pool_that_has_it():
 
 def test_tuning_keeps_the_best_settings_and_what_they_beat(world, pool):
     pools, own = {0: pool}, {"width": 4, "device": "cpu"}
-    found = schemes.tuned(TINY, pools, world.validation, rounds=1, more={"ngf": (2, 4)}, most=3,
-                          **own)
-    assert [name for _, name in found.found] == [*schemes.GRIDS, "ngf"]
+    found = schemes.tuned(TINY, pools, world.validation, settings=("replay_lr", "ngf"), rounds=1,
+                          most=3, **own)
+    assert [name for _, name in found.found] == ["replay_lr", "ngf"]
     for (_, name), one in found.found.items():
-        assert 2 <= len(one.scores) <= 3 and getattr(found.best, name) == one.best
+        assert len(one.scores) == 3 and getattr(found.best, name) == one.best
     got, = schemes.points(found.best, pools, world.validation, **own)
     assert got == max(found.found[0, "ngf"].scores.values())
     images = schemes.recovered(found.best, pool, 0, device="cpu")
@@ -78,15 +78,17 @@ def test_tuning_keeps_the_best_settings_and_what_they_beat(world, pool):
 
 
 def test_settings_that_a_maker_does_not_use_are_not_tuned(world, pool):
+    own = {"rounds": 1, "most": 3, "width": 4, "device": "cpu"}
     found = schemes.tuned(replace(TINY, maker="pixel inversion"), {0: pool}, world.validation,
-                          rounds=1, more={"ngf": (2, 4), "per_class": (8, 9)}, most=3, width=4,
-                          device="cpu")
-    assert [name for _, name in found.found] == [*schemes.PIXEL_GRIDS, "per_class"]
+                          settings=("ngf", "epochs", "lr"), **own)
+    assert [name for _, name in found.found] == ["lr"]
+    assert list(found.found[0, "lr"].scores) == list(schemes.PIXEL_LR)
+    with pytest.raises(ValueError, match="replay_lr"):
+        schemes.tuned(TINY, {0: pool}, world.validation, settings=("replay",), **own)
 
 
-def test_all_schemes_begin_with_grids_of_one_length():
-    assert {name: len(grid) for name, grid in schemes.GRIDS.items()} == {
-        name: len(grid) for name, grid in schemes.PIXEL_GRIDS.items()}
+def test_all_searches_begin_with_as_many_values():
+    assert {len(grid) for grid in [*schemes.GRIDS.values(), schemes.PIXEL_LR]} == {3}
 
 
 @pytest.mark.parametrize("wrong", [{"maker": "magic"}, {"steps": 0}, {"turns": 1.5}])

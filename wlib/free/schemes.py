@@ -30,12 +30,14 @@ from wlib.free.teachers import Teachers
 
 MAKERS = ("FREE", "fresh generator", "pixel inversion")
 PRACTICED = 5               # steps of a recovery in FREE's meta-training, as in the paper
-# Where each search begins; `core.tuning` widens what turns out too narrow. A rate that images are
+# Where each search begins; `core.tuning` widens what turns out too narrow. The rate that images are
 # made at has another scale for pixels, and as many values.
 GRIDS: Mapping[str, Sequence[float]] = {
-    "replay_lr": (3e-3, 1e-2, 3e-2), "statistics": (0.03, 0.1, 0.3), "lr": (1e-2, 2e-2, 4e-2)}
-PIXEL_GRIDS = {**GRIDS, "lr": (0.1, 0.2, 0.4)}
-IDLE = {"FREE": (), "fresh generator": ("epochs",), "pixel inversion": ("epochs", "nz", "ngf")}
+    "replay_lr": (3e-3, 1e-2, 3e-2), "statistics": (0.03, 0.1, 0.3), "lr": (1e-2, 2e-2, 4e-2),
+    "walk_lr": (1e-2, 3e-2, 1e-1), "per_class": (8, 12, 18), "ngf": (4, 8, 16),
+    "epochs": (30, 60, 120)}
+PIXEL_LR = (0.1, 0.2, 0.4)
+IDLE = {"FREE": (), "fresh generator": ("epochs",), "pixel inversion": ("epochs", "ngf")}
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,18 @@ def points(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, width
     return found
 
 
-def tuned(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *, rounds: int = 2,
-          more: Mapping[str, Sequence[float]] | None = None, most: int = 8, width: int = 16,
+def tuned(scheme: Scheme, pools: Mapping[int, Teachers], tasks: Tasks, *,
+          settings: Sequence[str] = tuple(GRIDS), rounds: int = 2, most: int = 8, width: int = 16,
           device: str = "auto") -> Searched[Scheme]:
     """The best settings of a scheme, on pools that nothing is measured on and validation tasks.
 
-    Tuned are those of `GRIDS`, and of the grids in `more` those that the maker uses.
+    Of `settings`, names of `GRIDS`, those are tuned that the maker uses.
     """
-    grids = dict(PIXEL_GRIDS if scheme.maker == "pixel inversion" else GRIDS)
-    grids |= {name: grid for name, grid in (more or {}).items() if name not in IDLE[scheme.maker]}
+    for name in settings:
+        require_one_of("settings", name, GRIDS)
+    grids = {name: GRIDS[name] for name in settings if name not in IDLE[scheme.maker]}
+    if scheme.maker == "pixel inversion" and "lr" in grids:
+        grids["lr"] = PIXEL_LR
 
     def score(some: Scheme) -> float:
         return fmean(points(some, pools, tasks, width=width, device=device))
