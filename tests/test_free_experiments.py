@@ -192,3 +192,38 @@ def test_seconds_are_of_all_three_works(pool):
     found = timing.seconds_of(pool, RECIPE, "perf_counter", device="cpu")
     assert set(found) == {"generator", "pixels", "epoch"} and min(found.values()) > 0
     assert timing.seconds(Pool.stack, [[pool.members[0].net]], {}) > 0
+
+
+# ---- what images can teach ----------------------------------------------------------------------
+def test_what_teachers_say_grows_from_a_label_to_all_their_features(pool, start):
+    images = rivals.templates(pool, per_class=8)
+    said = dict(experiments.sayings(pool, images))
+    names = list(said)
+    assert names == ["labels", "their teacher's answers", "answers of all teachers",
+                     "features of all teachers"]
+    for wanted in said.values():
+        assert len(wanted) == len(images)
+        torch.testing.assert_close(wanted.mean(0), torch.zeros(wanted.shape[1]), atol=2e-4, rtol=0)
+    right = said["labels"].argmax(1)
+    assert torch.equal(right, images.labels)
+    per_teacher = len(images) // len(pool)
+    for i, member in enumerate(pool.members):
+        part = slice(i * per_teacher, (i + 1) * per_teacher)
+        with torch.no_grad():
+            answers = member.net(images.floats()[part]).softmax(1)
+        own = said["their teacher's answers"][part][:, pool.ids[i]]
+        own, answers = own - own.mean(0), answers - answers.mean(0)     # alike but for a factor
+        torch.testing.assert_close(own / own.std(), answers / answers.std(), atol=1e-3, rtol=0)
+    assert said["answers of all teachers"].shape[1] == len(pool) * 2
+
+
+def test_imitating_features_is_distilling_the_pool(pool, start):
+    images = rivals.templates(pool, per_class=8)
+    networks = teachers.stacked(pool)[0][1]
+    own = {"steps": 3, "lr": 1e-3, "device": "cpu"}
+    said = dict(experiments.sayings(pool, images))
+    got = experiments.imitated(said["features of all teachers"], images, start, **own)
+    assert torch.equal(got.flat(), experiments.distilled(networks, images, start, **own).flat())
+    assert torch.equal(got.flat(), few_shot.distill(networks, images, start, **own).flat())
+    with pytest.raises(ValueError, match="a row for each"):
+        few_shot.imitate(said["labels"][:3], images, start)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wlib import seeds, store
@@ -171,15 +172,42 @@ def learned(start: Pool, teachers: Teachers, images: ImageSet, settings: MetaLea
 def distilled(networks: Pool, images: ImageSet, start: Pool, *, steps: int, lr: float,
               seed: int = 0, device: str = "auto") -> Pool:
     """`few_shot.distill`, kept in the store: one network that predicts the features of all."""
+    wanted = few_shot.targets(networks, images.floats())
+    return imitated(wanted, images, start, steps=steps, lr=lr, seed=seed, device=device)
+
+
+def sayings(teachers: Teachers, images: ImageSet) -> Iterator[tuple[str, Tensor]]:
+    """What a network could be taught about recovered images, from little to much, by name: (B,D).
+
+    `images` come teacher by teacher. "labels" are the classes that the images were made for; "their
+    teacher's answers" are its probabilities, among all classes of the pool; then the answers and
+    the features of all teachers. All are `few_shot.standardized`.
+    """
+    networks, x = stacked(teachers)[0][1], images.floats()
+    named = F.one_hot(images.labels, len(images.classes)).float()
+    yield "labels", few_shot.standardized(named)
+    own, count = torch.zeros_like(named), len(images) // len(teachers)
+    for i, (member, ids) in enumerate(zip(teachers.members, teachers.ids, strict=True)):
+        part = slice(i * count, (i + 1) * count)
+        with torch.no_grad():
+            own[part, ids.cpu()] = member.net(x[part].to(teachers.device)).softmax(1).cpu()
+    yield "their teacher's answers", few_shot.standardized(own)
+    yield "answers of all teachers", few_shot.targets(networks, x, "answers")
+    yield "features of all teachers", few_shot.targets(networks, x)
+
+
+def imitated(wanted: Tensor, images: ImageSet, start: Pool, *, steps: int, lr: float, seed: int = 0,
+             device: str = "auto") -> Pool:
+    """`few_shot.imitate`, kept in the store."""
     own: dict[str, Any] = {"batch": 64, "lr": lr, "seed": seed}
-    empty = few_shot.distill(networks, images, start, steps=0, device="cpu", **own)
-    made = store.cached(_distilled, networks, images, start, own | {"steps": steps}, device)
+    empty = few_shot.imitate(wanted, images, start, steps=0, device="cpu", **own)
+    made = store.cached(_imitated, wanted, images, start, own | {"steps": steps}, device)
     return Pool(empty.template, *made).to("cpu")
 
 
-def _distilled(networks: Pool, images: ImageSet, start: Pool, own: dict[str, Any], device: str
-               ) -> list[dict[str, Tensor]]:
-    made = few_shot.distill(networks, images, start, device=device, **own)
+def _imitated(wanted: Tensor, images: ImageSet, start: Pool, own: dict[str, Any], device: str
+              ) -> list[dict[str, Tensor]]:
+    made = few_shot.imitate(wanted, images, start, device=device, **own)
     return [made.parameters, made.buffers]
 
 

@@ -196,22 +196,35 @@ def _list(name: str, pools: Any) -> list[Pool]:
 
 def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, steps: int = 400,
             batch: int = 64, lr: float = 1e-3, seed: int = 0, device: str = "auto") -> Pool:
-    """One network that predicts the features of all: a pool of one.
+    """One network that predicts the features of all: `imitate` of their `targets` on the images,
+    any will do."""
+    learners.require_one(start)
+    require(isinstance(images, ImageSet) and len(images) >= 2, "images", images,
+            "an ImageSet with at least 2 images")
+    wanted = targets(pools, images.floats(nets.resolve_device(device)).to(start.dtype))
+    return imitate(wanted, images, start, steps=steps, batch=batch, lr=lr, seed=seed,
+                   device=device)
 
-    `start` (a pool of one) gets a linear map to all networks' features in the place of its head;
-    what it predicts are the features of the result, with a new head behind. It is fitted to
-    `targets` on the images, any will do, by Adam on the mean squared error.
+
+def imitate(wanted: Tensor, images: ImageSet, start: Pool, *, steps: int = 400, batch: int = 64,
+            lr: float = 1e-3, seed: int = 0, device: str = "auto") -> Pool:
+    """One network that predicts what is `wanted` (B,D) of the images: a pool of one.
+
+    `start` (a pool of one) gets a linear map to D numbers in the place of its head; what it
+    predicts are the features of the result, with a new head behind. It is fitted by Adam on the
+    mean squared error.
     """
     learners.require_one(start)
     require(isinstance(images, ImageSet) and len(images) >= 2, "images", images,
             "an ImageSet with at least 2 images")
+    require(wanted.ndim == 2 and len(wanted) == len(images), "wanted", wanted,
+            f"a row for each of {len(images)} images")
     for name, value, least in (("steps", steps, 0), ("batch", batch, 2), ("seed", seed, 0)):
         require(whole(value, least), name, value, f"a whole number ≥ {least}")
     require(isinstance(lr, (int, float)) and 0 < lr < math.inf, "lr", lr,
             "a positive learning rate")
     place = nets.resolve_device(device)
-    x = images.floats(place).to(start.dtype)
-    wanted = targets(pools, x)                                                  # (B, ΣF)
+    x, wanted = images.floats(place).to(start.dtype), wanted.to(place)
     student = _student(start, x.shape[1:], wanted.shape[1], seed).to(place)
     parts = learners.body(student, x.shape[1:])
     theta = {k: t.clone().requires_grad_() for k, t in learners.weights(student).items()}
@@ -226,20 +239,29 @@ def distill(pools: Pool | Sequence[Pool], images: ImageSet, start: Pool, *, step
 
 
 @torch.no_grad()
-def targets(pools: Pool | Sequence[Pool], x: Tensor) -> Tensor:
-    """Features of all networks side by side, (B,ΣF), from floats (B,C,H,W).
-
-    Each network's are centered and divided by their spread, so that all count alike. Without
-    centering, all images have nearly the same target and nothing is learned from it.
+def targets(pools: Pool | Sequence[Pool], x: Tensor, what: str = "features") -> Tensor:
+    """Features (or, with what="answers", log-probabilities) of all networks side by side, (B,ΣF),
+    from floats (B,C,H,W), each network's `standardized`.
     """
+    require_one_of("what", what, ("features", "answers"))
     found = []
     for pool in (p.to(x.device) for p in _list("pools", pools)):
         for i in range(len(pool)):
             parts, weights = learners.body(pool[i], x.shape[1:], None), learners.weights(pool, i)
-            f = torch.cat([parts.features(weights, part.to(pool.dtype))
-                           for part in x.split(IMAGES_AT_ONCE)])
-            found.append((f - f.mean(0)) / (f - f.mean(0)).std().clamp(min=1e-12))
+            said = torch.cat([parts.features(weights, part.to(pool.dtype))
+                              for part in x.split(IMAGES_AT_ONCE)])
+            if what == "answers":
+                said = parts.classify(weights, said).log_softmax(1)
+            found.append(standardized(said))
     return torch.cat(found, dim=1).to(x.dtype)
+
+
+def standardized(said: Tensor) -> Tensor:
+    """Centered numbers (B,F), divided by the spread of all, so that all that is imitated counts
+    alike. Without centering, all images have nearly the same target and nothing is learned from it.
+    """
+    centered = said - said.mean(0)
+    return centered / centered.std().clamp(min=1e-12)
 
 
 def _student(start: Pool, shape: Sequence[int], outputs: int, seed: int) -> Pool:
