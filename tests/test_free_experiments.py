@@ -227,3 +227,17 @@ def test_imitating_features_is_distilling_the_pool(pool, start):
     assert torch.equal(got.flat(), few_shot.distill(networks, images, start, **own).flat())
     with pytest.raises(ValueError, match="a row for each"):
         few_shot.imitate(said["labels"][:3], images, start)
+
+
+def test_a_learner_at_its_best_rate_is_the_best_of_those_that_were_tried(world, pool, start):
+    images = rivals.templates(pool, per_class=8)
+
+    def learn(lr):
+        return experiments.prototype(start, images, steps=2, lr=lr, device="cpu")
+
+    got, found = experiments.at_best_rate(learn, (1e-3, 1e-2), world.validation, most=4,
+                                          device="cpu")
+    assert torch.equal(got.flat(), learn(found.best).flat()) and len(found.scores) <= 4
+    for lr, points in found.scores.items():
+        assert experiments.accuracy(learn(lr), world.validation, device="cpu").mean() == points
+    assert found.scores[found.best] == max(found.scores.values())

@@ -10,7 +10,7 @@ All that costs time is kept in the store. Letters: K numbers of shots, E episode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from wlib import seeds, store
 from wlib.check import require
 from wlib.core import audit
 from wlib.core.pool import Pool
+from wlib.core.tuning import Tuned, tune
 from wlib.data.sets import Episode, ImageSet, mixed, restrict
 from wlib.free import bell, few_shot, learner, pipeline, replay, rivals
 from wlib.free.generator import (
@@ -214,6 +215,16 @@ def _imitated(wanted: Tensor, images: ImageSet, start: Pool, own: dict[str, Any]
 def chosen(candidates: Sequence[Pool], tasks: Tasks, device: str = "auto") -> Pool:
     """The learner that is best on validation episodes; of equals the first."""
     return max(candidates, key=lambda some: accuracy(some, tasks, device=device).mean().item())
+
+
+def at_best_rate(learn: Callable[[float], Pool], lrs: Sequence[float], tasks: Tasks, *,
+                 most: int = 6, device: str = "auto") -> tuple[Pool, Tuned]:
+    """The learner of the learning rate that is best on `tasks`, and all rates that were tried.
+
+    `learn` makes a learner at a rate, kept in the store; `lrs` are only where the search begins.
+    """
+    found = tune(lambda lr: accuracy(learn(lr), tasks, device=device).mean().item(), lrs, most=most)
+    return learn(found.best), found
 
 
 @dataclass(frozen=True)
