@@ -38,7 +38,8 @@ def test_what_a_rehearsal_has_instead_is_no_more_than_the_profile_has():
 
 # What values of one notebook must be to each other; cut counts hide it from a rehearsal.
 TOGETHER = {
-    "12-": [lambda v: v["tries"] >= len(v["energies"])],
+    "12-": [lambda v: v["tries"] >= len(v["energies"]),
+            lambda v: v["longer"][0] >= v["parents"]],
     "21-": [lambda v: v["held"] + v["per_class"] <= v["samples"][0]],
     "22-": [lambda v: v["held_out"] + 5 <= v["samples"][0], lambda v: v["few"] >= 1],
     "23-": [lambda v: v["held_out"] + 5 <= v["samples"][0]],
@@ -48,6 +49,7 @@ TOGETHER = {
     "33-": [lambda v: all(v["total"] % (v["ways"] * n) == 0 and
                           v["total"] // (v["ways"] * n) > v["queries"] for n in v["sizes"]),
             lambda v: v["sizes"] == sorted(v["sizes"]), lambda v: len(v["sizes"]) > 1],
+    "34-": [lambda v: v["most"] >= 3],                   # the values that a search begins with
     "41-": [lambda v: max(v["zoo_sizes"]) <= v["sets"], lambda v: max(v["sizes"]) < v["sets"],
             lambda v: max(v["vae_sizes"]) < v["sets"],
             lambda v: max(v["batches"]) <= v["sets"],

@@ -174,6 +174,12 @@ def teachers() -> Iterable[str]:
     return ARCHITECTURES
 
 
+def settings() -> Iterable[str]:
+    """What `wlib.free.schemes` tunes."""
+    from wlib.free.schemes import GRIDS
+    return GRIDS
+
+
 def timed() -> list[str]:
     """What can be timed beside LeNet."""
     from wlib.core.nets import ARCHITECTURES
@@ -215,6 +221,7 @@ KINDS = {
     "networks": Kind(each(one_of(networks))),
     "timed networks": Kind(each(one_of(timed), least=0)),
     "kinds of teachers": Kind(each(one_of(teachers))),
+    "settings of a scheme": Kind(each(one_of(settings), least=0), cut=True),
     "regimes": Kind(each(row(one_of(teachers), at_least(2), at_least(16)), least=0)),
     "size": Kind(COUNT),
     "even size": Kind(even),
@@ -226,6 +233,7 @@ KINDS = {
     "count or 0": Kind(at_least(0), cut=True),
     "counts": Kind(each(COUNT), cut=True),
     "counts or none": Kind(each(COUNT, least=0), cut=True),
+    "two counts": Kind(row(COUNT, COUNT), cut=True),
     "three counts": Kind(row(COUNT, COUNT, COUNT), cut=True),
     "four counts": Kind(row(COUNT, COUNT, COUNT, COUNT), cut=True),
     "steps": Kind(rising, cut=True),
