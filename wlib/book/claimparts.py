@@ -219,11 +219,15 @@ def measured(book: Book, name: str) -> str:
         for notebook, results in runs.items():
             for own, measure in results["measures"].items():
                 if re.sub(r"\W+", "-", own) == name:
-                    where = f"[{notebook}]({page(notebook)}), {run_words(results)}"
-                    return (f"{comparison(measure['unit'], measure)}\n\n{where}, "
-                            f"{len(results['seeds'])} seed{'s' * (len(results['seeds']) != 1)}."
-                            f"{stale_note(results, book)}")
+                    return (f"{comparison(measure['unit'], measure)}\n\n"
+                            f"{source(notebook, results, len(results['seeds']), book)}")
     return f"*Not measured yet: {name}.*"
+
+
+def source(notebook: str, results: Mapping[str, Any], seeds: int, book: Book) -> str:
+    """Where numbers come from: the notebook, its run, and over how many seeds."""
+    return (f"[{notebook}]({page(notebook)}), {run_words(results)}, {seeds} "
+            f"seed{'s' * (seeds != 1)}.{stale_note(results, book)}")
 
 
 ALONG = re.compile(r"(.+) by (width|generation|rate), (\w+)")    # a setting: arm -> place -> values
@@ -237,9 +241,8 @@ def along(book: Book, notebook: str) -> str:
                 if (match := ALONG.fullmatch(name))]
         if kept:
             seeds = len(next(iter(next(iter(kept[0][1].values())).values())))
-            where = (f"[{notebook}]({page(notebook)}), {run_words(results)}, {seeds} "
-                     f"seed{'s' * (seeds != 1)}.{stale_note(results, book)}")
-            return "\n\n".join([*(_along(match, arms) for match, arms in kept), where])
+            return "\n\n".join([*(_along(match, arms) for match, arms in kept),
+                                source(notebook, results, seeds, book)])
     return f"*Not measured yet: figures of {notebook}.*"
 
 

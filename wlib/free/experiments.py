@@ -267,8 +267,9 @@ def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, bud
     yield "raw pixels", few_shot.pixels
     yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
     yield "features of all networks", networks
+    wanted = few_shot.targets(networks, images.floats())
     yield "distilled pool", chosen([
-        distilled(networks, images, start, steps=round(passes / 64), lr=lr, **own)
+        imitated(wanted, images, start, steps=round(passes / 64), lr=lr, **own)
         for lr in budget.lrs], tasks, device)
     yield "learned from real data", chosen([
         prototype(start, real, steps=round(passes / episode), lr=lr, **own)
