@@ -45,3 +45,20 @@ def lived(net, seed=0):
             else:
                 tensor += seed + 1
     return net.eval()
+
+
+def universe():
+    """A universe of part III with two-way episodes, small enough for a unit test."""
+    from wlib.free import pipeline  # here: most files that share this one need no teachers
+
+    sizes = pipeline.Sizes(samples=9, held=1, ways=2, shots=(1, 5), queries=3, choosing=2,
+                           episodes=3)
+    return pipeline.universe(["glyphs"], sizes)
+
+
+def teachers_of(world):
+    """Four tiny teachers of a universe."""
+    from wlib.free import teachers
+
+    settings = teachers.Training(ways=2, width=4, epochs=1)
+    return teachers.trained(world.fit, settings, count=4, device="cpu")

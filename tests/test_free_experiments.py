@@ -4,25 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small
 import torch
 
 from wlib import free
 from wlib.core.pool import Pool
 from wlib.free import bell, experiments, few_shot, pipeline, rivals, teachers, timing
 from wlib.free.experiments import Budget, Recipe
-from wlib.free.pipeline import MetaLearning, Sizes
-from wlib.free.teachers import Training
+from wlib.free.pipeline import MetaLearning
 
 
 @pytest.fixture(scope="module")
 def world():
-    return pipeline.universe(["glyphs"], Sizes(samples=9, held=1, ways=2, shots=(1, 5), queries=3,
-                                               choosing=2, episodes=3))
+    return small.universe()
 
 
 @pytest.fixture(scope="module")
 def pool(world):
-    return teachers.trained(world.fit, Training(ways=2, width=4, epochs=1), count=4, device="cpu")
+    return small.teachers_of(world)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import small
 import torch
 
 from wlib import free
-from wlib.free import experiments, pipeline, rivals, schemes, teachers
+from wlib.free import experiments, pipeline, rivals, schemes
 from wlib.free.inversion import Objective
-from wlib.free.pipeline import Sizes
 from wlib.free.schemes import Scheme
-from wlib.free.teachers import Training
 
 TINY = Scheme(steps=3, lr=0.02, statistics=0.1, per_class=8, epochs=2, nz=6, ngf=2, turns=1,
            per_turn=1)
@@ -18,13 +17,12 @@ TINY = Scheme(steps=3, lr=0.02, statistics=0.1, per_class=8, epochs=2, nz=6, ngf
 
 @pytest.fixture(scope="module")
 def world():
-    return pipeline.universe(["glyphs"], Sizes(samples=9, held=1, ways=2, shots=(1, 5), queries=3,
-                                               choosing=2, episodes=3))
+    return small.universe()
 
 
 @pytest.fixture(scope="module")
 def pool(world):
-    return teachers.trained(world.fit, Training(ways=2, width=4, epochs=1), count=4, device="cpu")
+    return small.teachers_of(world)
 
 
 def test_each_maker_makes_what_its_function_makes(pool):
