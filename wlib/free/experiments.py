@@ -227,53 +227,33 @@ def at_best_rate(learn: Callable[[float], Pool], lrs: Sequence[float], tasks: Ta
     return learn(found.best), found
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What every trained learner of a comparison may spend.
+def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, how: MetaLearning,
+         lrs: Sequence[float], *, most: int = 6, seed: int = 0, device: str = "auto"
+         ) -> Iterator[tuple[str, few_shot.Learner]]:
+    """Everything that a pool of one architecture can be used as, by name.
 
-    settings: of FREE's learner; every other learner sees as many images pass.
-    lrs: the grid of its learning rate of replay, and of every other's; validation episodes choose.
+    FREE's learner learns as `how` says. The two others that are trained see as many images, each at
+    its own best rate of a search that begins with `lrs` (`at_best_rate`).
     """
-
-    settings: MetaLearning
-    lrs: tuple[float, ...]
-
-    def images_seen(self, teachers: Teachers, per_class: int) -> int:
-        """Images that pass in walks and replay of FREE's learner."""
-        how, ways = self.settings, teachers.ways
-        episode = ways * (how.shots + how.queries)
-        return how.turns * (how.walks * how.at_once * ways * per_class
-                            + how.steps * how.batch * episode)
-
-    def learned(self, start: Pool, teachers: Teachers, images: ImageSet, tasks: Tasks, *,
-                seed: int = 0, device: str = "auto") -> Pool:
-        """FREE's learner, its learning rate chosen on `tasks`."""
-        return chosen([learned(start, teachers, images, replace(self.settings, lr=lr), seed=seed,
-                               device=device) for lr in self.lrs], tasks, device)
-
-
-def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, budget: Budget, *,
-         seed: int = 0, device: str = "auto") -> Iterator[tuple[str, few_shot.Learner]]:
-    """Everything that a pool of one architecture can be used as, by name."""
     networks, tasks = stacked(teachers)[0][1], world.validation
     own: dict[str, Any] = {"seed": seed, "device": device}
-    per_class = len(images) // len(teachers) // teachers.ways
-    passes, how = budget.images_seen(teachers, per_class), budget.settings
-    real, episode = real_images(world, teachers), how.batch * teachers.ways * (how.shots
-                                                                               + how.queries)
-    yield "FREE's learner", budget.learned(start, teachers, images, tasks, **own)
+    passes = how.images_seen(teachers.ways, len(images) // len(teachers))
+    episodes = round(passes / how.images_a_step(teachers.ways))
+    wanted, real = few_shot.targets(networks, images.floats()), real_images(world, teachers)
+
+    def best(learn: Callable[[float], Pool]) -> Pool:
+        return at_best_rate(learn, lrs, tasks, most=most, device=device)[0]
+
+    yield "FREE's learner", learned(start, teachers, images, how, **own)
     yield "random start", start
     yield "mean of the pool", audit.mean(networks)
     yield "raw pixels", few_shot.pixels
     yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
     yield "features of all networks", networks
-    wanted = few_shot.targets(networks, images.floats())
-    yield "distilled pool", chosen([
-        imitated(wanted, images, start, steps=round(passes / 64), lr=lr, **own)
-        for lr in budget.lrs], tasks, device)
-    yield "learned from real data", chosen([
-        prototype(start, real, steps=round(passes / episode), lr=lr, **own)
-        for lr in budget.lrs], tasks, device)
+    yield "distilled pool", best(lambda lr: imitated(wanted, images, start, lr=lr,
+                                                     steps=round(passes / 64), **own))
+    yield "learned from real data", best(lambda lr: prototype(start, real, lr=lr, steps=episodes,
+                                                              **own))
 
 
 def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearning

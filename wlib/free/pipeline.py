@@ -216,12 +216,20 @@ class MetaLearning:
         """How `replay.fit` trains on episodes of so many classes."""
         return replay.Replay(self.head, ways, self.shots, self.queries, self.batch, self.lr)
 
+    def images_a_step(self, ways: int) -> int:
+        """Images that a step of replay sees, in episodes of so many classes."""
+        return self.batch * ways * (self.shots + self.queries)
+
+    def images_seen(self, ways: int, images: int) -> int:
+        """Images that pass in all, for teachers of `ways` classes and `images` images each."""
+        return self.turns * (self.walks * self.at_once * images
+                             + self.steps * self.images_a_step(ways))
+
     def steps_for(self, ways: int, images: int) -> int:
         """Steps of replay in a turn, for teachers of `ways` classes and `images` images each."""
         if self.order != "replay only":
             return self.steps
-        walked, an_episode = self.walks * self.at_once * images, ways * (self.shots + self.queries)
-        return self.steps + round(walked / (self.batch * an_episode))
+        return self.steps + round(self.walks * self.at_once * images / self.images_a_step(ways))
 
 
 def meta_learn(start: Pool, teachers: Teachers, images: ImageSet,
