@@ -120,9 +120,13 @@ def test_variants_change_one_thing_each(pool, start):
     x = torch.rand(3, *pool.shape)
     for t in same.members:
         torch.testing.assert_close(t.net(x), pool.members[0].net(x))
-    kept = dict(experiments.recovery_variants(pool, images, start, RECIPE, 0, device="cpu"))
+    longer = replace(RECIPE.recovery, steps=RECIPE.steps + 1)
+    kept = dict(experiments.recovery_variants(pool, images, start, RECIPE, longer, 0, device="cpu"))
     assert torch.equal(kept["one teacher of four kept"].images, images.images[:16])
-    assert len(kept) == 6
+    plain = experiments.recovered(pool, RECIPE, 0, device="cpu").images
+    for name in ("images before the last step", "as few steps as in practice"):
+        assert torch.equal(kept[name].images, plain)
+    assert len(kept) == 7
 
 
 # ---- judging ------------------------------------------------------------------------------------

@@ -99,12 +99,12 @@ def recovered(teachers: Teachers, recipe: Recipe, seed: int, *, recovery: Recove
     return stored(recover, teachers, ready, recovery or recipe.recovery, seed=seed, device=device)
 
 
-def recovered_anew(teachers: Teachers, recipe: Recipe, seed: int, *, device: str = "auto"
-                   ) -> ImageSet:
+def recovered_anew(teachers: Teachers, recipe: Recipe, seed: int, *,
+                   recovery: Recovery | None = None, device: str = "auto") -> ImageSet:
     """Images by a meta-generator whose Adam forgets its moments after every epoch, as released."""
     begin = recipe.start(teachers, seed)
     ready = with_weights(begin, store.cached(_anew, teachers, begin, recipe, seed, device))
-    return stored(recover, teachers, ready, recipe.recovery, seed=seed, device=device)
+    return stored(recover, teachers, ready, recovery or recipe.recovery, seed=seed, device=device)
 
 
 def _anew(teachers: Teachers, begin: MetaGenerator, recipe: Recipe, seed: int, device: str
@@ -135,7 +135,8 @@ def real_images(world: Universe, teachers: Teachers) -> ImageSet:
 
 
 def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recipe: Recipe,
-                      seed: int, *, device: str = "auto") -> Iterator[tuple[str, ImageSet]]:
+                      recovery: Recovery, seed: int, *, device: str = "auto"
+                      ) -> Iterator[tuple[str, ImageSet]]:
     """By name: images where one thing is as in the released code; `images` are the method's.
 
     `student` is the network that images of the adversarial term are to be hard for.
@@ -143,16 +144,22 @@ def recovery_variants(teachers: Teachers, images: ImageSet, student: Pool, recip
     own: dict[str, Any] = {"seed": seed, "device": device}
     net = student.network(0)
     kept = len(images) // len(teachers) * -(-len(teachers) // 4)
-    before = replace(recipe.recovery, steps=recipe.steps - 1)
-    yield "images before the last step", recovered(teachers, recipe, recovery=before, **own)
+
+    def shorter(steps: int) -> ImageSet:
+        return recovered(teachers, recipe, recovery=replace(recovery, steps=steps), **own)
+
+    def descending(**terms: Any) -> ImageSet:
+        objective = replace(recovery.objective, **terms)
+        return recovered(teachers, replace(recipe, objective=objective),
+                         recovery=replace(recovery, objective=objective), **own)
+
+    yield "images before the last step", shorter(recovery.steps - 1)
+    yield "as few steps as in practice", shorter(recipe.steps)
     yield "one teacher of four kept", images[:kept]
-    yield "Adam begun anew", recovered_anew(teachers, recipe, **own)
+    yield "Adam begun anew", recovered_anew(teachers, recipe, recovery=recovery, **own)
     for kind, name in (("official", "as coded"), ("divergence", "as a divergence")):
-        unlike = Objective(adversarial=1.0, kind=kind, student=net)
-        yield f"adversarial term, {name}", recovered(teachers, replace(recipe, objective=unlike),
-                                                     **own)
-    watched = replace(recipe, objective=Objective(statistics=0.1))
-    yield "statistics of BatchNorm", recovered(teachers, watched, **own)
+        yield f"adversarial term, {name}", descending(adversarial=1.0, kind=kind, student=net)
+    yield "no statistics of BatchNorm", descending(statistics=0.0)
 
 
 # ---- learners -----------------------------------------------------------------------------------
