@@ -101,9 +101,9 @@ class Scheme:
             if self.maker == "FREE" else 0.0
 
 
-# What the search of notebook 34 found at profile study, on two pools of 20 networks; of pixels, whose
-# images cost the most, only the rate of replay was searched for. Images a class are equal by rule, and
-# rivals have FREE's time: its 20 steps and a twentieth of its practice.
+# What the search of notebook 34 found at profile study, on two pools of 20 networks. For pixels,
+# whose images cost the most, it asked only for the rate of replay. Images a class are equal by
+# rule, and rivals have FREE's time: its 20 steps and a twentieth of its practice.
 TUNED: Mapping[str, Scheme] = {
     "FREE": Scheme("FREE", statistics=0.3, lr=0.01, replay_lr=0.03, walk_lr=0.1),
     "fresh generator": Scheme("fresh generator", 50, statistics=0.1, lr=0.01, replay_lr=0.003,
