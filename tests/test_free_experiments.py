@@ -151,6 +151,14 @@ def test_copies_repeat_networks_under_numbers_of_their_own(pool):
 
 
 # ---- timing -------------------------------------------------------------------------------------
+def test_steps_to_equal_worth_by_hand():
+    at, values = np.array([1, 10, 100]), np.array([20.0, 30.0, 50.0])
+    assert timing.steps_to(at, values, 20.0) == (1.0, True)
+    assert timing.steps_to(at, values, 25.0) == (pytest.approx(10 ** 0.5), True)
+    assert timing.steps_to(at, values, 50.0) == (pytest.approx(100.0), True)
+    assert timing.steps_to(at, values, 51.0) == (100.0, False)
+
+
 def test_steps_to_an_accuracy_by_hand():
     def after(reached):
         return lambda at: np.array([float(k >= reached) for k in at])

@@ -79,6 +79,21 @@ def steps_needed(accuracy: Callable[[list[int]], np.ndarray], target: float, fir
         until = min(2 * until, longest)
 
 
+def steps_to(at: np.ndarray, values: np.ndarray, goal: float) -> tuple[float, bool]:
+    """Steps at which a curve first reaches `goal`, or its last; and whether it does.
+
+    Between two numbers of steps in `at` the curve is taken as straight over their logarithm.
+    """
+    high = np.flatnonzero(values >= goal)
+    if not len(high):
+        return float(at[-1]), False
+    i = high[0]
+    if i == 0:
+        return float(at[0]), True
+    share = (goal - values[i - 1]) / (values[i] - values[i - 1])
+    return float(at[i - 1] * (at[i] / at[i - 1]) ** share), True
+
+
 def fresh_until(teachers: Teachers, like: MetaGenerator, target: float, settings: Recovery, *,
                 first: int, longest: int, seed: int = 0, device: str = "auto"
                 ) -> tuple[int, bool]:
