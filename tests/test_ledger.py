@@ -21,7 +21,7 @@ ANNOUNCED = {
             "13-mge-uses": "M7 M8 M9 M10"},
     "mda": {"21-mda-disassemble": "C1a C1b C2 C3 C6 C12", "22-mda-assemble": "C4 C5 C7 C8",
             "23-mda-uses": "C9 C10a C10b C11 C13 C14"},
-    "free": {"31-free-recover": "F1a F1b F5", "32-free-meta-learn": "F2a F2b F3a F3b F4a F4b F8",
+    "free": {"31-free-recover": "F1a F1b F1c F5", "32-free-meta-learn": "F2a F2b F3a F3b F4a F4b F8",
              "33-free-mixed-pools": "F6 F6b F7a F7b"},
     "d2nwg": {"42-d2nwg-diffusion": "D1 D2 D6 D9 D10a D10b",
               "43-d2nwg-unseen": "D3a D3b D5a D5b D8 D11", "44-d2nwg-worth": "D4a D4b D7a D7b",
