@@ -97,8 +97,10 @@ def test_the_images_of_walks_and_replay_are_counted():
 
 def test_the_heap_has_every_use_once_and_each_can_be_judged(world, pool, start):
     images = rivals.templates(pool, per_class=8)
-    uses = dict(experiments.heap(world, pool, images, start, TINY, (1e-3, 1e-2), most=2,
-                                 device="cpu"))
+    def at_best(learn):
+        return experiments.at_best_rate(learn, (1e-3, 1e-2), world.validation, most=2, device="cpu")
+
+    uses = dict(experiments.heap(world, pool, images, start, TINY, at_best, device="cpu"))
     assert len(uses) == 8 and uses["random start"] is start
     found = experiments.judged(uses, world.test, device="cpu")
     assert {values.shape for values in found.values()} == {(2, 3)}

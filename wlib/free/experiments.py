@@ -235,12 +235,12 @@ def at_best_rate(learn: Callable[[float], Pool], lrs: Sequence[float], tasks: Ta
 
 
 def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, how: MetaLearning,
-         lrs: Sequence[float], *, most: int = 6, seed: int = 0, device: str = "auto"
-         ) -> Iterator[tuple[str, few_shot.Learner]]:
+         at_best: Callable[[Callable[[float], Pool]], tuple[Pool, Tuned]], *, seed: int = 0,
+         device: str = "auto") -> Iterator[tuple[str, few_shot.Learner]]:
     """Everything that a pool of one architecture can be used as, by name.
 
     FREE's learner learns as `how` says. The two others that are trained see as many images, each at
-    its own best rate of a search that begins with `lrs` (`at_best_rate`).
+    the rate that `at_best` finds for it (`at_best_rate`, with where to search).
     """
     networks, tasks = stacked(teachers)[0][1], world.validation
     own: dict[str, Any] = {"seed": seed, "device": device}
@@ -248,19 +248,16 @@ def heap(world: Universe, teachers: Teachers, images: ImageSet, start: Pool, how
     episodes = round(passes / how.images_a_step(teachers.ways))
     wanted, real = few_shot.targets(networks, images.floats()), real_images(world, teachers)
 
-    def best(learn: Callable[[float], Pool]) -> Pool:
-        return at_best_rate(learn, lrs, tasks, most=most, device=device)[0]
-
     yield "FREE's learner", learned(start, teachers, images, how, **own)
     yield "random start", start
     yield "mean of the pool", audit.mean(networks)
     yield "raw pixels", few_shot.pixels
     yield "best single network", chosen([networks[i] for i in range(len(networks))], tasks, device)
     yield "features of all networks", networks
-    yield "distilled pool", best(lambda lr: imitated(wanted, images, start, lr=lr,
-                                                     steps=round(passes / 64), **own))
-    yield "learned from real data", best(lambda lr: prototype(start, real, lr=lr, steps=episodes,
-                                                              **own))
+    yield "distilled pool", at_best(lambda lr: imitated(
+        wanted, images, start, lr=lr, steps=round(passes / 64), **own))[0]
+    yield "learned from real data", at_best(lambda lr: prototype(
+        start, real, lr=lr, steps=episodes, **own))[0]
 
 
 def learning_variants(teachers: Teachers, images: ImageSet, settings: MetaLearning
